@@ -1,0 +1,13 @@
+/* adit.h -- automatic differentiation for C: everything but dual numbers (adit/dual.h). */
+#ifndef ADIT_H
+#define ADIT_H
+#include "adit/version.h"
+#include "adit/types.h"
+#include "adit/tape.h"
+#include "adit/primitive.h"
+#include "adit/elementwise.h"
+#include "adit/arrays.h"
+#include "adit/derive.h"
+#include "adit/function.h"
+#include "adit/formula.h"
+#endif

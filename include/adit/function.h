@@ -1,0 +1,88 @@
+/* adit/function.h -- functions: immutable programs with inputs and outputs, closed under differentiation.
+ *
+ * The law. A function never changes to its callers; it is reference counted; any number of threads may call one at once.
+ * What makes a function returns NULL on failure; ad_function_trace and the transformations then leave status and message
+ * in the caller's ad_report, if one was given. A function owns all it needs: tapes it came from may be freed.
+ */
+#ifndef ADIT_FUNCTION_H
+#define ADIT_FUNCTION_H
+
+#include "tape.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct ad_function ad_function;
+typedef struct ad_workspace ad_workspace;
+
+/* What went wrong, for calls that return NULL. */
+typedef struct ad_report { ad_status status; char message[256]; } ad_report;
+
+/* Records outputs from inputs on the tape it is given. */
+typedef void ad_body(ad_tape *tape, const ad_var in[], ad_var out[], void *context);
+
+/* Traces body once and makes a function of what it recorded. name is copied. report may be NULL. While tracing there are no values
+ * yet: ad_value is an error. */
+AD_API ad_function *ad_function_trace(const char *name, ad_body *body, void *context, int n_in, const ad_type in[], int n_out);
+AD_API ad_function *ad_function_trace_report(const char *name, ad_body *body, void *context, int n_in, const ad_type in[],
+                                             int n_out, ad_report *report);
+/* Cuts out[] as a function of in[] from what is on their tape. Other inputs of the tape become constants with the value they have now. */
+AD_API ad_function *ad_function_new(const char *name, int n_in, const ad_var in[], int n_out, const ad_var out[]);
+
+AD_API ad_function *ad_function_retain(ad_function *f);
+AD_API void ad_function_free(ad_function *f);            /* drops one reference; NULL is fine */
+
+AD_API const char *ad_function_name(const ad_function *f);
+AD_API int ad_function_inputs(const ad_function *f);
+AD_API int ad_function_outputs(const ad_function *f);
+AD_API ad_type ad_function_input_type(const ad_function *f, int i);      /* rank -1 when i is out of range */
+AD_API ad_type ad_function_output_type(const ad_function *f, int i);
+AD_API size_t ad_function_size(const ad_function *f);                    /* number of operations */
+
+/* Runs f. in[i] points to an array of input i's type, NULL means zeros; out[j] receives output j, NULL means not wanted
+ * (and what only it needs is not computed). Outputs may be the same memory as inputs only where the pointers are equal and the types are
+ * equal; other overlap is undefined. workspace holds the intermediate values, one thread at a time each; NULL
+ * takes one from the function's pool. After the first call with a workspace and a set of outputs nothing is allocated. */
+AD_API ad_status ad_function_call(ad_function *f, const void *const in[], void *const out[], ad_workspace *workspace);
+/* Runs f, all of whose inputs and outputs are scalars, at n points: in[i] and out[j] are arrays of n. The points are the lanes of
+ * the interpreter. NULL as in ad_function_call. */
+AD_API ad_status ad_function_call_lanes(ad_function *f, size_t n, const void *const in[], void *const out[],
+                                        ad_workspace *workspace);
+/* Memory for calls, of any functions; grows as needed. */
+AD_API ad_workspace *ad_workspace_new(void);
+AD_API void ad_workspace_free(ad_workspace *workspace);
+
+/* Records a call of f on in[], results in out[]. */
+AD_API ad_status ad_function_apply(ad_function *f, const ad_var in[], ad_var out[]);
+
+/* Derivatives as functions. f: x[0..n) -> y[0..m). Inputs that are not floats get no derivative: they have no place in what follows where
+ * (x..) stands for derivative results or tangents... every such place still exists, has the type of x[i], and is zero / ignored.
+ *   jvp      (x.., xdot..) -> (y.., ydot..)
+ *   vjp      (x.., ybar..) -> (y.., xbar..)
+ *   gradient (x..)         -> (y, dy/dx[wrt[0]], dy/dx[wrt[1]], ..)       y: m = 1, a scalar
+ *   jacobian (x..)         -> for each output j, each wrt i: dy[j]/dx[i], shape of y[j] followed by shape of x[i], index j*n_wrt + i
+ *   hessian  (x..)         -> for each wrt i, each wrt k: d2y/dx[i]dx[k], shape of x[i] followed by that of x[k], index i*n_wrt + k
+ *   hvp      (x.., v..)    -> (y, gradient.., H v..)                       v[i] like x[wrt[i]]
+ * wrt lists inputs; NULL (n_wrt ignored) means all float inputs. Zero outputs not wanted cost nothing (out[j] NULL in the call). */
+AD_API ad_function *ad_function_jvp(ad_function *f);
+AD_API ad_function *ad_function_vjp(ad_function *f);
+AD_API ad_function *ad_function_gradient(ad_function *f, int n_wrt, const int wrt[]);
+AD_API ad_function *ad_function_jacobian(ad_function *f, int n_wrt, const int wrt[]);
+AD_API ad_function *ad_function_hessian(ad_function *f, int n_wrt, const int wrt[]);
+AD_API ad_function *ad_function_hvp(ad_function *f, int n_wrt, const int wrt[]);
+
+/* What ad_check found: the worst entry over all comparisons. */
+typedef struct ad_check_result {
+  double error;                 /* |a - b|/(1 + |b|), the largest, of jvp against differences */
+  double transpose_error;       /* of <u, J v> against <J^T u, v>, relative */
+  int output; int64_t element;  /* where the error is */
+  double derivative, difference;
+} ad_check_result;
+/* Compares jvp, vjp and differences of 8th order of every float output with respect to all float inputs at in[], in random directions. */
+AD_API ad_status ad_check(ad_function *f, const void *const in[], ad_check_result *result);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,426 @@
+/* index.c -- elements chosen by an index array: take and gather, their transposes scatter_add and gather_add, one_hot.
+ *
+ * take and gather are linear in x with weights 0 and 1; the index never has a derivative. All four run through one kernel:
+ * a strided box in which one side moves on with the index as well. Reverse mode records the transposes on zeros, which the
+ * sweep chains into one buffer (AD_TRAIT_ADDS_INTO).
+ */
+#include "primitives/axes.h"
+#include "primitives/operands.h"
+#include "primitives/strided.h"
+
+#include <string.h>
+
+enum {
+  CHOOSES = AD_TRAIT_LINEAR | AD_TRAIT_UNIT_WEIGHTS,
+  ADDS = CHOOSES | AD_TRAIT_IN_PLACE | AD_TRAIT_ADDS_INTO,
+  INDEX_OPERAND = 1u << 1
+};
+
+static const ad_primitive take_primitive, scatter_add_primitive, gather_primitive, gather_add_primitive, one_hot_primitive;
+
+/* --- the kernel ------------------------------------------------------------------------------------------------------------ */
+
+/* z[sum i_d*to[d] + k*step_to] = x[sum i_d*from[d] + k*step_from], or +=, with k = index[sum i_d*index[d]], which counts from
+ * the end of `length` when negative. One of the two steps is 0. */
+typedef struct indexed {
+  strided box;
+  int64_t index[AD_MAX_RANK];
+  int64_t step_to, step_from, length;
+  bool wide;                        /* i64 indices */
+} indexed;
+
+/* Does the last axis. False when an index is out of range. */
+typedef bool indexed_line(const indexed *s, void *z, const void *x, const void *index);
+
+typedef uint32_t __attribute__((may_alias)) word_4;
+typedef uint64_t __attribute__((may_alias)) word_8;
+
+#define INDEXED_LINE(name, T, I, PUT)                                                                         \
+  static bool name(const indexed *s, void *z_array, const void *x_array, const void *index_array) {           \
+    T *z = z_array;                                                                                           \
+    const T *x = x_array;                                                                                     \
+    const I *index = index_array;                                                                             \
+    const int last = s->box.rank - 1;                                                                         \
+    const int64_t n = s->box.dim[last], to = s->box.to[last], from = s->box.from[last], next = s->index[last];\
+    for (int64_t i = 0; i < n; i++) {                                                                         \
+      int64_t k = index[i*next];                                                                              \
+      if (k < 0) k += s->length;                                                                              \
+      if (k < 0 || k >= s->length) return false;                                                              \
+      T *into = z + i*to + k*s->step_to;                                                                      \
+      const T element = x[i*from + k*s->step_from];                                                           \
+      PUT;                                                                                                    \
+    }                                                                                                         \
+    return true;                                                                                              \
+  }
+#define COPY *into = element
+#define OR   *into = (uint8_t)(*into | element)
+#define ADD  *into += element
+#define BOTH_INDEX_TYPES(name, T, PUT) INDEXED_LINE(name##_by_i32, T, int32_t, PUT) INDEXED_LINE(name##_by_i64, T, int64_t, PUT)
+BOTH_INDEX_TYPES(copy_1, uint8_t, COPY)
+BOTH_INDEX_TYPES(copy_4, word_4, COPY)
+BOTH_INDEX_TYPES(copy_8, word_8, COPY)
+BOTH_INDEX_TYPES(add_bool, uint8_t, OR)
+BOTH_INDEX_TYPES(add_i32, uint32_t, ADD)
+BOTH_INDEX_TYPES(add_i64, uint64_t, ADD)
+BOTH_INDEX_TYPES(add_f32, float, ADD)
+BOTH_INDEX_TYPES(add_f64, double, ADD)
+
+static indexed_line *copy_line(size_t bytes, bool wide) {
+  if (bytes == 8) return wide ? copy_8_by_i64 : copy_8_by_i32;
+  if (bytes == 4) return wide ? copy_4_by_i64 : copy_4_by_i32;
+  return wide ? copy_1_by_i64 : copy_1_by_i32;
+}
+
+static indexed_line *add_line(ad_dtype dtype, bool wide) {
+  static indexed_line *const line[AD_DTYPES][2] = {
+    { add_bool_by_i32, add_bool_by_i64 }, { add_i32_by_i32, add_i32_by_i64 }, { add_i64_by_i32, add_i64_by_i64 },
+    { add_f32_by_i32, add_f32_by_i64 }, { add_f64_by_i32, add_f64_by_i64 } };
+  return line[dtype][wide];
+}
+
+typedef struct arrays {
+  strided_line *run;                /* for lines along which the index stays */
+  indexed_line *each;
+  size_t bytes;
+  char *z;
+  const char *x, *index;
+} arrays;
+
+static bool run_line(const indexed *s, const arrays *a, int64_t z, int64_t x, int64_t index) {
+  const int last = s->box.rank - 1;
+  const int64_t bytes = (int64_t)a->bytes, index_bytes = s->wide ? 8 : 4;
+  char *to = a->z + z*bytes;
+  const char *from = a->x + x*bytes, *at = a->index + index*index_bytes;
+  if (s->index[last]) return a->each(s, to, from, at);
+  int64_t k = s->wide ? *(const int64_t *)(const void *)at : *(const int32_t *)(const void *)at;
+  if (k < 0) k += s->length;
+  if (k < 0 || k >= s->length) return false;
+  a->run(s->box.dim[last], to + k*s->step_to*bytes, s->box.to[last], from + k*s->step_from*bytes, s->box.from[last]);
+  return true;
+}
+
+static bool run_serial(const indexed *s, const arrays *a) {
+  const strided *b = &s->box;
+  int64_t i[AD_MAX_RANK] = { 0 }, z = 0, x = 0, index = 0;
+  int d;
+  do {
+    if (!run_line(s, a, z, x, index)) return false;
+    for (d = b->rank - 2; d >= 0; d--) {
+      z += b->to[d], x += b->from[d], index += s->index[d];
+      if (++i[d] < b->dim[d]) break;
+      z -= b->to[d]*b->dim[d], x -= b->from[d]*b->dim[d], index -= s->index[d]*b->dim[d];
+      i[d] = 0;
+    }
+  } while (d >= 0);
+  return true;
+}
+
+/* Axes of size 1 go, and neighbours that continue each other in all three arrays become one. Rank 1 at least. */
+static void merge_axes(indexed *s) {
+  strided *b = &s->box;
+  int rank = 0;
+  for (int d = 0; d < b->rank; d++) {
+    const int64_t dim = b->dim[d], to = b->to[d], from = b->from[d], index = s->index[d];
+    if (dim == 1) continue;
+    bool goes_on = rank && b->to[rank - 1] == to*dim && b->from[rank - 1] == from*dim && s->index[rank - 1] == index*dim;
+    if (goes_on) rank--;
+    b->dim[rank] = goes_on ? b->dim[rank]*dim : dim;
+    b->to[rank] = to, b->from[rank] = from, s->index[rank++] = index;
+  }
+  if (rank == 0) {
+    b->dim[0] = 1;
+    b->to[0] = b->from[0] = s->index[0] = 0;
+    rank = 1;
+  }
+  b->rank = rank;
+}
+
+/* The longest axis along which no two positions meet in z: any axis when z is written, one that z has when it is added to. */
+static int axis_to_split(const indexed *s) {
+  int best = -1;
+  for (int d = 0; d < s->box.rank; d++)
+    if (s->box.to[d] && (best < 0 || s->box.dim[d] > s->box.dim[best])) best = d;
+  return best;
+}
+
+static bool run_part(const indexed *s, int d, int part, const arrays *a) {
+  indexed piece = *s;
+  arrays moved = *a;
+  int64_t begin = part_begin(s->box.dim[d], part, PARALLEL_PARTS);
+  piece.box.dim[d] = part_begin(s->box.dim[d], part + 1, PARALLEL_PARTS) - begin;
+  moved.z += begin*s->box.to[d]*(int64_t)a->bytes;
+  moved.x += begin*s->box.from[d]*(int64_t)a->bytes;
+  moved.index += begin*s->index[d]*(s->wide ? 8 : 4);
+  return piece.box.dim[d] == 0 || run_serial(&piece, &moved);
+}
+
+static ad_status run(const indexed *given, const arrays *a) {
+  indexed s = *given;
+  int64_t count = 1;
+  for (int d = 0; d < s.box.rank; d++) count *= s.box.dim[d];
+  if (count == 0) return AD_OK;
+  merge_axes(&s);
+  const int split = axis_to_split(&s);
+  if (count < PARALLEL_ELEMENTS || split < 0) return run_serial(&s, a) ? AD_OK : AD_ERROR_ARGUMENT;
+  bool good[PARALLEL_PARTS];
+  PARALLEL_FOR
+  for (int part = 0; part < PARALLEL_PARTS; part++) good[part] = run_part(&s, split, part, a);
+  for (int part = 0; part < PARALLEL_PARTS; part++)
+    if (!good[part]) return AD_ERROR_ARGUMENT;
+  return AD_OK;
+}
+
+static ad_status run_choice(const ad_operation *op, indexed *s, void *z, const void *const x[]) {
+  const size_t width = ad_dtype_bytes(op->z.dtype);
+  s->wide = op->x[1]->dtype == AD_I64;
+  const arrays a = { strided_copy_line(width), copy_line(width, s->wide), width, z, x[0], x[1] };
+  return run(s, &a);
+}
+
+/* s as for the choice whose transpose this is: what was read there is written here. */
+static ad_status run_addition(const ad_operation *op, indexed *s, void *z, const void *const x[]) {
+  const size_t width = ad_dtype_bytes(op->z.dtype), bytes = ad_type_bytes(op->z);
+  if (z != x[0] && bytes) memcpy(z, x[0], bytes);
+  for (int d = 0; d < s->box.rank; d++) {
+    int64_t to = s->box.to[d];
+    s->box.to[d] = s->box.from[d];
+    s->box.from[d] = to;
+  }
+  s->step_to = s->step_from;
+  s->step_from = 0;
+  s->wide = op->x[1]->dtype == AD_I64;
+  const arrays a = { strided_add_line(op->z.dtype), add_line(op->z.dtype, s->wide), width, z, x[2], x[1] };
+  return run(s, &a);
+}
+
+/* --- what the type rules share --------------------------------------------------------------------------------------------- */
+
+/* The type of the choice from x by index along axis, or what is wrong. */
+typedef const char *choice_rule(const ad_type *x, const ad_type *index, int64_t axis, ad_type *z);
+
+static int64_t choice_axis(const ad_operation *op) { return *(const int64_t *)op->attribute; }
+
+static ad_status choice_type(ad_operation *op, choice_rule *rule, ad_type *z) {
+  const int64_t axis = choice_axis(op);
+  char x[192], index[192];
+  if (op->x[1]->dtype != AD_I32 && op->x[1]->dtype != AD_I64)
+    return ad_refuse(op, AD_ERROR_DTYPE, "the index is %s, it must be i32 or i64", ad_dtype_name(op->x[1]->dtype));
+  if (axis < 0 || axis >= op->x[0]->rank) return refuse_axis(op, axis, op->x[0]);
+  const char *wrong = rule(op->x[0], op->x[1], axis, z);
+  if (wrong) return ad_refuse(op, AD_ERROR_SHAPE, "%s, %s by %s along axis %d", wrong, ad_type_print(*op->x[0], x, sizeof x),
+                              ad_type_print(*op->x[1], index, sizeof index), (int)axis);
+  return z->rank < 0 ? ad_refuse(op, AD_ERROR_SIZE, "the result is too big") : AD_OK;
+}
+
+static ad_status addition_type(ad_operation *op, choice_rule *rule) {
+  ad_type chosen;
+  char want[192], given[192];
+  ad_status status = choice_type(op, rule, &chosen);
+  if (status != AD_OK) return status;
+  op->z = *op->x[0];
+  if (ad_type_equal(chosen, *op->x[2])) return AD_OK;
+  return ad_refuse(op, chosen.dtype == op->x[2]->dtype ? AD_ERROR_SHAPE : AD_ERROR_DTYPE, "updates are %s, not %s",
+                   ad_type_print(*op->x[2], given, sizeof given), ad_type_print(chosen, want, sizeof want));
+}
+
+/* --- take: z[o, j.., i] = x[o, index[j..], i] --------------------------------------------------------------------------------- */
+
+static const char *take_rule(const ad_type *x, const ad_type *index, int64_t axis, ad_type *z) {
+  const int rank = x->rank - 1 + index->rank;
+  int64_t dim[AD_MAX_RANK];
+  if (rank > AD_MAX_RANK) return "the result has too many axes";
+  for (int d = 0; d < rank; d++)
+    dim[d] = d < axis ? x->dim[d] : d < axis + index->rank ? index->dim[d - axis] : x->dim[d - index->rank + 1];
+  *z = ad_type_make(x->dtype, rank, dim);
+  return NULL;
+}
+
+static ad_status take_type(ad_operation *op) { return choice_type(op, take_rule, &op->z); }
+
+/* The box (outer, number of indices, inner). */
+static indexed take_box(const ad_operation *op) {
+  const ad_type *x = op->x[0];
+  const int axis = (int)choice_axis(op);
+  const int64_t outer = axes_product(x, 0, axis), inner = axes_product(x, axis + 1, x->rank);
+  const int64_t length = x->dim[axis], count = ad_type_count(*op->x[1]);
+  return (indexed){ .box = { 3, { outer, count, inner }, { count*inner, inner, 1 }, { length*inner, 0, 1 } },
+                    .index = { 0, 1, 0 }, .step_from = inner, .length = length };
+}
+
+static ad_status take_run(const ad_operation *op, void *z, const void *const x[], void *scratch) {
+  (void)scratch;
+  indexed s = take_box(op);
+  return run_choice(op, &s, z, x);
+}
+
+static ad_var take_vjp(ad_rule *r, int k) {
+  ad_var x[3] = { zeros_like_cotangent(r, r->op->x[k]), r->x[1], r->g };
+  return ad_record(r->tape, &scatter_add_primitive, 3, x, r->op->attribute, r->op->attribute_size);
+}
+
+static const ad_primitive take_primitive = {
+  .name = "take", .doc = "slices at an array of indices along an axis", .traits = CHOOSES, .not_connected = INDEX_OPERAND,
+  .type = take_type, .run = take_run, .vjp = take_vjp };
+
+ad_var ad_take(ad_var x, ad_var index, int axis) {
+  ad_var operands[2] = { x, index };
+  const int64_t a = axis_or_given(axis, ad_type_of(x).rank);
+  return ad_record(NULL, &take_primitive, 2, operands, &a, sizeof a);
+}
+
+/* scatter_add: z = base, z[o, index[j..], i] += updates[o, j.., i] */
+static ad_status scatter_add_type(ad_operation *op) { return addition_type(op, take_rule); }
+
+static ad_status scatter_add_run(const ad_operation *op, void *z, const void *const x[], void *scratch) {
+  (void)scratch;
+  indexed s = take_box(op);
+  return run_addition(op, &s, z, x);
+}
+
+static ad_var scatter_add_vjp(ad_rule *r, int k) {
+  ad_var x[2] = { r->g, r->x[1] };
+  return k == 0 ? r->g : ad_record(r->tape, &take_primitive, 2, x, r->op->attribute, r->op->attribute_size);
+}
+
+static const ad_primitive scatter_add_primitive = {
+  .name = "scatter_add", .doc = "an array with updates added at an array of indices along an axis", .traits = ADDS,
+  .not_connected = INDEX_OPERAND, .type = scatter_add_type, .run = scatter_add_run, .vjp = scatter_add_vjp };
+
+/* Updates that broadcast to what the rule asks for, numbers for example, are broadcast. */
+static ad_var record_addition(const ad_primitive *p, choice_rule *rule, ad_var base, ad_var index, ad_var updates, int axis) {
+  ad_var x[3] = { base, index, updates }, added[2] = { base, updates };
+  ad_tape *tape = ad_tape_of(3, x);
+  const ad_dtype dtype = operands_dtype(2, added);
+  x[0] = operand_with_dtype(tape, base, dtype);
+  x[2] = operand_with_dtype(tape, updates, dtype);
+  ad_type b = ad_type_of(x[0]), i = ad_type_of(index), chosen;
+  const int64_t a = axis_or_given(axis, b.rank);
+  if (a >= 0 && a < b.rank && i.rank >= 0 && !rule(&b, &i, a, &chosen)) x[2] = operand_with_shape(x[2], &chosen);
+  return ad_record(tape, p, 3, x, &a, sizeof a);
+}
+
+ad_var ad_scatter_add(ad_var base, ad_var index, ad_var updates, int axis) {
+  return record_addition(&scatter_add_primitive, take_rule, base, index, updates, axis);
+}
+
+/* --- gather: z[.., i, ..] = x[.., index[.., i, ..], ..], other axes equal or broadcast ------------------------------------------- */
+
+static const char *gather_rule(const ad_type *x, const ad_type *index, int64_t axis, ad_type *z) {
+  int64_t dim[AD_MAX_RANK];
+  if (x->rank != index->rank) return "array and index differ in rank";
+  for (int d = 0; d < x->rank; d++) {
+    const int64_t m = x->dim[d], n = index->dim[d];
+    if (d != axis && m != n && m != 1 && n != 1) return "array and index do not broadcast";
+    dim[d] = d == axis || m == 1 ? n : m;
+  }
+  *z = ad_type_make(x->dtype, x->rank, dim);
+  return NULL;
+}
+
+static ad_status gather_type(ad_operation *op) { return choice_type(op, gather_rule, &op->z); }
+
+/* chosen: the type of the choice. */
+static indexed gather_box(const ad_operation *op, const ad_type *chosen) {
+  const ad_type *x = op->x[0], *index = op->x[1];
+  const int axis = (int)choice_axis(op);
+  indexed s = { .box = { .rank = x->rank }, .length = x->dim[axis] };
+  memcpy(s.box.dim, chosen->dim, sizeof s.box.dim);
+  dense_strides(x->rank, chosen->dim, s.box.to);
+  dense_strides(x->rank, x->dim, s.box.from);
+  dense_strides(x->rank, index->dim, s.index);
+  s.step_from = s.box.from[axis];
+  for (int d = 0; d < x->rank; d++) {
+    if (d == axis || x->dim[d] == 1) s.box.from[d] = 0;
+    if (index->dim[d] == 1) s.index[d] = 0;
+  }
+  return s;
+}
+
+static ad_status gather_run(const ad_operation *op, void *z, const void *const x[], void *scratch) {
+  (void)scratch;
+  indexed s = gather_box(op, &op->z);
+  return run_choice(op, &s, z, x);
+}
+
+static ad_var gather_vjp(ad_rule *r, int k) {
+  ad_var x[3] = { zeros_like_cotangent(r, r->op->x[k]), r->x[1], r->g };
+  return ad_record(r->tape, &gather_add_primitive, 3, x, r->op->attribute, r->op->attribute_size);
+}
+
+static const ad_primitive gather_primitive = {
+  .name = "gather", .doc = "one element for each index along an axis", .traits = CHOOSES, .not_connected = INDEX_OPERAND,
+  .type = gather_type, .run = gather_run, .vjp = gather_vjp };
+
+ad_var ad_gather(ad_var x, ad_var index, int axis) {
+  ad_var operands[2] = { x, index };
+  const int64_t a = axis_or_given(axis, ad_type_of(x).rank);
+  return ad_record(NULL, &gather_primitive, 2, operands, &a, sizeof a);
+}
+
+/* gather_add: z = base, z[.., index[.., i, ..], ..] += updates[.., i, ..] */
+static ad_status gather_add_type(ad_operation *op) { return addition_type(op, gather_rule); }
+
+static ad_status gather_add_run(const ad_operation *op, void *z, const void *const x[], void *scratch) {
+  (void)scratch;
+  indexed s = gather_box(op, op->x[2]);
+  return run_addition(op, &s, z, x);
+}
+
+static ad_var gather_add_vjp(ad_rule *r, int k) {
+  ad_var x[2] = { r->g, r->x[1] };
+  return k == 0 ? r->g : ad_record(r->tape, &gather_primitive, 2, x, r->op->attribute, r->op->attribute_size);
+}
+
+static const ad_primitive gather_add_primitive = {
+  .name = "gather_add", .doc = "an array with one update added for each index along an axis", .traits = ADDS,
+  .not_connected = INDEX_OPERAND, .type = gather_add_type, .run = gather_add_run, .vjp = gather_add_vjp };
+
+ad_var ad_gather_add(ad_var base, ad_var index, ad_var updates, int axis) {
+  return record_addition(&gather_add_primitive, gather_rule, base, index, updates, axis);
+}
+
+/* --- one_hot: z[j.., i] = 1 where i = index[j..], else 0. Negative indices are out of range here ------------------------------------ */
+
+typedef struct hot { int64_t depth, dtype; } hot;
+
+static ad_status one_hot_type(ad_operation *op) {
+  const hot *a = op->attribute;
+  const ad_type *x = op->x[0];
+  int64_t dim[AD_MAX_RANK];
+  if (x->dtype != AD_I32 && x->dtype != AD_I64)
+    return ad_refuse(op, AD_ERROR_DTYPE, "the index is %s, it must be i32 or i64", ad_dtype_name(x->dtype));
+  if (ad_dtype_bytes((ad_dtype)a->dtype) == 0) return ad_refuse(op, AD_ERROR_DTYPE, "no such data type");
+  if (a->depth < 0) return ad_refuse(op, AD_ERROR_ARGUMENT, "a negative depth, %lld", (long long)a->depth);
+  if (x->rank == AD_MAX_RANK) return ad_refuse(op, AD_ERROR_SHAPE, "the index has %d axes already", AD_MAX_RANK);
+  memcpy(dim, x->dim, sizeof dim);
+  dim[x->rank] = a->depth;
+  op->z = ad_type_make((ad_dtype)a->dtype, x->rank + 1, dim);
+  return op->z.rank < 0 ? ad_refuse(op, AD_ERROR_SIZE, "the result is too big") : AD_OK;
+}
+
+static ad_status one_hot_run(const ad_operation *op, void *z, const void *const x[], void *scratch) {
+  (void)scratch;
+  static const uint8_t truth = 1;
+  static const int32_t half = 1;
+  static const int64_t whole = 1;
+  static const float single = 1;
+  static const double real = 1;
+  static const void *const one[AD_DTYPES] = { &truth, &half, &whole, &single, &real };
+  const int64_t depth = ((const hot *)op->attribute)->depth, count = ad_type_count(*op->x[0]);
+  const size_t width = ad_dtype_bytes(op->z.dtype), bytes = ad_type_bytes(op->z);
+  if (bytes) memset(z, 0, bytes);
+  for (int64_t i = 0; i < count; i++) {
+    int64_t k = op->x[0]->dtype == AD_I64 ? ((const int64_t *)x[0])[i] : ((const int32_t *)x[0])[i];
+    if (k >= 0 && k < depth) memcpy((char *)z + (size_t)(i*depth + k)*width, one[op->z.dtype], width);
+  }
+  return AD_OK;
+}
+
+static const ad_primitive one_hot_primitive = {
+  .name = "one_hot", .doc = "a 1 at each index along a new last axis", .not_connected = 1,
+  .type = one_hot_type, .run = one_hot_run };
+
+ad_var ad_one_hot(ad_var index, int64_t depth, ad_dtype dtype) {
+  const hot a = { depth, (int64_t)dtype };
+  return ad_record(NULL, &one_hot_primitive, 1, &index, &a, sizeof a);
+}

@@ -1,0 +1,70 @@
+/* row_names.h -- lets the C compiler read the expressions of elementwise.def in float or double.
+ *
+ * A row says exp(x); it becomes MATH(exp)(x), <math.h>'s exp or expf, or HELPER(...), a function of helpers.h. MATH, HELPER
+ * and C, as in helpers.h, are looked up where a row is expanded, so one inclusion serves both types. Include this last: the
+ * names below mean rows from here on. */
+#ifndef ADIT_PRIMITIVES_ROW_NAMES_H
+#define ADIT_PRIMITIVES_ROW_NAMES_H
+
+#define fabs       MATH(fabs)
+#define sqrt       MATH(sqrt)
+#define cbrt       MATH(cbrt)
+#define pow        MATH(pow)
+#define hypot      MATH(hypot)
+#define fma        MATH(fma)
+#define fmod       MATH(fmod)
+#define copysign   MATH(copysign)
+#define floor      MATH(floor)
+#define ceil       MATH(ceil)
+#define round      MATH(round)
+#define trunc      MATH(trunc)
+#define exp        MATH(exp)
+#define exp2       MATH(exp2)
+#define expm1      MATH(expm1)
+#define log        MATH(log)
+#define log2       MATH(log2)
+#define log10      MATH(log10)
+#define log1p      MATH(log1p)
+#define sin        MATH(sin)
+#define cos        MATH(cos)
+#define tan        MATH(tan)
+#define asin       MATH(asin)
+#define acos       MATH(acos)
+#define atan       MATH(atan)
+#define atan2      MATH(atan2)
+#define sinh       MATH(sinh)
+#define cosh       MATH(cosh)
+#define tanh       MATH(tanh)
+#define asinh      MATH(asinh)
+#define acosh      MATH(acosh)
+#define atanh      MATH(atanh)
+#define erf        MATH(erf)
+#define erfc       MATH(erfc)
+#define tgamma     MATH(tgamma)
+
+#define fmax       HELPER(max)
+#define fmin       HELPER(min)
+#define powi       HELPER(powi)
+#define rsqrt      HELPER(rsqrt)
+#define logaddexp  HELPER(logaddexp)
+#define share      HELPER(share)
+#define over_norm2 HELPER(over_norm2)
+#define sinpi      HELPER(sinpi)
+#define cospi      HELPER(cospi)
+#define sech2      HELPER(sech2)
+#define erfinv     HELPER(erfinv)
+#define lgamma     HELPER(lgamma)
+#define digamma    HELPER(digamma)
+#define trigamma   HELPER(trigamma)
+#define polygamma  HELPER(polygamma)
+#define sigmoid    HELPER(sigmoid)
+#define softplus   HELPER(softplus)
+#define silu       HELPER(silu)
+#define silu_slope HELPER(silu_slope)
+#define gelu       HELPER(gelu)
+#define gelu_slope HELPER(gelu_slope)
+
+/* A row of the table that another row calls by its name, and that is an expression, not a function. */
+#define normal_density(x) (C(0.39894228040143267794)*exp(-C(0.5)*(x)*(x)))
+
+#endif

@@ -1,0 +1,361 @@
+/* slice.c -- parts of arrays: slice and at, their transposes slice_add and at_add, pad, split.
+ *
+ * The transposes add a part into a base. Reverse mode records them on a base of zeros, and the sweep then chains all that
+ * goes into one variable through a single buffer (AD_TRAIT_ADDS_INTO): a loop that reads n elements costs O(n), not O(n^2).
+ */
+#include "primitives/axes.h"
+#include "primitives/operands.h"
+#include "primitives/strided.h"
+#include "adit/elementwise.h"
+
+#include <string.h>
+
+enum {
+  MOVES = AD_TRAIT_LINEAR | AD_TRAIT_UNIT_WEIGHTS,
+  ADDS = MOVES | AD_TRAIT_IN_PLACE | AD_TRAIT_ADDS_INTO
+};
+
+static const ad_primitive slice_primitive, slice_add_primitive, at_primitive, at_add_primitive, pad_primitive;
+
+/* Elements start + i*step, 0 <= i < count, of one axis; the attribute has one for each axis. */
+typedef struct range { int64_t start, count, step; } range;
+
+/* --- slice: z[i..] = x[start + i*step ..] ---------------------------------------------------------------------------------- */
+
+static bool range_fits(const range *a, int64_t dim) {
+  int64_t last;
+  if (a->count < 0 || a->step == 0) return false;
+  if (a->count == 0) return a->start >= 0 && a->start <= dim;
+  return a->start >= 0 && a->start < dim && !__builtin_mul_overflow(a->count - 1, a->step, &last)
+      && !__builtin_add_overflow(a->start, last, &last) && last >= 0 && last < dim;
+}
+
+/* The type of the slice of x that the attribute says. */
+static ad_status sliced_type(ad_operation *op, const ad_type *x, ad_type *z) {
+  const range *a = op->attribute;
+  char text[192];
+  ad_type_print(*x, text, sizeof text);
+  *z = *x;
+  if (op->attribute_size != (size_t)x->rank*sizeof *a) return ad_refuse(op, AD_ERROR_ARGUMENT, "not the axes of %s", text);
+  for (int d = 0; d < x->rank; d++) {
+    z->dim[d] = a[d].count;
+    if (a[d].step == 0) return ad_refuse(op, AD_ERROR_ARGUMENT, "a step of 0 along axis %d", d);
+    if (!range_fits(&a[d], x->dim[d]))
+      return ad_refuse(op, AD_ERROR_ARGUMENT, "start %lld, count %lld, step %lld do not fit axis %d of %s",
+                       (long long)a[d].start, (long long)a[d].count, (long long)a[d].step, d, text);
+  }
+  return AD_OK;
+}
+
+static ad_status slice_type(ad_operation *op) { return sliced_type(op, op->x[0], &op->z); }
+
+/* Strides of the slice within an array of type x, and the element where it begins. */
+static int64_t slice_strides(const ad_type *x, const range *a, int64_t stride[]) {
+  int64_t first = 0;
+  dense_strides(x->rank, x->dim, stride);
+  for (int d = 0; d < x->rank; d++) {
+    first += a[d].start*stride[d];
+    stride[d] *= a[d].step;
+  }
+  return first;
+}
+
+static ad_status slice_run(const ad_operation *op, void *z, const void *const x[], void *scratch) {
+  (void)scratch;
+  const size_t width = ad_dtype_bytes(op->z.dtype);
+  strided s = { .rank = op->z.rank };
+  if (ad_type_count(op->z) == 0) return AD_OK;
+  memcpy(s.dim, op->z.dim, sizeof s.dim);
+  dense_strides(s.rank, s.dim, s.to);
+  int64_t first = slice_strides(op->x[0], op->attribute, s.from);
+  strided_copy(&s, width, z, (const char *)x[0] + first*(int64_t)width);
+  return AD_OK;
+}
+
+static ad_var slice_vjp(ad_rule *r, int k) {
+  ad_var x[2] = { zeros_like_cotangent(r, r->op->x[k]), r->g };
+  return ad_record(r->tape, &slice_add_primitive, 2, x, r->op->attribute, r->op->attribute_size);
+}
+
+static const ad_primitive slice_primitive = {
+  .name = "slice", .doc = "every step-th element of a range, along each axis", .traits = MOVES,
+  .type = slice_type, .run = slice_run, .vjp = slice_vjp };
+
+/* --- slice_add: base with part added at the slice ------------------------------------------------------------------------------ */
+
+static ad_status slice_add_type(ad_operation *op) {
+  ad_type part;
+  char want[192], given[192];
+  ad_status status = sliced_type(op, op->x[0], &part);
+  if (status != AD_OK) return status;
+  op->z = *op->x[0];
+  if (ad_type_equal(part, *op->x[1])) return AD_OK;
+  return ad_refuse(op, part.dtype == op->x[1]->dtype ? AD_ERROR_SHAPE : AD_ERROR_DTYPE, "the slice is %s, the part %s",
+                   ad_type_print(part, want, sizeof want), ad_type_print(*op->x[1], given, sizeof given));
+}
+
+static void copy_base(const ad_operation *op, void *z, const void *base) {
+  size_t bytes = ad_type_bytes(op->z);
+  if (z != base && bytes) memcpy(z, base, bytes);
+}
+
+static ad_status slice_add_run(const ad_operation *op, void *z, const void *const x[], void *scratch) {
+  (void)scratch;
+  const ad_type *part = op->x[1];
+  strided s = { .rank = part->rank };
+  copy_base(op, z, x[0]);
+  if (ad_type_count(*part) == 0) return AD_OK;
+  memcpy(s.dim, part->dim, sizeof s.dim);
+  dense_strides(s.rank, s.dim, s.from);
+  int64_t first = slice_strides(&op->z, op->attribute, s.to);
+  strided_add(&s, part->dtype, (char *)z + first*(int64_t)ad_dtype_bytes(part->dtype), x[1]);
+  return AD_OK;
+}
+
+static ad_var slice_add_vjp(ad_rule *r, int k) {
+  if (k == 0) return r->g;
+  return ad_record(r->tape, &slice_primitive, 1, &r->g, r->op->attribute, r->op->attribute_size);
+}
+
+static const ad_primitive slice_add_primitive = {
+  .name = "slice_add", .doc = "an array with another one added to a slice of it", .traits = ADDS,
+  .type = slice_add_type, .run = slice_add_run, .vjp = slice_add_vjp };
+
+/* --- recording slices ----------------------------------------------------------------------------------------------------------- */
+
+/* Slices that are the same get the same attribute: starts from the front, step 1 where there are fewer than two elements. */
+static range normalised(int64_t start, int64_t count, int64_t step, int64_t dim) {
+  range a = { start < 0 && start >= -dim ? start + dim : start, count, step };
+  if (count == 0 && a.start >= 0 && a.start <= dim) a.start = 0;
+  if ((count == 0 || count == 1) && step) a.step = 1;
+  return a;
+}
+
+/* One axis sliced, the others whole; x has that axis. Returns the attribute's size. */
+static size_t slice_of_axis(const ad_type *x, int axis, range given, range a[]) {
+  int chosen = axis_resolve(axis, x->rank);
+  for (int d = 0; d < x->rank; d++) a[d] = normalised(0, x->dim[d], 1, x->dim[d]);
+  a[chosen] = normalised(given.start, given.count, given.step, x->dim[chosen]);
+  return (size_t)x->rank*sizeof *a;
+}
+
+static bool is_whole(const ad_type *x, const range a[]) {
+  for (int d = 0; d < x->rank; d++)
+    if (a[d].start != 0 || a[d].step != 1 || a[d].count != x->dim[d]) return false;
+  return true;
+}
+
+ad_var ad_slice(ad_var x, int axis, int64_t start, int64_t count, int64_t step) {
+  range a[AD_MAX_RANK];
+  ad_type t = ad_type_of(x);
+  if (t.rank < 0) return ad_record(NULL, &slice_primitive, 1, &x, NULL, 0);
+  if (axis_resolve(axis, t.rank) < 0) return fail_axis(x, "slice", axis);
+  size_t size = slice_of_axis(&t, axis, (range){ start, count, step }, a);
+  return is_whole(&t, a) ? x : ad_record(NULL, &slice_primitive, 1, &x, a, size);
+}
+
+ad_var ad_slice_add(ad_var base, ad_var part, int axis, int64_t start, int64_t step) {
+  ad_var x[2] = { base, part };
+  range a[AD_MAX_RANK];
+  ad_tape *tape = ad_tape_of(2, x);
+  ad_type b = ad_type_of(base), p = ad_type_of(part);
+  if (b.rank < 0 || p.rank < 0) return ad_record(tape, &slice_add_primitive, 2, x, NULL, 0);
+  if (axis_resolve(axis, b.rank) < 0) return fail_axis(base, "slice_add", axis);
+  int64_t count = p.rank == b.rank ? p.dim[axis_resolve(axis, b.rank)] : 1;
+  size_t size = slice_of_axis(&b, axis, (range){ start, count, step }, a);
+  ad_dtype dtype = operands_dtype(2, x);
+  for (int k = 0; k < 2; k++) x[k] = operand_with_dtype(tape, x[k], dtype);
+  return ad_record(tape, &slice_add_primitive, 2, x, a, size);
+}
+
+/* --- at: z = x[index[0], .., index[n-1]], the remaining axes whole: one contiguous piece ------------------------------------------ */
+
+static int index_count(const ad_operation *op) { return (int)(op->attribute_size/sizeof(int64_t)); }
+
+static ad_status picked_type(ad_operation *op, const ad_type *x, ad_type *z) {
+  const int64_t *index = op->attribute;
+  const int n = index_count(op);
+  char text[192];
+  ad_type_print(*x, text, sizeof text);
+  if (n > x->rank) return ad_refuse(op, AD_ERROR_ARGUMENT, "%d indices into %s", n, text);
+  for (int d = 0; d < n; d++)
+    if (index[d] < 0 || index[d] >= x->dim[d])
+      return ad_refuse(op, AD_ERROR_ARGUMENT, "index %lld is outside of axis %d of %s", (long long)index[d], d, text);
+  *z = ad_type_make(x->dtype, x->rank - n, x->dim + n);
+  return AD_OK;
+}
+
+static ad_status at_type(ad_operation *op) { return picked_type(op, op->x[0], &op->z); }
+
+/* The element where the piece begins. */
+static int64_t piece_begin(const ad_operation *op, int64_t piece) {
+  const int64_t *index = op->attribute;
+  int64_t row = 0;
+  for (int d = 0; d < index_count(op); d++) row = row*op->x[0]->dim[d] + index[d];
+  return row*piece;
+}
+
+static ad_status at_run(const ad_operation *op, void *z, const void *const x[], void *scratch) {
+  (void)scratch;
+  const int64_t piece = ad_type_count(op->z), width = (int64_t)ad_dtype_bytes(op->z.dtype);
+  if (piece) memcpy(z, (const char *)x[0] + piece_begin(op, piece)*width, (size_t)(piece*width));
+  return AD_OK;
+}
+
+static ad_var at_vjp(ad_rule *r, int k) {
+  ad_var x[2] = { zeros_like_cotangent(r, r->op->x[k]), r->g };
+  return ad_record(r->tape, &at_add_primitive, 2, x, r->op->attribute, r->op->attribute_size);
+}
+
+static const ad_primitive at_primitive = {
+  .name = "at", .doc = "the element, or the part, at an index of the leading axes", .traits = MOVES,
+  .type = at_type, .run = at_run, .vjp = at_vjp };
+
+/* at_add: base with part added at the index. */
+static ad_status at_add_type(ad_operation *op) {
+  ad_type part;
+  char want[192], given[192];
+  ad_status status = picked_type(op, op->x[0], &part);
+  if (status != AD_OK) return status;
+  op->z = *op->x[0];
+  if (ad_type_equal(part, *op->x[1])) return AD_OK;
+  return ad_refuse(op, AD_ERROR_SHAPE, "the place is %s, the part %s", ad_type_print(part, want, sizeof want),
+                   ad_type_print(*op->x[1], given, sizeof given));
+}
+
+static ad_status at_add_run(const ad_operation *op, void *z, const void *const x[], void *scratch) {
+  (void)scratch;
+  const int64_t piece = ad_type_count(*op->x[1]), width = (int64_t)ad_dtype_bytes(op->z.dtype);
+  copy_base(op, z, x[0]);
+  if (piece) strided_add_line(op->z.dtype)(piece, (char *)z + piece_begin(op, piece)*width, 1, x[1], 1);
+  return AD_OK;
+}
+
+static ad_var at_add_vjp(ad_rule *r, int k) {
+  if (k == 0) return r->g;
+  return ad_record(r->tape, &at_primitive, 1, &r->g, r->op->attribute, r->op->attribute_size);
+}
+
+static const ad_primitive at_add_primitive = {
+  .name = "at_add", .doc = "an array with another one added at an index of the leading axes", .traits = ADDS,
+  .type = at_add_type, .run = at_add_run, .vjp = at_add_vjp };
+
+ad_var ad_at(ad_var x, int n, const int64_t index[]) {
+  int64_t from_front[AD_MAX_RANK] = { 0 };
+  ad_type t = ad_type_of(x);
+  ad_tape *tape = ad_tape_of(1, &x);
+  if (n < 0 || n > AD_MAX_RANK || (n && !index))
+    return ad_fail(tape, AD_ERROR_ARGUMENT, "at: %d indices%s", n, n && !index ? ", none given" : "");
+  if (n == 0 && t.rank >= 0 && !operand_is_literal(x)) return x;
+  for (int d = 0; d < n; d++)
+    from_front[d] = index[d] < 0 && d < t.rank && index[d] >= -t.dim[d] ? index[d] + t.dim[d] : index[d];
+  return ad_record(NULL, &at_primitive, 1, &x, n ? from_front : NULL, (size_t)n*sizeof *index);
+}
+
+/* --- pad: z = x with value around it ------------------------------------------------------------------------------------------------ */
+
+/* The attribute: before[rank], then after[rank]. z has before + dim + after elements along each axis. */
+static ad_status pad_type(ad_operation *op) {
+  const ad_type *x = op->x[0];
+  const int64_t *before = op->attribute, *after = before ? before + x->rank : NULL;
+  int64_t dim[AD_MAX_RANK];
+  char text[192];
+  if (op->attribute_size != (size_t)x->rank*2*sizeof *before) return ad_refuse(op, AD_ERROR_ARGUMENT, "widths for another rank");
+  if (op->x[1]->rank)
+    return ad_refuse(op, AD_ERROR_SHAPE, "the value is %s, not a scalar", ad_type_print(*op->x[1], text, sizeof text));
+  if (x->dtype != op->x[1]->dtype) return ad_refuse(op, AD_ERROR_DTYPE, "array and value differ in type");
+  for (int d = 0; d < x->rank; d++) {
+    if (before[d] < 0 || after[d] < 0) return ad_refuse(op, AD_ERROR_ARGUMENT, "a negative width along axis %d", d);
+    if (__builtin_add_overflow(x->dim[d], before[d], &dim[d]) || __builtin_add_overflow(dim[d], after[d], &dim[d]))
+      return ad_refuse(op, AD_ERROR_SIZE, "axis %d becomes too long", d);
+  }
+  op->z = ad_type_make(x->dtype, x->rank, dim);
+  return op->z.rank < 0 ? ad_refuse(op, AD_ERROR_SIZE, "the result is too big") : AD_OK;
+}
+
+static ad_status pad_run(const ad_operation *op, void *z, const void *const x[], void *scratch) {
+  (void)scratch;
+  const ad_type *t = op->x[0];
+  const int64_t *before = op->attribute;
+  const size_t width = ad_dtype_bytes(op->z.dtype);
+  strided s = { .rank = t->rank };
+  int64_t first = 0;
+  strided_fill(ad_type_count(op->z), width, z, x[1]);
+  if (ad_type_count(*t) == 0) return AD_OK;
+  memcpy(s.dim, t->dim, sizeof s.dim);
+  dense_strides(s.rank, t->dim, s.from);
+  dense_strides(s.rank, op->z.dim, s.to);
+  for (int d = 0; d < s.rank; d++) first += before[d]*s.to[d];
+  strided_copy(&s, width, (char *)z + first*(int64_t)width, x[0]);
+  return AD_OK;
+}
+
+/* xbar is the inner part of g. The adjoint of the value is the sum of the rest, taken without the inner part: its elements
+ * may be infinite, and would cancel badly in sum(g) - sum(xbar). */
+static ad_var pad_vjp(ad_rule *r, int k) {
+  const ad_type *x = r->op->x[0];
+  const int64_t *before = r->op->attribute;
+  range a[AD_MAX_RANK];
+  if (k == 0) {
+    for (int d = 0; d < x->rank; d++) a[d] = normalised(before[d], x->dim[d], 1, r->op->z.dim[d]);
+    return ad_record(r->tape, &slice_primitive, 1, &r->g, x->rank ? a : NULL, (size_t)x->rank*sizeof *a);
+  }
+  ad_var inside = ad_full(r->tape, type_with_dtype(x, AD_BOOL), 0), around = ad_full(r->tape, AD_BOOL(), 1);
+  ad_var operands[2] = { inside, around };
+  ad_var outside = ad_record(r->tape, &pad_primitive, 2, operands, r->op->attribute, r->op->attribute_size);
+  return ad_sum(ad_select(outside, r->g, ad_integer(0)), AD_ALL_AXES, false);
+}
+
+static const ad_primitive pad_primitive = {
+  .name = "pad", .doc = "an array with a constant around it", .traits = MOVES,
+  .type = pad_type, .run = pad_run, .vjp = pad_vjp };
+
+ad_var ad_pad(ad_var x, const int64_t before[], const int64_t after[], ad_var value) {
+  ad_var operands[2] = { x, value };
+  int64_t width[2*AD_MAX_RANK] = { 0 };
+  ad_tape *tape = ad_tape_of(2, operands);
+  ad_type t = ad_type_of(x);
+  const int rank = t.rank < 0 ? 0 : t.rank;
+  if (rank && (!before || !after)) return ad_fail(tape, AD_ERROR_ARGUMENT, "pad: no widths given");
+  for (int d = 0; d < rank; d++) width[d] = before[d], width[rank + d] = after[d];
+  ad_dtype dtype = operands_dtype(2, operands);
+  for (int k = 0; k < 2; k++) operands[k] = operand_with_dtype(tape, operands[k], dtype);
+  return ad_record(tape, &pad_primitive, 2, operands, rank ? width : NULL, (size_t)rank*2*sizeof *width);
+}
+
+/* --- split: consecutive slices that make up the whole axis --------------------------------------------------------------------------- */
+
+static ad_status refuse_split(ad_var x, ad_status status, const char *what) {
+  ad_fail(ad_tape_of(1, &x), status, "split: %s", what);
+  return status;
+}
+
+static ad_status check_split(ad_var x, int axis, int n, const int64_t size[], int64_t *dim) {
+  ad_type t = ad_type_of(x);
+  int a = axis_resolve(axis, t.rank);
+  int64_t left;
+  if (t.rank < 0) return refuse_split(x, AD_ERROR_HANDLE, "the variable is invalid");
+  if (a < 0) return fail_axis(x, "split", axis), AD_ERROR_ARGUMENT;
+  if (n < 1) return refuse_split(x, AD_ERROR_ARGUMENT, "a number of parts below 1");
+  *dim = left = t.dim[a];
+  if (!size) return left%n ? refuse_split(x, AD_ERROR_SHAPE, "the axis has no such number of equal parts") : AD_OK;
+  for (int i = 0; i < n; i++) {
+    if (size[i] < 0 || size[i] > left) return refuse_split(x, AD_ERROR_SHAPE, "sizes are negative or more than the axis has");
+    left -= size[i];
+  }
+  return left ? refuse_split(x, AD_ERROR_SHAPE, "sizes do not add up to that of the axis") : AD_OK;
+}
+
+ad_status ad_split(ad_var x, int axis, int n, const int64_t size[], ad_var out[]) {
+  int64_t dim = 0, start = 0;
+  if (!out && n > 0) return refuse_split(x, AD_ERROR_ARGUMENT, "nowhere to put the parts");
+  ad_status status = check_split(x, axis, n, size, &dim);
+  for (int i = 0; i < n; i++) {
+    int64_t count = size ? size[i] : dim/n;
+    if (status == AD_OK) out[i] = ad_slice(x, axis, start, count, 1);
+    else out[i] = ad_fail(ad_tape_of(1, &x), status, "split");
+    if (status == AD_OK && !ad_is_valid(out[i])) status = ad_tape_status(ad_tape_of(1, &x));
+    if (status == AD_OK) start += count;
+  }
+  return status;
+}

@@ -1,0 +1,106 @@
+/* elementwise.c -- ad_add, ad_sin and the rest, one function for each row of the table.
+ *
+ * The common case, known f64 scalars of one tape, is written out here: a node is filled in and its value computed by the
+ * row's own expression. Everything else (arrays, other types, literals, tracing, errors) goes through tape_record_row.
+ */
+#include "tape/tape.h"
+#include "adit/arrays.h"
+#include "primitives/library.h"
+
+#include <math.h>
+
+#define C(k) ((double)k)
+#define REAL double
+#define MATH(name) name
+#define HELPER(name) name##_in_f64
+#include "primitives/helpers.h"
+#include "primitives/row_names.h"
+
+/* Tapes lie above the sentinels that mark literals and lost tapes. */
+static inline bool on_tape(const ad_tape *t) { return (uintptr_t)t > (uintptr_t)NO_TAPE; }
+
+/* A known f64 scalar on t. */
+static inline bool ready(const ad_tape *t, ad_var v) {
+  uint32_t i = v.at.node.index;
+  return i < t->count && (v.at.node.epoch == t->epoch || i < t->stable)
+      && (t->node[i].head & NODE_FAST_MASK) == NODE_KNOWN;
+}
+
+static inline ad_var push(ad_tape *t, uint32_t row, uint32_t n, uint32_t x, uint32_t y, uint32_t w, double value) {
+  uint32_t i = (uint32_t)t->count++;
+  t->node[i] = (tape_node){ row | NODE_KNOWN | n << NODE_COUNT_SHIFT, x, y, w, { .f64 = value } };
+  return (ad_var){ t, { .node = { i, t->epoch } } };
+}
+
+/* Makes a literal operand a constant of the other operand's tape, so that 2*x is as fast as y*x. */
+static inline ad_var settled(ad_tape *t, ad_var v) {
+  if (!is_literal(v) || t->tracing) return v;
+  uint32_t i = tape_constant(t, AD_F64, literal_value(v));
+  return i == INVALID_INDEX ? v : handle(t, i);
+}
+
+#define IS_REAL(kind) (CLASS_##kind == CLASS_FLOAT || CLASS_##kind == CLASS_NUMERIC)
+#define VALUE_OF(v) (t->node[(v).at.node.index].value.f64)
+
+#define UNARY(id, kind, traits, lo, hi, expression, rx, doc) \
+  ad_var (ad_##id)(ad_var px) { \
+    ad_tape *t = px.tape; \
+    if (IS_REAL(kind) && on_tape(t) && ready(t, px) && t->count < t->room) { \
+      const double x = VALUE_OF(px); \
+      return push(t, ROW_##id, 1, px.at.node.index, 0, 0, expression); \
+    } \
+    return tape_record_row(ROW_##id, 1, &px, 0); \
+  }
+#define UNARY_ATTRIBUTE(id, kind, traits, sample, lo, hi, expression, rx, doc) \
+  ad_var (ad_##id)(ad_var px, double a) { return tape_record_row(ROW_##id, 1, &px, a); }
+#define BINARY(id, kind, traits, lo1, hi1, lo2, hi2, expression, rx, ry, doc) \
+  ad_var (ad_##id)(ad_var px, ad_var py) { \
+    ad_tape *t = on_tape(px.tape) ? px.tape : py.tape; \
+    if (IS_REAL(kind) && on_tape(t)) { \
+      ad_var qx = settled_beside(t, px, py), qy = settled_beside(t, py, px); \
+      if (qx.tape == qy.tape && ready(t, qx) && ready(t, qy) && t->count < t->room) { \
+        const double x = VALUE_OF(qx), y = VALUE_OF(qy); \
+        return push(t, ROW_##id, 2, qx.at.node.index, qy.at.node.index, 0, expression); \
+      } \
+    } \
+    return tape_record_row(ROW_##id, 2, (const ad_var[]){ px, py }, 0); \
+  }
+#define TERNARY(id, kind, traits, lo1, hi1, lo2, hi2, lo3, hi3, expression, rx, ry, rw, doc) \
+  ad_var (ad_##id)(ad_var px, ad_var py, ad_var pw) { \
+    return tape_record_row(ROW_##id, 3, (const ad_var[]){ px, py, pw }, 0); \
+  }
+
+/* A literal is settled only beside a known f64 scalar: elsewhere it may have to become another type. */
+static inline ad_var settled_beside(ad_tape *t, ad_var v, ad_var other) {
+  return is_literal(v) && other.tape == t && ready(t, other) ? settled(t, v) : v;
+}
+
+/* ad_pow is below: a literal exponent may mean another row. */
+#undef ad_pow
+#define ad_pow general_power
+static ad_var general_power(ad_var px, ad_var py);
+#include "primitives/elementwise.def"
+#undef ad_pow
+
+static ad_var ones_like(ad_var x) {
+  ad_type type = ad_type_of(x);
+  ad_var one = handle(x.tape, tape_constant(x.tape, type.dtype == AD_BOOL ? AD_I32 : type.dtype, 1));
+  return type.rank ? ad_broadcast_to(one, type.rank, type.dim) : one;
+}
+
+/* x^n, exact for every x. */
+static ad_var integer_power(ad_var x, double n) {
+  if (n == 0) return ones_like(x);
+  if (n == 1) return x;
+  if (n == 2) return ad_square(x);
+  return n == -1 ? ad_reciprocal(x) : ad_powi(x, n);
+}
+
+ad_var (ad_pow)(ad_var x, ad_var y) {
+  enum { LARGEST = 1 << 30 };
+  if (!is_literal(y) || is_literal(x) || !ad_is_valid(x)) return general_power(x, y);
+  double n = literal_value(y);
+  if (n != floor(n) || fabs(n) > LARGEST) return general_power(x, y);
+  bool real = y.tape == NULL || n < 0;
+  return integer_power(real && ad_type_of(x).dtype < AD_F32 ? ad_cast(x, AD_F64) : x, n);
+}

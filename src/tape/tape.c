@@ -1,0 +1,230 @@
+/* tape.c -- the life of a tape: made, marked, rewound, freed; its first error. */
+#include "tape/tape.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+ad_tape *ad_tape_new(void) { return ad_tape_new_with(NULL); }
+
+ad_tape *ad_tape_new_with(const ad_allocator *allocator) {
+  static const ad_type scalar_type = { AD_F64, 0, { 0 } };
+  const ad_allocator *a = allocator ? allocator : &memory_standard;
+  ad_tape *t = memory_get_zeroed(a, 1, sizeof *t);
+  if (!t) return NULL;
+  t->allocator = *a;
+  t->stale_from = t->stable = UINT32_MAX;
+  memset(t->constant_cache, 0xFF, sizeof t->constant_cache);
+  uint32_t number, word;
+  if (!tape_intern_type(t, &scalar_type, &number) || !arena_reserve(t, 2, &word)) {
+    ad_tape_free(t);
+    return NULL;
+  }
+  return t;
+}
+
+static void free_array_values(ad_tape *t, uint32_t from) {
+  size_t kept = 0;
+  for (size_t i = 0; i < t->arrays; i++) {
+    uint32_t n = t->array_node[i];
+    if (n < from) {
+      t->array_node[kept++] = n;
+      continue;
+    }
+    size_t bytes = node_type(t, n)->bytes;
+    memory_release(&t->allocator, t->node[n].value.data, bytes);
+    t->array_bytes -= bytes;
+  }
+  t->arrays = kept;
+}
+
+void ad_tape_free(ad_tape *t) {
+  if (!t) return;
+  const ad_allocator a = t->allocator;
+  free_array_values(t, 0);
+  tape_drop_adjoints(t);
+  tape_forget_numbers(t);
+  if (t->free_rules) t->free_rules(t);
+  arena_free(t);
+  for (size_t i = 0; i < t->types; i++) memory_release(&a, t->type[i], sizeof *t->type[i]);
+  memory_release(&a, t->type, t->type_capacity*sizeof *t->type);
+  memory_release(&a, t->type_slot, t->type_slots*sizeof *t->type_slot);
+  memory_release(&a, t->primitive, t->primitive_capacity*sizeof *t->primitive);
+  memory_release(&a, t->limit, t->limit_capacity*sizeof *t->limit);
+  memory_release(&a, t->observed, t->observed_capacity*sizeof *t->observed);
+  memory_release(&a, t->changed, t->changed_capacity*sizeof *t->changed);
+  memory_release(&a, t->array_node, t->array_capacity*sizeof *t->array_node);
+  memory_release(&a, t->adjoint, t->adjoint_capacity*sizeof *t->adjoint);
+  memory_release(&a, t->node, t->capacity*sizeof *t->node);
+  memory_release(&a, t, sizeof *t);
+}
+
+void tape_drop_adjoints(ad_tape *t) {
+  for (size_t i = 0; i < t->array_adjoints; i++)
+    if (t->array_adjoint[i]) memory_release(&t->allocator, t->array_adjoint[i], node_type(t, (uint32_t)i)->bytes);
+  memory_release(&t->allocator, t->array_adjoint, t->array_adjoints*sizeof *t->array_adjoint);
+  t->array_adjoint = NULL;
+  t->array_adjoints = t->adjoints = 0;
+}
+
+/* --- errors ------------------------------------------------------------------------------------------------------- */
+
+static void keep_first(ad_tape *t, ad_status status, const char *format, va_list list) {
+  if (!t || t->status != AD_OK) return;
+  t->status = status;
+  vsnprintf(t->message, sizeof t->message, format, list);
+}
+
+ad_status tape_fail(ad_tape *t, ad_status status, const char *format, ...) {
+  va_list list;
+  va_start(list, format);
+  keep_first(t, status, format, list);
+  va_end(list);
+  return status;
+}
+
+ad_var ad_fail(ad_tape *t, ad_status status, const char *format, ...) {
+  va_list list;
+  va_start(list, format);
+  keep_first(t, status, format, list);
+  va_end(list);
+  return handle_invalid(t);
+}
+
+ad_status ad_refuse(ad_operation *op, ad_status status, const char *format, ...) {
+  if (!op->message || op->message_size == 0) return status;
+  int used = snprintf(op->message, op->message_size, "%s: ", op->primitive->name);
+  if (used < 0 || (size_t)used >= op->message_size) return status;
+  va_list list;
+  va_start(list, format);
+  vsnprintf(op->message + used, op->message_size - (size_t)used, format, list);
+  va_end(list);
+  return status;
+}
+
+ad_status ad_tape_status(const ad_tape *t) { return t ? t->status : AD_ERROR_ARGUMENT; }
+const char *ad_tape_message(const ad_tape *t) { return t ? t->message : "no tape"; }
+
+void ad_tape_clear(ad_tape *t) {
+  if (!t) return;
+  t->status = AD_OK;
+  t->message[0] = 0;
+}
+
+/* --- marks and handles ---------------------------------------------------------------------------------------------- */
+
+ad_mark ad_tape_mark(const ad_tape *t) {
+  ad_mark m = { 0, 0, 0 };
+  if (t) m = (ad_mark){ (uint32_t)t->count, t->arena.used, t->epoch };
+  return m;
+}
+
+/* Entries stand in order of epoch and limit. A rewind to `limit` makes all entries with higher limits pointless: their
+ * epochs are covered by the new one. */
+static bool note_limit(ad_tape *t, uint32_t limit) {
+  while (t->limits && t->limit[t->limits - 1].limit >= limit) t->limits--;
+  if (!memory_reserve(&t->allocator, &t->limit, &t->limit_capacity, t->limits + 1, sizeof *t->limit)) return false;
+  t->limit[t->limits++] = (epoch_limit){ t->epoch, limit };
+  return true;
+}
+
+/* The lowest limit set since the handle's epoch is that of the first entry at or after it. */
+static uint32_t limit_of_epoch(const ad_tape *t, uint32_t epoch) {
+  size_t low = 0, high = t->limits;
+  while (low < high) {
+    size_t middle = low + (high - low)/2;
+    if (t->limit[middle].epoch < epoch) low = middle + 1; else high = middle;
+  }
+  return low < t->limits ? t->limit[low].limit : UINT32_MAX;
+}
+
+bool handle_survived(const ad_tape *t, ad_var v) {
+  return v.at.node.epoch <= t->epoch && v.at.node.index < limit_of_epoch(t, v.at.node.epoch);
+}
+
+static void forget_observations(ad_tape *t, uint32_t size) {
+  while (t->observations && t->observed[t->observations - 1].size > size) {
+    uint32_t i = t->observed[--t->observations].node;
+    if (i < size) t->node[i].head &= ~(uint32_t)NODE_OBSERVED;
+  }
+  if (t->rechecked > t->observations) t->rechecked = t->observations;
+}
+
+ad_status ad_tape_rewind(ad_tape *t, ad_mark m) {
+  if (!t) return AD_ERROR_ARGUMENT;
+  if (m.nodes > t->count || m.epoch > t->epoch || m.nodes > limit_of_epoch(t, m.epoch))
+    return tape_fail(t, AD_ERROR_ARGUMENT, "rewind: the mark was forgotten by an earlier rewind");
+  if (t->epoch == UINT32_MAX) return tape_fail(t, AD_ERROR_LIMIT, "rewind: more than 2^32 rewinds of one tape");
+  if (!note_limit(t, m.nodes)) return tape_fail(t, AD_ERROR_MEMORY, "rewind: out of memory");
+  tape_drop_adjoints(t);
+  free_array_values(t, m.nodes);
+  tape_forget_numbers(t);
+  t->count = m.nodes;
+  t->arena.used = m.words;
+  t->epoch++;
+  if (m.nodes < t->stable) t->stable = m.nodes;
+  if (m.nodes <= t->stale_from) t->stale_from = UINT32_MAX;
+  forget_observations(t, m.nodes);
+  size_t kept = 0;
+  for (size_t i = 0; i < t->changes; i++)
+    if (t->changed[i] < m.nodes) t->changed[kept++] = t->changed[i];
+  t->changes = kept;
+  return AD_OK;
+}
+
+ad_var handle_invalid(ad_tape *t) {
+  ad_var v = { t ? t : NO_TAPE, { .node = { INVALID_INDEX, 0 } } };
+  return v;
+}
+
+ad_var ad_none(void) {
+  ad_var v = { NO_TAPE, { .node = { NONE_INDEX, 0 } } };
+  return v;
+}
+
+bool ad_is_none(ad_var x) { return x.tape == NO_TAPE && x.at.node.index == NONE_INDEX; }
+
+bool ad_is_valid(ad_var v) { return is_literal(v) || (v.tape != NO_TAPE && handle_good(v.tape, v)); }
+
+ad_tape *handle_check(ad_var v, const char *what) {
+  if (is_literal(v) || v.tape == NO_TAPE) return NULL;
+  if (handle_good(v.tape, v)) return v.tape;
+  if (v.at.node.index == INVALID_INDEX)
+    tape_fail(v.tape, AD_ERROR_HANDLE, "%s: the variable is invalid, it came from a failed call", what);
+  else tape_fail(v.tape, AD_ERROR_HANDLE, "%s: the variable is from before a rewind of its tape", what);
+  return NULL;
+}
+
+ad_tape *ad_tape_of(int n, const ad_var x[]) {
+  for (int i = 0; i < n; i++)
+    if (!is_literal(x[i]) && x[i].tape != NO_TAPE) return x[i].tape;
+  return NULL;
+}
+
+size_t ad_tape_size(const ad_tape *t) { return t ? t->count : 0; }
+
+size_t ad_tape_bytes(const ad_tape *t) {
+  if (!t) return 0;
+  size_t bytes = sizeof *t + t->capacity*sizeof *t->node + t->adjoint_capacity*sizeof *t->adjoint + t->array_bytes
+               + t->types*sizeof **t->type + t->numbers.capacity*sizeof *t->numbers.slot;
+  for (size_t i = 0; i < t->arena.chunks; i++) bytes += t->arena.owned[i];
+  return bytes;
+}
+
+/* --- values ----------------------------------------------------------------------------------------------------------- */
+
+bool tape_own_value(ad_tape *t, uint32_t i) {
+  size_t bytes = node_type(t, i)->bytes;
+  if (bytes == 0 || t->node[i].value.data) return true;
+  if (!memory_reserve(&t->allocator, &t->array_node, &t->array_capacity, t->arrays + 1, sizeof *t->array_node)) return false;
+  void *data = memory_get(&t->allocator, bytes);
+  if (!data) return false;
+  t->node[i].value.data = data;
+  t->array_node[t->arrays++] = i;
+  t->array_bytes += bytes;
+  return true;
+}
+
+const void *node_data(const ad_tape *t, uint32_t i) {
+  return node_type(t, i)->type.rank ? t->node[i].value.data : &t->node[i].value;
+}
