@@ -1,8 +1,8 @@
 /* dual_numbers.c -- one derivative three ways: f(x, y) = sin(x + y^2)/sqrt(x) at (2, 1).
  *
- * A dual number carries a value v and a derivative d; every operation computes both. Which derivative it is depends on
- * the seed: the variable whose d is 1. That is forward mode, one sweep per variable. Reverse mode records the
- * operations once and gets all derivatives in one sweep backwards.
+ * A dual number carries a value v and a derivative d; every operation computes both. Which derivative it is
+ * depends on the seed: the variable whose d is 1. That is forward mode, one sweep per variable. Reverse
+ * mode records the operations once and gets all derivatives in one sweep backwards.
  */
 #include <adit.h>
 #include <adit/dual.h>

@@ -3,8 +3,8 @@
  *   Newton:  x - f/f'                              the error is squared at each step
  *   Halley:  x - 2 f f'/(2 f'^2 - f f'')           the error is cubed
  *
- * f is written once for each kind of number; the derivatives come along with the values. No library is linked:
- * adit/dual.h is all there is.
+ * f is written once for each kind of number; the derivatives come along with the values. No library is
+ * linked: adit/dual.h is all there is.
  */
 #include <adit/dual.h>
 #define AD_DUAL_ORDER 2

@@ -19,7 +19,7 @@
  * depend neither on the number of threads, nor on leading dimensions, nor on AVX2 against AVX-512 (the portable
  * kernels round twice per term where the compiler has no fma). nan and inf propagate; C is not read unless added to.
  *
- * Memory. Up to 80 KiB of stack. Products with m > 128 that need B rearranged take one block of at most 512 KiB per
+ * Memory. Up to 64 KiB of stack. Products with m > 128 that need B rearranged take one block of at most 480 KiB per
  * thread from malloc, and do without it when there is none.
  */
 #ifndef ADIT_BASE_BLAS_H

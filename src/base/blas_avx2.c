@@ -32,6 +32,7 @@ INLINE float sum_lanes_f32_avx2(__m256 v) {
 
 #define ROWS 6
 #define VECTORS 2
+#define CLEAN_UPPER() _mm256_zeroupper()
 #define DOT_ROWS 2
 #define DOT_COLUMNS 2
 #define PANELS 12

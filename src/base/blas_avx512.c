@@ -18,6 +18,7 @@
 
 #define ROWS 8
 #define VECTORS 3
+#define CLEAN_UPPER() _mm256_zeroupper()
 #define DOT_ROWS 4
 #define DOT_COLUMNS 4
 #define PANELS 10

@@ -30,6 +30,7 @@ INLINE float4 splat_f32(float x) { return (float4){x, x, x, x}; }
 
 #define ROWS 4
 #define VECTORS 2
+#define CLEAN_UPPER() ((void)0)
 #define DOT_ROWS 1
 #define DOT_COLUMNS 2
 #define PANELS 12

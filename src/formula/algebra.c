@@ -97,7 +97,7 @@ static uint32_t cost_of(const algebra *a, const term *t, const part *p) {
     cost += s->cost;
     if (t->kind == TERM_SUM && !fraction_is(p[i].coefficient, 1) && !fraction_is(p[i].coefficient, -1))
       cost += number_cost(p[i].coefficient);
-    if (t->kind == TERM_PRODUCT && !term_is_number(a, p[i].exponent, 1)) cost += a->term[p[i].exponent].cost;
+    if (t->kind == TERM_PRODUCT && !term_is_number(a, p[i].exponent, 1)) cost += 1 + a->term[p[i].exponent].cost;
     if (t->kind == TERM_PRODUCT && s->kind == TERM_SUM) cost += 1;
   }
   return capped(cost);
@@ -333,6 +333,12 @@ static bool open_factor(algebra *a, fraction *number, part_list *l, int i) {
   term_split(a, p.term, &c, &rest);
   if (integer && rest != p.term) {
     *number = fraction_multiply(*number, fraction_power(c, n));
+    l->item[i].term = rest;
+    return true;
+  }
+  const fraction e = a->term[p.exponent].number;
+  if (rest != p.term && a->term[p.exponent].kind == TERM_NUMBER && e.q && e.p > -64 && e.p < 64 && fraction_root(c, e.q, &root)) {
+    *number = fraction_multiply(*number, fraction_power(root, e.p));
     l->item[i].term = rest;
     return true;
   }

@@ -178,7 +178,7 @@ static ad_var settled(const call *c, ad_var v) {
   if (!is_literal(v)) return v;
   const double real = literal_value(v);
   const int64_t integer = v.tape ? v.at.integer : 0;
-  return v.tape ? ad_constant(c->f->tape, AD_I64(), &integer) : ad_constant(c->f->tape, AD_F64(), &real);
+  return v.tape ? ad_constant(c->f->tape, ad_type_make(AD_I64, 0, NULL), &integer) : ad_constant(c->f->tape, ad_type_make(AD_F64, 0, NULL), &real);
 }
 
 static ad_var slot_var(call *c, int k) { return settled(c, formula_variable(c->f, c->slot[k])); }

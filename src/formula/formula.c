@@ -114,7 +114,7 @@ static ad_var element(formula_run *f, int node, int depth) {
   if (v->list >= 0) return stacked(f, node, depth + 1);
   if (!is_literal(v->var)) return v->var;
   double number = literal_value(v->var);
-  return ad_constant(f->tape, AD_F64(), &number);
+  return ad_constant(f->tape, ad_type_make(AD_F64, 0, NULL), &number);
 }
 
 /* [a, [b, c], ...] with variables: ad_stack of the elements. At most AD_MAX_RANK deep. */
@@ -200,7 +200,7 @@ static void finish_statement(recorder *r, const expression_statement *s) {
   ad_var y = formula_variable(&r->run, s->root);
   if (is_literal(y)) {
     double number = literal_value(y);
-    y = ad_constant(r->run.tape, AD_F64(), &number);
+    y = ad_constant(r->run.tape, ad_type_make(AD_F64, 0, NULL), &number);
   }
   if (!ad_is_valid(y)) {
     formula_refuse(&r->run, s->root, ad_tape_status(r->run.tape), "%s", ad_tape_message(r->run.tape));

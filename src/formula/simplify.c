@@ -64,6 +64,7 @@ static int expand_product(algebra *a, int p) {
 
 /* All summands of x multiplied out. */
 static int expand(algebra *a, int x) {
+  if (x < 0) return -1;
   const term t = a->term[x];
   if (t.kind == TERM_PRODUCT) return expand_product(a, x);
   if (t.kind != TERM_SUM) return x;
@@ -186,6 +187,61 @@ static int over_denominator(algebra *a, int s) {
   return algebra_multiply(a, factored(a, numerator), inverse);
 }
 
+/* --- fractions in products ------------------------------------------------------------------------------------------------------- */
+
+/* The product p with the sums it is divided by multiplied out together: 1/((1 - x)(1 + x)) = 1/(1 - x^2). */
+static int expanded_below(algebra *a, int p) {
+  const term t = a->term[p];
+  part_list above = { 0 }, below = { 0 };
+  int64_t n;
+  if (t.kind != TERM_PRODUCT) return p;
+  for (int i = 0; i < t.count; i++) {
+    part q = a->part[t.first + i];
+    bool under = a->term[q.term].kind == TERM_SUM && small_integer(a, q.exponent, &n) && n < 0;
+    if (under) q.exponent = algebra_integer(a, -n);
+    part_list_add(a, under ? &below : &above, q);
+  }
+  bool several = below.count > 1;
+  int x = algebra_product(a, fraction_integer(1), &above), y = algebra_product(a, fraction_integer(1), &below);
+  return several && y >= 0 ? algebra_divide(a, x, expand(a, y)) : p;
+}
+
+/* The highest power of a variable that a summand of s is divided by: *n > 0, and the variable; -1 if there is none. */
+static int variable_below(const algebra *a, int s, int64_t *n) {
+  int64_t m;
+  for (int i = 0; i < a->term[s].count; i++) {
+    const term *p = &a->term[term_parts(a, s)[i].term];
+    for (int k = 0; p->kind == TERM_PRODUCT && k < p->count; k++) {
+      const part *q = a->part + p->first + k;
+      if (a->term[q->term].kind != TERM_SYMBOL || !small_integer(a, q->exponent, &m) || m >= 0) continue;
+      *n = -m;
+      return q->term;
+    }
+  }
+  return -1;
+}
+
+/* The product p with fractions inside of its sums cleared: 1/(y (1 + x^2/y^2)) = y/(x^2 + y^2). */
+static int cleared(algebra *a, int p) {
+  const term t = a->term[p];
+  part_list l = { 0 };
+  bool any = false;
+  int64_t n, m;
+  if (t.kind != TERM_PRODUCT) return p;
+  for (int i = 0; i < t.count; i++) {
+    part q = a->part[t.first + i];
+    int y = a->term[q.term].kind == TERM_SUM && small_integer(a, q.exponent, &n) ? variable_below(a, q.term, &m) : -1;
+    if (y >= 0) {
+      int up = algebra_power(a, y, algebra_integer(a, m)), one = algebra_integer(a, 1);
+      part_list_add(a, &l, (part){ fraction_integer(1), expand(a, algebra_multiply(a, q.term, up)), q.exponent });
+      part_list_add(a, &l, (part){ fraction_integer(1), algebra_power(a, up, algebra_integer(a, -n)), one });
+      any = true;
+    } else part_list_add(a, &l, q);
+  }
+  int z = algebra_product(a, fraction_integer(1), &l);
+  return any ? z : p;
+}
+
 /* --- the pass ---------------------------------------------------------------------------------------------------------------------- */
 
 static int shorter(const algebra *a, int x, int y) { return y >= 0 && (x < 0 || a->term[y].cost < a->term[x].cost) ? y : x; }
@@ -202,6 +258,8 @@ static int best(algebra *a, int x) {
     z = shorter(a, z, over_denominator(a, wide));
   }
   z = shorter(a, z, factored(a, rest));
+  z = shorter(a, z, expanded_below(a, rest));
+  z = shorter(a, z, cleared(a, rest));
   z = shorter(a, z, over_denominator(a, rest));
   return rest == x ? z : z == rest ? x : algebra_scale(a, c, z);
 }

@@ -1,9 +1,11 @@
-/* einsum.c -- Einstein sums, recorded as compositions of other operations, so that derivatives of any order come for free.
+/* einsum.c -- Einstein sums, recorded as compositions of other operations, so that derivatives of any
+ * order come for free.
  *
- * Each operand is first made plain: diagonals taken where a label is repeated, axes of size 1 dropped where they are broadcast,
- * labels that nothing else needs summed out. Then pairs are contracted, the pair first whose result grows least over its
- * operands, until one array is left. A pair with labels B in both and still needed, K in both and not needed,
- * M in x only, N in y only is one batched product (B, M, K) (B, K, N), whose flags save most transposes.
+ * Each operand is first made plain: diagonals taken where a label is repeated, axes of size 1 dropped
+ * where they are broadcast, labels that nothing else needs summed out. Then pairs are contracted, the pair
+ * first whose result grows least over its operands, until one array is left. A pair with labels B in both
+ * and still needed, K in both and not needed, M in x only, N in y only is one batched product (B, M, K)
+ * (B, K, N), whose flags save most transposes.
  */
 #include "primitives/einsum.h"
 #include "primitives/axes.h"
@@ -13,7 +15,7 @@
 
 #include <string.h>
 
-enum { PAIRS_FROM = 24 };           /* pairs are sought among this many operands, so that the search stays linear */
+enum { PAIRS_FROM = 24 };           /* pairs are sought among this many operands: the search stays linear */
 
 typedef struct operand {
   ad_var x;
@@ -21,7 +23,7 @@ typedef struct operand {
   uint64_t set;                     /* the same as a set */
 } operand;
 
-/* --- sets and lists of labels ------------------------------------------------------------------------------------ */
+/* --- sets and lists of labels --------------------------------------------------------------------------- */
 
 static uint64_t set_of(const einsum_axes *a) {
   uint64_t set = 0;
@@ -72,7 +74,7 @@ static int64_t list_size(const einsum_equation *e, const einsum_axes *a) {
   return size;
 }
 
-/* --- one operand ------------------------------------------------------------------------------------------------- */
+/* --- one operand ---------------------------------------------------------------------------------------- */
 
 /* x with its axes in the order of want, which names the same labels. */
 static void reorder(operand *o, const einsum_axes *want) {
@@ -85,7 +87,8 @@ static void reorder(operand *o, const einsum_axes *want) {
   o->axes = *want;
 }
 
-/* Takes the diagonal over axes i < j, which have the same label: they go to the end, and come back as one, the last. */
+/* Takes the diagonal over axes i < j, which have the same label: they go to the end, and come back as one,
+   the last. */
 static void take_diagonal(operand *o, int i, int j) {
   int perm[AD_MAX_RANK], n = 0;
   uint8_t label = o->axes.label[i];
@@ -162,24 +165,26 @@ static void make_plain(const einsum_equation *e, operand *o) {
   for (int i = 0; i < e->n; i++) sum_others(&o[i], more | set_of(&e->out));
 }
 
-/* --- one pair ------------------------------------------------------------------------------------------------------- */
+/* --- one pair ------------------------------------------------------------------------------------------- */
 
 /* How a pair is multiplied: lists of labels, x (b, m, k) or (b, k, m), y (b, k, n) or (b, n, k). */
 typedef struct contraction { einsum_axes b, m, k, n; } contraction;
 
 /* What it costs to bring an operand to (b, p, q) or (b, q, p): its size, or nothing if it is there. */
-static double reorder_cost(const einsum_equation *e, const operand *o, const einsum_axes *b, const einsum_axes *p,
-                           const einsum_axes *q) {
+static double reorder_cost(const einsum_equation *e, const operand *o, const einsum_axes *b,
+                           const einsum_axes *p, const einsum_axes *q) {
   einsum_axes straight = join(b, p, q), turned = join(b, q, p);
   return same_axes(&o->axes, &straight) || same_axes(&o->axes, &turned) ? 0 : set_size(e, o->set);
 }
 
-static double contraction_cost(const einsum_equation *e, const operand *x, const operand *y, const contraction *c) {
+static double contraction_cost(const einsum_equation *e, const operand *x, const operand *y,
+                               const contraction *c) {
   return reorder_cost(e, x, &c->b, &c->m, &c->k) + reorder_cost(e, y, &c->b, &c->k, &c->n);
 }
 
 /* The order of shared labels is that of x or that of y, whichever transposes less. */
-static contraction plan_contraction(const einsum_equation *e, const operand *x, const operand *y, uint64_t summed) {
+static contraction plan_contraction(const einsum_equation *e, const operand *x, const operand *y,
+                                    uint64_t summed) {
   uint64_t both = x->set & y->set;
   contraction best = { .m = select_labels(&x->axes, ~both), .n = select_labels(&y->axes, ~both) };
   double least = -1;
@@ -195,7 +200,8 @@ static contraction plan_contraction(const einsum_equation *e, const operand *x, 
   return best;
 }
 
-/* x y elementwise, where the labels of one are among the other's. The result has the axes of the wider one. */
+/* x y elementwise, where the labels of one are among the other's. The result has the axes of the wider
+   one. */
 static operand multiply_elementwise(const einsum_equation *e, operand *x, operand *y) {
   operand *wide = (y->set & ~x->set) ? y : x, *narrow = wide == x ? y : x;
   einsum_axes order = select_labels(&wide->axes, narrow->set);
@@ -212,9 +218,10 @@ static operand multiply_elementwise(const einsum_equation *e, operand *x, operan
   return z;
 }
 
-/* Brings an operand to rank 3 or less: b, p, q or, turned, b, q, p, each list one axis, or none if it is empty. */
-static void group_axes(const einsum_equation *e, operand *o, const einsum_axes *b, const einsum_axes *p, const einsum_axes *q,
-                       uint8_t *turned) {
+/* Brings an operand to rank 3 or less: b, p, q or, turned, b, q, p, each list one axis, or none if it is
+   empty. */
+static void group_axes(const einsum_equation *e, operand *o, const einsum_axes *b, const einsum_axes *p,
+                       const einsum_axes *q, uint8_t *turned) {
   einsum_axes straight = join(b, p, q), other = join(b, q, p);
   *turned = !same_axes(&o->axes, &straight) && same_axes(&o->axes, &other);
   if (!*turned) reorder(o, &straight);
@@ -235,16 +242,19 @@ static operand multiply_matrices(const einsum_equation *e, operand *x, operand *
   z.set = set_of(&z.axes);
   int64_t dim[AD_MAX_RANK];
   for (int i = 0; i < z.axes.rank; i++) dim[i] = e->dim[z.axes.label[i]];
-  if (z.axes.rank != (c->b.rank > 0) + (c->m.rank > 0) + (c->n.rank > 0)) z.x = ad_reshape(z.x, z.axes.rank, dim);
+  if (z.axes.rank != (c->b.rank > 0) + (c->m.rank > 0) + (c->n.rank > 0))
+    z.x = ad_reshape(z.x, z.axes.rank, dim);
   return z;
 }
 
-/* The pair summed over its shared labels outside `needed`. Elementwise products where there is no matrix in it: nothing is summed
- * and one operand adds no axis, or nothing but the batch is left and it does not come first. */
+/* The pair summed over its shared labels outside `needed`. Elementwise products where there is no matrix
+ * in it: nothing is summed and one operand adds no axis, or nothing but the batch is left and it does not
+ * come first. */
 static operand contract(const einsum_equation *e, operand *x, operand *y, uint64_t needed) {
   contraction c = plan_contraction(e, x, y, ~needed);
-  bool lone = c.m.rank == 0 && c.n.rank == 0;
-  if ((c.k.rank == 0 && (c.m.rank == 0 || c.n.rank == 0)) || (lone && c.b.rank && contraction_cost(e, x, y, &c) > 0)) {
+  bool no_m = c.m.rank == 0, no_n = c.n.rank == 0, nothing_summed = c.k.rank == 0;
+  bool batch_inside = c.b.rank > 0 && contraction_cost(e, x, y, &c) > 0;
+  if ((nothing_summed && (no_m || no_n)) || (no_m && no_n && batch_inside)) {
     operand z = multiply_elementwise(e, x, y);
     sum_others(&z, needed);
     return z;
@@ -252,7 +262,7 @@ static operand contract(const einsum_equation *e, operand *x, operand *y, uint64
   return multiply_matrices(e, x, y, &c);
 }
 
-/* --- the whole --------------------------------------------------------------------------------------------------------- */
+/* --- the whole ------------------------------------------------------------------------------------------ */
 
 /* The next pair: its result grows least over its operands. False if no result has a rank that is possible. */
 static bool choose_pair(const einsum_equation *e, const operand *o, int *first, int *second) {
@@ -278,7 +288,8 @@ static ad_var contract_all(einsum_equation *e, operand *o, ad_tape *tape) {
   while (e->n > 1) {
     int i = 0, j = 1;
     if (!choose_pair(e, o, &i, &j))
-      return ad_fail(tape, AD_ERROR_SHAPE, "einsum: every pair of operands has a product of more than %d axes", AD_MAX_RANK);
+      return ad_fail(tape, AD_ERROR_SHAPE,
+                     "einsum: every pair of operands has a product of more than %d axes", AD_MAX_RANK);
     o[i] = contract(e, &o[i], &o[j], needed_by_others(e, o, i, j));
     e->n--;
     memmove(&o[j], &o[j + 1], (size_t)(e->n - j)*sizeof *o);
@@ -320,7 +331,8 @@ static ad_var einsum_in(workspace *w, ad_tape *tape, const char *text, int n, co
 
 ad_var ad_einsum(const char *equation, int n, const ad_var x[]) {
   ad_tape *tape = n > 0 && x ? ad_tape_of(n, x) : NULL;
-  if (!equation || n < 1 || !x) return ad_fail(tape, AD_ERROR_ARGUMENT, "einsum: an equation and one operand at least are needed");
+  if (!equation || n < 1 || !x)
+    return ad_fail(tape, AD_ERROR_ARGUMENT, "einsum: an equation and one operand at least are needed");
   size_t count = (size_t)n, bytes = count*(sizeof(operand) + sizeof(ad_type) + sizeof(einsum_axes));
   operand *memory = memory_get(&memory_standard, bytes);
   if (!memory) return ad_fail(tape, AD_ERROR_MEMORY, "einsum: out of memory");

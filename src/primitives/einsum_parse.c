@@ -49,7 +49,8 @@ static bool wrong(reader *r, const char *what) {
 
 /* What a label of an operand or of the result is wrong about; position is in the text. */
 static bool wrong_label(reader *r, int label, int position, const char *what) {
-  ad_fail(r->tape, AD_ERROR_SYNTAX, "einsum: '%c' at position %d of \"%.80s\" %s", letter_of(label), position, r->text, what);
+  ad_fail(r->tape, AD_ERROR_SYNTAX, "einsum: '%c' at position %d of \"%.80s\" %s", letter_of(label),
+          position, r->text, what);
   return false;
 }
 
@@ -87,7 +88,8 @@ static bool expand(reader *r, const subscripts *s, int broadcast, einsum_axes *a
   }
   axes->rank = 0;
   for (int i = 0; i <= s->letters; i++) {
-    for (int j = broadcast; i == s->ellipsis && j > 0; j--) axes->label[axes->rank++] = (uint8_t)(EINSUM_LETTERS + j - 1);
+    for (int j = broadcast; i == s->ellipsis && j > 0; j--)
+      axes->label[axes->rank++] = (uint8_t)(EINSUM_LETTERS + j - 1);
     if (i < s->letters) axes->label[axes->rank++] = s->letter[i];
   }
   return true;
@@ -104,7 +106,8 @@ static bool enter_sizes(reader *r, int operand, const einsum_axes *axes, const a
     int64_t before = again ? own[label] : dim[label];
     bool fits = before == size || (!again && (before == -1 || before == 1 || size == 1));
     if (!fits) {
-      ad_fail(r->tape, AD_ERROR_SHAPE, "einsum: axis '%c' of operand %d has size %lld, but %lld before, in \"%.80s\"",
+      ad_fail(r->tape, AD_ERROR_SHAPE,
+              "einsum: axis '%c' of operand %d has size %lld, but %lld before, in \"%.80s\"",
               letter_of(label), operand, (long long)size, (long long)before, r->text);
       return false;
     }
@@ -115,13 +118,14 @@ static bool enter_sizes(reader *r, int operand, const einsum_axes *axes, const a
   return true;
 }
 
-static bool read_operand(reader *r, int operand, const ad_type *type, int *letter_count, int *broadcast, einsum_axes *axes,
-                         einsum_equation *e) {
+static bool read_operand(reader *r, int operand, const ad_type *type, int *letter_count, int *broadcast,
+                         einsum_axes *axes, einsum_equation *e) {
   subscripts s;
   if (!read_subscripts(r, &s)) return false;
   int rest = type->rank - s.letters;
   if (rest < 0 || (rest > 0 && s.ellipsis < 0)) {
-    ad_fail(r->tape, AD_ERROR_SHAPE, "einsum: operand %d has %d axes, its subscripts at position %d of \"%.80s\" name %d",
+    ad_fail(r->tape, AD_ERROR_SHAPE,
+            "einsum: operand %d has %d axes, its subscripts at position %d of \"%.80s\" name %d",
             operand, type->rank, s.position, r->text, s.letters);
     return false;
   }
@@ -147,7 +151,8 @@ static bool explicit_result(reader *r, const int *letter_count, int broadcast, e
   if (peek(r)) return wrong(r, "the end was expected");
   for (int i = 0; i < s.letters; i++) {
     int label = s.letter[i];
-    if (seen & einsum_bit(label)) return wrong_label(r, label, s.letter_position[i], "comes twice in the result");
+    if (seen & einsum_bit(label))
+      return wrong_label(r, label, s.letter_position[i], "comes twice in the result");
     if (!letter_count[label]) return wrong_label(r, label, s.letter_position[i], "is in no operand");
     seen |= einsum_bit(label);
   }
@@ -156,7 +161,8 @@ static bool explicit_result(reader *r, const int *letter_count, int broadcast, e
   return expand(r, &s, broadcast, &e->out);
 }
 
-bool einsum_read(ad_tape *tape, const char *text, int n, const ad_type types[], einsum_axes axes[], einsum_equation *e) {
+bool einsum_read(ad_tape *tape, const char *text, int n, const ad_type types[], einsum_axes axes[],
+                 einsum_equation *e) {
   reader r = { tape, text, 0 };
   int letter_count[EINSUM_LETTERS] = { 0 }, broadcast = 0;
   for (int i = 0; i < EINSUM_LABELS; i++) e->dim[i] = -1;

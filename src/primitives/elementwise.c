@@ -29,8 +29,8 @@
 #define TERNARY(name, kind, traits, lx, hx, ly, hy, lw, hw, value, ...) EVALUATE(name##_evaluate, value)
 #include "primitives/elementwise.def"
 
-/* NONE sets a flag on its way to being 0. So it needs no number of its own while the rule is computed, and every
- * other outcome, normalised by + 0.0, is told from the -0.0 that stands for it afterwards. */
+/* NONE sets a flag on its way to being 0. So it needs no number of its own while the rule is computed,
+ * and every other outcome, normalised by + 0.0, is told from the -0.0 that stands for it afterwards. */
 #define NONE (none = true, 0.0)
 #define RULE(k, rule) { bool none = false; const double c = (double)(rule); d[k] = none ? -0.0 : c + 0.0; }
 #define PROPAGATE(function, rules) \

@@ -1,17 +1,18 @@
 /* helpers.h -- the functions that rows call and C does not have.
  *
- * One text for several uses: it is compiled into the sweeps and the kernels, once for double and once for float, and is
- * written out at the head of generated C. So it needs C11 and <math.h> and nothing else, and has no include guard. Before
- * including it define
+ * One text for several uses: it is compiled into the sweeps and the kernels, once for double and once for
+ * float, and is written out at the head of generated C. So it needs C11 and <math.h> and nothing else,
+ * and has no include guard. Before including it define
  *   REAL            double or float
  *   C(k)            the constant k as a REAL
  *   MATH(name)      <math.h>'s function for REAL: exp, or expf
  *   HELPER(name)    what the functions below shall be called
- * Two kinds. The short ones have no branches but ?:, so that loops around them become vector code; they work in REAL.
- * The long ones work in double for either REAL. All are pure: no errno is looked at, no state is touched. */
+ * Two kinds. The short ones have no branches but ?:, so that loops around them become vector code; they
+ * work in REAL. The long ones work in double for either REAL. All are pure: no errno is looked at, no
+ * state is touched. */
 
-/* log|gamma(x)|. <math.h>'s lgamma writes the global signgam, a data race; where POSIX systems offer lgamma_r, it does
- * not. The prototype is repeated because strict C modes hide it. */
+/* log|gamma(x)|. <math.h>'s lgamma writes the global signgam, a data race; where POSIX systems offer
+ * lgamma_r, it does not. The prototype is repeated because strict C modes hide it. */
 #if defined(__unix__) || defined(__APPLE__)
 extern double lgamma_r(double, int *);
 static inline REAL HELPER(lgamma)(REAL x) { int sign; return (REAL)lgamma_r((double)x, &sign); }
@@ -25,24 +26,16 @@ static inline REAL HELPER(min)(REAL x, REAL y) { return x < y || y != y ? x : y;
 
 static inline REAL HELPER(rsqrt)(REAL x) { return 1/MATH(sqrt)(x); }
 
-/* x^n for 0 <= n < 64 by repeated squaring, all six steps in line: n is the same for a whole loop, which then is vector
- * code. The relative error stays below n rounding errors, n being the condition number. */
-static inline REAL HELPER(power_by_squaring)(int n, REAL x) {
-  const REAL x2 = x*x, x4 = x2*x2, x8 = x4*x4, x16 = x8*x8, x32 = x16*x16;
-  REAL z = n & 1 ? x : 1;
-  z = n & 2 ? z*x2 : z;
-  z = n & 4 ? z*x4 : z;
-  z = n & 8 ? z*x8 : z;
-  z = n & 16 ? z*x16 : z;
-  return n & 32 ? z*x32 : z;
-}
-
-/* x^a for a constant a: by multiplications where a is a small integer, else by pow. */
+/* x^a for a constant a: by repeated squaring where a is a small integer, with a relative error below |a|
+ * rounding errors, |a| being the condition number; else by pow. */
 static inline REAL HELPER(powi)(double a, REAL x) {
-  if (a == 2) return x*x;
-  if (a >= 0 && a < 64 && a == (int)a) return HELPER(power_by_squaring)((int)a, x);
-  if (a < 0 && a > -64 && a == (int)a) return 1/HELPER(power_by_squaring)((int)-a, x);
-  return MATH(pow)(x, (REAL)a);
+  if (!(a > -64 && a < 64 && a == (int)a)) return MATH(pow)(x, (REAL)a);
+  REAL z = 1;
+  for (int left = (int)(a < 0 ? -a : a);; x *= x) {
+    if (left & 1) z *= x;
+    left >>= 1;
+    if (!left) return a < 0 ? 1/z : z;
+  }
 }
 
 /* With e = exp(-|x|) in (0, 1] nothing overflows and nothing cancels:
@@ -72,7 +65,8 @@ static inline REAL HELPER(logaddexp)(REAL x, REAL y) {
 /* exp(x)/(exp(x) + exp(y)); equal infinities share evenly. */
 static inline REAL HELPER(share)(REAL x, REAL y) { return HELPER(sigmoid)(x == y ? 0 : x - y); }
 
-/* x held within [-1000, 1000], nan kept: beyond, exp(-|x|) is 0 in either type, and 0*inf must not become nan. */
+/* x held within [-1000, 1000], nan kept: beyond, exp(-|x|) is 0 in either type, and 0*inf must not become
+ * nan. */
 static inline REAL HELPER(held)(REAL x) { return x < -1000 ? -1000 : x > 1000 ? 1000 : x; }
 
 static inline REAL HELPER(silu)(REAL x) { return (x < -1000 ? -1000 : x)*HELPER(sigmoid)(x); }
@@ -91,12 +85,12 @@ static inline REAL HELPER(gelu)(REAL x) {
 
 /* Phi(x) + x phi(x). */
 static inline REAL HELPER(gelu_slope)(REAL x) {
-  const REAL t = HELPER(held)(x);
-  return C(0.5)*MATH(erfc)(-t*C(0.70710678118654752440)) + C(0.39894228040143267794)*t*MATH(exp)(-C(0.5)*t*t);
+  const REAL density = C(0.39894228040143267794)*MATH(exp)(-C(0.5)*x*x);
+  return C(0.5)*MATH(erfc)(-x*C(0.70710678118654752440)) + HELPER(held)(x)*density;
 }
 
-/* x/(x*x + y*y), divided through by the larger of the two: with |x| <= |y| and q = x/y it is q/(y + x q), else, with
- * q = y/x, it is 1/(x + y q). */
+/* x/(x*x + y*y), divided through by the larger of the two: with |x| <= |y| and q = x/y it is q/(y + x q),
+ * else, with q = y/x, it is 1/(x + y q). */
 static inline REAL HELPER(over_norm2)(REAL x, REAL y) {
   const int below = MATH(fabs)(x) <= MATH(fabs)(y);
   const REAL large = below ? y : x, small = below ? x : y, q = small/large;
@@ -116,10 +110,10 @@ static inline REAL HELPER(cospi)(REAL x) {
   return MATH(sin)(C(3.14159265358979323846)*(C(0.5) - MATH(fabs)(r)));
 }
 
-/* The inverse of erf. Start: Winitzki's formula (S. Winitzki, "A handy approximation for the error function and its
- * inverse", 2008), 2e-3 relative. Then twice Halley's step, which is cubic: with u = (erf(z) - x)/erf'(z) it is
- * z - u/(1 + z u), as erf'' = -2 z erf'. From |x| = 1/2 on, the difference is taken as (1 - |x|) - erfc(z), where
- * 1 - |x| is exact. */
+/* The inverse of erf. Start: Winitzki's formula (S. Winitzki, "A handy approximation for the error
+ * function and its inverse", 2008), 2e-3 relative. Then thrice Halley's step, which is cubic: with u =
+ * (erf(z) - x)/erf'(z) it is z - u/(1 + z u), as erf'' = -2 z erf'. From |x| = 1/2 on, the difference is
+ * taken as (1 - |x|) - erfc(z), where 1 - |x| is exact. */
 static inline REAL HELPER(erfinv)(REAL argument) {
   const double x = (double)argument, m = fabs(x);
   if (!(m < 1)) return (REAL)(m == 1 ? x*INFINITY : NAN);
@@ -127,7 +121,7 @@ static inline REAL HELPER(erfinv)(REAL argument) {
   const double q = -l/0.147, t = 4.330746750799873 + 0.5*l;         /* 2/(pi 0.147) + l/2 */
   const double r = sqrt(t*t + q);
   double z = sqrt(t > 0 ? q/(r + t) : r - t);
-  for (int step = 0; step < 2; step++) {
+  for (int step = 0; step < 3; step++) {
     const double f = m < 0.5 ? erf(z) - m : (1 - m) - erfc(z);
     const double u = f*0.88622692545275801365*exp(z*z);
     z -= u/(1 + z*u);
@@ -135,7 +129,8 @@ static inline REAL HELPER(erfinv)(REAL argument) {
   return (REAL)(x < 0 ? -z : z);
 }
 
-/* digamma(x)/(x - x0) on [1, 2], x0 = 1.4616... the root: a polynomial in x - 3/2 interpolated at Chebyshev nodes. */
+/* digamma(x)/(x - x0) on [1, 2], x0 = 1.4616... the root: a polynomial in x - 3/2 interpolated at
+ * Chebyshev nodes. */
 static inline double HELPER(digamma_by_root)(double x) {
   static const double c[] = {
     0.9510558760318328928, -0.423627421281460505, 0.2405424842407742186, -0.1484049230539088572,
@@ -150,8 +145,8 @@ static inline double HELPER(digamma_by_root)(double x) {
   return ((x - 1.4616321449683622) - 9.5499954299656977e-17)*p;                  /* x0 in two parts */
 }
 
-/* digamma for x > 0. Within [1, 2] about the root; up to 10 by digamma(x) = digamma(x - 1) + 1/(x - 1), where all terms
- * beyond 2 are positive; from 10 on by log(x) - 1/(2x) - sum B_2k/(2k x^2k). */
+/* digamma for x > 0. Within [1, 2] about the root; up to 10 by digamma(x) = digamma(x - 1) + 1/(x - 1),
+ * where all terms beyond 2 are positive; from 10 on by log(x) - 1/(2x) - sum B_2k/(2k x^2k). */
 static inline double HELPER(digamma_positive)(double x) {
   if (x >= 10) {
     const double v = 1/(x*x);
@@ -164,8 +159,8 @@ static inline double HELPER(digamma_positive)(double x) {
   return sum + HELPER(digamma_by_root)(x);
 }
 
-/* digamma(x) = digamma(1 - x) - pi/tan(pi x) for x < 0. Poles: -+inf at +-0; nan at -1, -2, .... Near its roots on the
- * negative axis the error is absolute, a few units of the last place of 1. */
+/* digamma(x) = digamma(1 - x) - pi/tan(pi x) for x < 0. Poles: -+inf at +-0; nan at -1, -2, .... Near its
+ * roots on the negative axis the error is absolute, a few units of the last place of 1. */
 static inline REAL HELPER(digamma)(REAL argument) {
   const double x = (double)argument, r = x - rint(x);
   if (x > 0) return (REAL)HELPER(digamma_positive)(x);
@@ -183,7 +178,8 @@ static inline double HELPER(trigamma_positive)(double x) {
          - v*(7.0/6 - v*(3617.0/510 - v*(43867.0/798))))))))))/x;
 }
 
-/* trigamma(x) = (pi/sin(pi x))^2 - trigamma(1 - x) for x < 0; inf at 0; nan at -1, -2, ..., where digamma is nan. */
+/* trigamma(x) = (pi/sin(pi x))^2 - trigamma(1 - x) for x < 0; inf at 0; nan at -1, -2, ..., where digamma
+ * is nan. */
 static inline REAL HELPER(trigamma)(REAL argument) {
   const double x = (double)argument, r = x - rint(x);
   if (x > 0) return (REAL)HELPER(trigamma_positive)(x);
@@ -193,10 +189,11 @@ static inline REAL HELPER(trigamma)(REAL argument) {
   return (REAL)(c*c - HELPER(trigamma_positive)(1 - x));
 }
 
-/* (n! / x^s) and then x^s zeta(s, x), s = n + 1 >= 3, x > 0: Hurwitz' zeta by Euler and Maclaurin, with y = x + N:
+/* (n! / x^s) and then x^s zeta(s, x), s = n + 1 >= 3, x > 0: Hurwitz' zeta by Euler and Maclaurin, with y
+ * = x + N:
  *   zeta(s, x) = sum_{k<N} (x + k)^-s + y^(1-s)/(s-1) + y^-s/2 + sum_j B_2j/(2j)! s(s+1)...(s+2j-2) y^(1-s-2j).
- * y >= 8 + s/2 makes ten terms of the last sum enough. The factor n!/x^s is a product of quotients, so that neither
- * part overflows alone. Relative error: s rounding errors, s being the condition number. */
+ * y >= 8 + s/2 makes ten terms of the last sum enough. The factor n!/x^s is a product of quotients, so
+ * that neither part overflows alone. Relative error: s rounding errors, s being the condition number. */
 static inline double HELPER(factorial_zeta)(int n, double x) {
   static const double b[] = { 1.0/12, -1.0/720, 1.0/30240, -1.0/1209600, 1.0/47900160, -691.0/1307674368000,
                               1.0/74724249600, -3617.0/10670622842880000, 43867.0/5109094217170944000,
@@ -218,7 +215,8 @@ static inline double HELPER(factorial_zeta)(int n, double x) {
   return factor*(sum + pow(x/y, s)*tail);
 }
 
-/* polygamma(n, x) = (-1)^(n+1) n! zeta(n + 1, x). For x < 0, with d = x - rint(x), both half-axes of poles are summed:
+/* polygamma(n, x) = (-1)^(n+1) n! zeta(n + 1, x). For x < 0, with d = x - rint(x), both half-axes of
+ * poles are summed:
  *   zeta(s, x) = d^-s + zeta(s, 1 + d) + (-1)^s (zeta(s, 1 - d) - zeta(s, 1 - x)).
  * Order 0 is digamma, 1 trigamma; nan at -1, -2, ... and for orders that are negative or no integers. */
 static inline REAL HELPER(polygamma)(double order, REAL argument) {

@@ -50,6 +50,12 @@ ad_var ad_cast(ad_var x, ad_dtype dtype) {
   return ad_record(NULL, &cast_primitive, 1, &x, &attribute, sizeof attribute);
 }
 
+block_kernel *primitive_kernel(const ad_primitive *p, ad_dtype from, ad_dtype to) {
+  const kernel_table *kernels = kernels_best();
+  if (p == &cast_primitive) return kernels->cast[from][to];
+  return p->row ? kernels->row[from][(const elementwise_row *)p->row - elementwise_rows] : NULL;
+}
+
 /* --- stop_gradient: z = x, never connected ------------------------------------------------------------------------------ */
 
 static ad_status stop_type(ad_operation *op) {

@@ -1,10 +1,11 @@
 /* matmul.c -- products of matrices and vectors: matmul, dot, outer.
  *
- * All three are one operation, z[b,m,n] = sum_k x[b,m,k] y[b,k,n], of which some of the axes m, k, n may be missing:
- * a vector on the left has no m, one on the right no n, an outer product no k. With the two operands stored
- * transposed where the attribute says so, that family contains its own adjoints, so reverse mode of any order records
- * products only, and no transposes. The adjoint of an operand that was broadcast over b is summed over b by the
- * product itself: the gradient of a weight that meets a batch of inputs is one bigger product, not a sum of many.
+ * All three are one operation, z[b,m,n] = sum_k x[b,m,k] y[b,k,n], of which some of the axes m, k, n may
+ * be missing: a vector on the left has no m, one on the right no n, an outer product no k. With the two
+ * operands stored transposed where the attribute says so, that family contains its own adjoints, so
+ * reverse mode of any order records products only, and no transposes. The adjoint of an operand that was
+ * broadcast over b is summed over b by the product itself: the gradient of a weight that meets a batch of
+ * inputs is one bigger product, not a sum of many.
  */
 #include "primitives/matmul.h"
 #include "primitives/axes.h"
@@ -25,9 +26,10 @@ ad_var product_record(product a, ad_var x, ad_var y) {
   return ad_record(ad_tape_of(2, operands), product_primitive(&a), 2, operands, &a, sizeof a);
 }
 
-/* --- shapes ------------------------------------------------------------------------------------------------------- */
+/* --- shapes --------------------------------------------------------------------------------------------- */
 
-/* The sizes of a product; batch axis i has size x[i] in x, y[i] in y (1 where it is missing) and all[i] in both. */
+/* The sizes of a product; batch axis i has size x[i] in x, y[i] in y (1 where it is missing) and all[i] in
+   both. */
 typedef struct sizes {
   int64_t m, k, n;
   int batch;
@@ -41,7 +43,8 @@ static int batch_rank(const ad_type *t, bool first_missing, bool second_missing)
 static int64_t batch_size(const ad_type *t, int rank, int i) { return i < rank ? t->dim[rank - 1 - i] : 1; }
 
 /* The two axes of an operand after its batch axes, in logical order. */
-static void matrix_sizes(const ad_type *t, bool transposed, bool no_row, bool no_column, int64_t *row, int64_t *column) {
+static void matrix_sizes(const ad_type *t, bool transposed, bool no_row, bool no_column, int64_t *row,
+                         int64_t *column) {
   int last = t->rank - 1;
   if (no_row || no_column) {
     *row = no_row ? 1 : t->dim[last];
@@ -103,62 +106,58 @@ static ad_status product_type(ad_operation *op) {
   return op->z.rank < 0 ? ad_refuse(op, AD_ERROR_SIZE, "the product is too big") : AD_OK;
 }
 
-/* --- sums of products -------------------------------------------------------------------------------------------- */
+/* --- sums of products ----------------------------------------------------------------------------------- */
 
-/* x.y over n contiguous elements in a fixed shape, so that the bits depend on n alone: LANES running sums over blocks of
- * BLOCK elements, the lanes of a block added as a tree, and the blocks in pairs, as a binary counter carries. The error is
- * at most about (BLOCK/LANES + log2 LANES + log2(n/BLOCK)) eps |x|.|y|, Higham, Accuracy and Stability of Numerical
- * Algorithms, 2nd ed., section 4.2; blocks of floats are added in double. */
-enum { LANES = 16, BLOCK = 512 };
+/* x.y over n contiguous elements in a fixed shape, so that the bits depend on n alone: blocks of BLOCK
+ * elements, each a product of the seam, added in double in pairs, as a binary counter carries. The seam
+ * sums a block in 8 chains at least, so the error is at most about (BLOCK/8 + 3) eps |x|.|y| however long
+ * the vectors are, Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section 4.2; plus
+ * log2(n/BLOCK) times that of double. */
+enum { BLOCK = 1024 };
 
-#define DOT(name, T)                                                                                          \
-  static double name##_block(int64_t n, const T *x, const T *y) {                                             \
-    T lane[LANES] = { 0 };                                                                                    \
-    int64_t i = 0;                                                                                            \
-    for (; i + LANES <= n; i += LANES)                                                                        \
-      for (int l = 0; l < LANES; l++) lane[l] += x[i + l]*y[i + l];                                           \
-    for (int l = 0; i + l < n; l++) lane[l] += x[i + l]*y[i + l];                                             \
-    for (int half = LANES/2; half; half /= 2)                                                                 \
-      for (int l = 0; l < half; l++) lane[l] += lane[l + half];                                               \
-    return (double)lane[0];                                                                                   \
-  }                                                                                                           \
-  static T name(int64_t n, const T *x, const T *y) {                                                          \
-    double level[64];           /* level[i]: the sum of 2^i blocks, there if bit i of count is set */         \
-    uint64_t count = 0;                                                                                       \
-    for (int64_t i = 0; i < n; i += BLOCK, count++) {                                                         \
-      double s = name##_block(n - i < BLOCK ? n - i : BLOCK, x + i, y + i);                                   \
-      int carry = 0;                                                                                          \
-      for (; count >> carry & 1; carry++) s = level[carry] + s;                                               \
-      level[carry] = s;                                                                                       \
-    }                                                                                                         \
-    double s = 0;                                                                                             \
-    for (int i = 0; count >> i; i++)                                                                          \
-      if (count >> i & 1) s = level[i] + s;                                                                   \
-    return (T)s;                                                                                              \
+#define DOT(suffix, T)                                                                                       \
+  static T dot_##suffix(int64_t n, const T *x, const T *y) {                                                 \
+    double level[64];           /* level[i]: the sum of 2^i blocks, there if bit i of count is set */        \
+    uint64_t count = 0;                                                                                      \
+    for (int64_t i = 0; i < n; i += BLOCK, count++) {                                                        \
+      int64_t size = n - i < BLOCK ? n - i : BLOCK;                                                          \
+      T block;                                                                                               \
+      gemm_##suffix(false, true, 1, 1, size, x + i, size, y + i, size, &block, 1);                           \
+      double s = (double)block;                                                                              \
+      int carry = 0;                                                                                         \
+      for (; count >> carry & 1; carry++) s = level[carry] + s;                                              \
+      level[carry] = s;                                                                                      \
+    }                                                                                                        \
+    double s = 0;                                                                                            \
+    for (int i = 0; count >> i; i++)                                                                         \
+      if (count >> i & 1) s = level[i] + s;                                                                  \
+    return (T)s;                                                                                             \
   }
-DOT(dot_f64, double)
-DOT(dot_f32, float)
+DOT(f64, double)
+DOT(f32, float)
 
-/* --- one product of two matrices ---------------------------------------------------------------------------------- */
+/* --- one product of two matrices ------------------------------------------------------------------------ */
 
-/* Operands without batch, dense. Where m, k or n is 1 an operand is a vector, stored alike transposed or not. */
+/* Operands without batch, dense. Where m, k or n is 1 an operand is a vector, stored alike transposed or
+   not. */
 typedef struct matrices {
   int64_t m, k, n;
   bool tx, ty;
 } matrices;
 
-/* z = x y, or z += x y. A single float is a dot product, which is summed more accurately than the entries of a matrix. */
-#define MULTIPLY(suffix, T, DOT_IF_NUMBER)                                                                    \
-  static void multiply_##suffix(const matrices *a, const void *x, const void *y, bool add, void *result) {    \
-    T *z = result;                                                                                            \
-    DOT_IF_NUMBER                                                                                             \
-    (add ? gemm_add_##suffix : gemm_##suffix)(a->tx, a->ty, a->m, a->n, a->k, x, a->tx ? a->m : a->k,         \
-                                              y, a->ty ? a->k : a->n, z, a->n);                               \
+/* z = x y, or z += x y. A single float is a dot product, which is summed more accurately than the entries
+   of a matrix. */
+#define MULTIPLY(suffix, T, DOT_IF_NUMBER)                                                                   \
+  static void multiply_##suffix(const matrices *a, const void *x, const void *y, bool add, void *result) {   \
+    T *z = result;                                                                                           \
+    DOT_IF_NUMBER                                                                                            \
+    (add ? gemm_add_##suffix : gemm_##suffix)(a->tx, a->ty, a->m, a->n, a->k, x, a->tx ? a->m : a->k,        \
+                                              y, a->ty ? a->k : a->n, z, a->n);                              \
   }
-#define NUMBER(dot)                                                                                           \
-    if (a->m == 1 && a->n == 1) {                                                                             \
-      *z = add ? *z + dot(a->k, x, y) : dot(a->k, x, y);                                                      \
-      return;                                                                                                 \
+#define NUMBER(dot)                                                                                          \
+    if (a->m == 1 && a->n == 1) {                                                                            \
+      *z = add ? *z + dot(a->k, x, y) : dot(a->k, x, y);                                                     \
+      return;                                                                                                \
     }
 MULTIPLY(i32, int32_t, )
 MULTIPLY(i64, int64_t, )
@@ -170,10 +169,10 @@ static multiply_function *const multiply[AD_DTYPES] = {
   [AD_I32] = multiply_i32, [AD_I64] = multiply_i64, [AD_F32] = multiply_f32, [AD_F64] = multiply_f64,
 };
 
-/* --- the batch ---------------------------------------------------------------------------------------------------- */
+/* --- the batch ------------------------------------------------------------------------------------------ */
 
-/* One batch axis: size, and the distance in elements from one matrix to the next; 0 where an operand is broadcast, and for z
- * where the axis is summed. */
+/* One batch axis: size, and the distance in elements from one matrix to the next; 0 where an operand is
+ * broadcast, and for z where the axis is summed. */
 typedef struct batch_axis { int64_t size, x, y, z; } batch_axis;
 
 typedef struct batch_plan {
@@ -188,7 +187,8 @@ static void batch_axes(const product *a, const sizes *s, batch_plan *b) {
   int64_t x = s->m*s->k, y = s->k*s->n, z = s->m*s->n;
   for (int i = 0; i < s->batch; i++) {
     if (s->all[i] != 1)
-      b->axis[b->axes++] = (batch_axis){ s->all[i], s->x[i] == 1 ? 0 : x, s->y[i] == 1 ? 0 : y, summed(a, i) ? 0 : z };
+      b->axis[b->axes++] = (batch_axis){ s->all[i], s->x[i] == 1 ? 0 : x, s->y[i] == 1 ? 0 : y,
+                                         summed(a, i) ? 0 : z };
     x *= s->x[i];
     y *= s->y[i];
     if (!summed(a, i)) z *= s->all[i];
@@ -207,8 +207,8 @@ static void merge_axes(batch_plan *b) {
   b->axes = kept;
 }
 
-/* Takes a batch axis into the matrices where they lie one below the other, so that many small products are a big one:
- * into m where y is broadcast, into n where x is, into k where the axis is summed. */
+/* Takes a batch axis into the matrices where they lie one below the other, so that many small products are
+ * a big one: into m where y is broadcast, into n where x is, into k where the axis is summed. */
 static bool fold_axis(matrices *a, batch_axis c) {
   int64_t x = a->m*a->k, y = a->k*a->n, z = a->m*a->n;
   bool vector_x = a->m == 1 || a->k == 1, vector_y = a->n == 1 || a->k == 1;
@@ -243,21 +243,23 @@ static void fold_axes(batch_plan *b) {
   }
 }
 
-/* Products along the innermost axis, z not summed over it, which the seam shares out to threads; false where it has no
- * call for that. */
+/* Products along the innermost axis, z not summed over it, which the seam shares out to threads; false
+ * where it has no call for that. */
 static bool multiply_along(const batch_plan *b, ad_dtype dtype, const void *x, const void *y, void *z) {
   const matrices *a = &b->a;
   const batch_axis *c = &b->axis[0];
   int64_t lx = a->tx ? a->m : a->k, ly = a->ty ? a->k : a->n;
   if (a->m == 1 && a->n == 1) return false;
-  if (dtype == AD_F64) gemm_batch_f64(a->tx, a->ty, c->size, a->m, a->n, a->k, x, lx, c->x, y, ly, c->y, z, a->n, c->z);
-  else if (dtype == AD_F32) gemm_batch_f32(a->tx, a->ty, c->size, a->m, a->n, a->k, x, lx, c->x, y, ly, c->y, z, a->n, c->z);
+  if (dtype == AD_F64)
+    gemm_batch_f64(a->tx, a->ty, c->size, a->m, a->n, a->k, x, lx, c->x, y, ly, c->y, z, a->n, c->z);
+  else if (dtype == AD_F32)
+    gemm_batch_f32(a->tx, a->ty, c->size, a->m, a->n, a->k, x, lx, c->x, y, ly, c->y, z, a->n, c->z);
   else return false;
   return true;
 }
 
-/* The products that are left, in lexicographic order: a matrix of z is first met with all summed axes at 0, and added to
- * afterwards. */
+/* The products that are left, in lexicographic order: a matrix of z is first met with all summed axes at
+ * 0, and added to afterwards. */
 static void multiply_batch(const batch_plan *b, ad_dtype dtype, const char *x, const char *y, char *z) {
   int64_t width = (int64_t)ad_dtype_bytes(dtype), index[AD_MAX_RANK] = { 0 };
   bool any_sum = false;
@@ -300,11 +302,12 @@ static ad_status product_run(const ad_operation *op, void *z, const void *const 
   return AD_OK;
 }
 
-/* --- adjoints ------------------------------------------------------------------------------------------------------- */
+/* --- adjoints ------------------------------------------------------------------------------------------- */
 
-/* The batch of the adjoint of an operand with the given shape: summed where the operand was broadcast. z had z->rank batch axes and
- * was summed over z->sum; the other operand has `other`. */
-static void adjoint_batch(product *a, const product *z, const sizes *s, const int64_t *own, const int64_t *other, int rank) {
+/* The batch of the adjoint of an operand with the given shape: summed where the operand was broadcast. z
+ * had z->rank batch axes and was summed over z->sum; the other operand has `other`. */
+static void adjoint_batch(product *a, const product *z, const sizes *s, const int64_t *own,
+                          const int64_t *other, int rank) {
   a->rank = (uint8_t)rank;
   for (int i = 0; i < s->batch; i++) {
     int64_t g = i >= z->rank || summed(z, i) ? 1 : s->all[i];
@@ -351,7 +354,7 @@ static const ad_primitive outer_primitive = {
   .type = product_type, .run = product_run, .vjp = product_vjp,
 };
 
-/* --- recording ------------------------------------------------------------------------------------------------------ */
+/* --- recording ------------------------------------------------------------------------------------------ */
 
 /* Records the product of operands brought to one dtype. An invalid operand is left to ad_record. */
 static ad_var record_promoted(product a, ad_var x, ad_var y) {
@@ -368,7 +371,8 @@ ad_var ad_matmul(ad_var x, ad_var y) {
   int rx = ad_type_of(x).rank, ry = ad_type_of(y).rank;
   ad_var operands[2] = { x, y };
   if (rx == 0 || ry == 0)
-    return ad_fail(ad_tape_of(2, operands), AD_ERROR_SHAPE, "matmul: an operand is a scalar; mul multiplies by a number");
+    return ad_fail(ad_tape_of(2, operands), AD_ERROR_SHAPE,
+                   "matmul: an operand is a scalar; mul multiplies by a number");
   product a = { .no_m = rx == 1, .no_n = ry == 1 };
   int batch = rx > ry ? rx : ry;
   if (batch > 2) a.rank = (uint8_t)(batch - 2);

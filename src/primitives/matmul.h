@@ -4,8 +4,8 @@
 
 #include "adit/primitive.h"
 
-/* z[b,m,n] = sum_k x[b,m,k] y[b,k,n]. Batch axes b broadcast; they are counted from the last one, the one beside the
- * matrix, as broadcasting aligns them. The attribute of the primitive: no padding. */
+/* z[b,m,n] = sum_k x[b,m,k] y[b,k,n]. Batch axes b broadcast; they are counted from the last one, the one
+ * beside the matrix, as broadcasting aligns them. The attribute of the primitive: no padding. */
 typedef struct product {
   uint8_t tx, ty;               /* x is stored (.., k, m), y (.., n, k) */
   uint8_t no_m, no_k, no_n;     /* axes that the operands, and z, do not have */

@@ -1,7 +1,9 @@
-/* matrix.c -- parts of matrices: diag, tril, triu, trace. Matrices are the last two axes, all axes before them a batch.
+/* matrix.c -- parts of matrices: diag, tril, triu, trace. Matrices are the last two axes, all axes before
+ * them a batch.
  *
- * Diagonal k is where column - row = k. All of it is linear with weights 0 and 1, so each operation's derivative is itself,
- * and its adjoint its transpose: tril and triu are their own, taking a diagonal and placing one are each other's.
+ * Diagonal k is where column - row = k. All of it is linear with weights 0 and 1, so each operation's
+ * derivative is itself, and its adjoint its transpose: tril and triu are their own, taking a diagonal and
+ * placing one are each other's.
  */
 #include "primitives/axes.h"
 
@@ -12,9 +14,10 @@ static const ad_primitive diag_primitive, diag_embed_primitive, tril_primitive, 
 /* Of diag_embed: a vector of length `length` becomes diagonal k of a (rows, columns) matrix. */
 typedef struct placement { int64_t k, rows, columns; } placement;
 
-/* --- diagonals ------------------------------------------------------------------------------------------------------ */
+/* --- diagonals ------------------------------------------------------------------------------------------ */
 
-/* Diagonal k of a (rows, columns) matrix: its length, 0 if it misses the matrix, and the offset of its first element. */
+/* Diagonal k of a (rows, columns) matrix: its length, 0 if it misses the matrix, and the offset of its
+   first element. */
 typedef struct diagonal { int64_t length, first; } diagonal;
 
 static diagonal diagonal_of(int64_t k, int64_t rows, int64_t columns) {
@@ -25,19 +28,20 @@ static diagonal diagonal_of(int64_t k, int64_t rows, int64_t columns) {
   return (diagonal){ length, row*columns + column };
 }
 
-/* A loop over diagonals with elements of one size: to[i*to_step] = from[i*from_step]. The types are unsigned integers: only bits
- * move. */
-#define MOVE(T)                                                                                               \
-  static void move_##T(int64_t n, void *to, int64_t to_step, const void *from, int64_t from_step) {           \
-    T *z = to;                                                                                                \
-    const T *x = from;                                                                                        \
-    for (int64_t i = 0; i < n; i++) z[i*to_step] = x[i*from_step];                                            \
+/* A loop over diagonals with elements of one size: to[i*to_step] = from[i*from_step]. The types are
+ * unsigned integers: only bits move. */
+#define MOVE(T)                                                                                              \
+  static void move_##T(int64_t n, void *to, int64_t to_step, const void *from, int64_t from_step) {          \
+    T *z = to;                                                                                               \
+    const T *x = from;                                                                                       \
+    for (int64_t i = 0; i < n; i++) z[i*to_step] = x[i*from_step];                                           \
   }
 MOVE(uint8_t)
 MOVE(uint32_t)
 MOVE(uint64_t)
 
-static void move_elements(size_t width, int64_t n, void *to, int64_t to_step, const void *from, int64_t from_step) {
+static void move_elements(size_t width, int64_t n, void *to, int64_t to_step, const void *from,
+                          int64_t from_step) {
   if (width == 8) move_uint64_t(n, to, to_step, from, from_step);
   else if (width == 4) move_uint32_t(n, to, to_step, from, from_step);
   else move_uint8_t(n, to, to_step, from, from_step);
@@ -46,11 +50,13 @@ static void move_elements(size_t width, int64_t n, void *to, int64_t to_step, co
 /* diag: z[b,i] = x[b, i + max(-k,0), i + max(k,0)], (.., n, m) -> (.., length) */
 static ad_status diag_type(ad_operation *op) {
   const ad_type *x = op->x[0];
-  if (x->rank < 2) return ad_refuse(op, AD_ERROR_SHAPE, "a matrix is needed, not a %s", x->rank ? "vector" : "scalar");
+  if (x->rank < 2)
+    return ad_refuse(op, AD_ERROR_SHAPE, "a matrix is needed, not a %s", x->rank ? "vector" : "scalar");
+  const int64_t *k = op->attribute, *matrix = &x->dim[x->rank - 2];
   op->z = *x;
   op->z.rank--;
   op->z.dim[x->rank - 1] = 0;
-  op->z.dim[x->rank - 2] = diagonal_of(*(const int64_t *)op->attribute, x->dim[x->rank - 2], x->dim[x->rank - 1]).length;
+  op->z.dim[x->rank - 2] = diagonal_of(*k, matrix[0], matrix[1]).length;
   return AD_OK;
 }
 
@@ -83,7 +89,8 @@ static ad_var diag_vjp(ad_rule *r, int operand) {
 static ad_status diag_embed_type(ad_operation *op) {
   const placement *a = op->attribute;
   const ad_type *x = op->x[0];
-  if (x->rank < 1 || x->rank >= AD_MAX_RANK || x->dim[x->rank - 1] != diagonal_of(a->k, a->rows, a->columns).length)
+  int64_t length = diagonal_of(a->k, a->rows, a->columns).length;
+  if (x->rank < 1 || x->rank >= AD_MAX_RANK || x->dim[x->rank - 1] != length)
     return ad_refuse(op, AD_ERROR_SHAPE, "not the length of the diagonal");
   int64_t dim[AD_MAX_RANK];
   memcpy(dim, x->dim, sizeof dim);
@@ -123,14 +130,16 @@ static const ad_primitive diag_primitive = {
   .type = diag_type, .run = diag_run, .vjp = diag_vjp,
 };
 static const ad_primitive diag_embed_primitive = {
-  .name = "diag_embed", .doc = "the matrix with a given diagonal", .traits = AD_TRAIT_LINEAR | AD_TRAIT_UNIT_WEIGHTS,
+  .name = "diag_embed", .doc = "the matrix with a given diagonal",
+  .traits = AD_TRAIT_LINEAR | AD_TRAIT_UNIT_WEIGHTS,
   .type = diag_embed_type, .run = diag_embed_run, .vjp = diag_embed_vjp,
 };
 
 ad_var ad_diag(ad_var x, int k) {
   ad_type t = ad_type_of(x);
   int64_t diagonal_k = k, offset = k < 0 ? -diagonal_k : diagonal_k;
-  if (t.rank != 1) return ad_record(ad_tape_of(1, &x), &diag_primitive, 1, &x, &diagonal_k, sizeof diagonal_k);
+  if (t.rank != 1)
+    return ad_record(ad_tape_of(1, &x), &diag_primitive, 1, &x, &diagonal_k, sizeof diagonal_k);
   placement a = { k, t.dim[0] + offset, t.dim[0] + offset };
   return ad_record(ad_tape_of(1, &x), &diag_embed_primitive, 1, &x, &a, sizeof a);
 }
@@ -139,26 +148,29 @@ ad_var ad_diag(ad_var x, int k) {
 ad_var ad_trace(ad_var x) {
   ad_type t = ad_type_of(x);
   if (t.rank == 0 || t.rank == 1)
-    return ad_fail(ad_tape_of(1, &x), AD_ERROR_SHAPE, "trace: a matrix is needed, not a %s", t.rank ? "vector" : "scalar");
+    return ad_fail(ad_tape_of(1, &x), AD_ERROR_SHAPE, "trace: a matrix is needed, not a %s",
+                   t.rank ? "vector" : "scalar");
   return ad_sum(ad_diag(x, 0), ad_axes_make(1, (const int[]){ -1 }), false);
 }
 
-/* --- triangles ------------------------------------------------------------------------------------------------------ */
+/* --- triangles ------------------------------------------------------------------------------------------ */
 
 static ad_status triangle_type(ad_operation *op) {
   int rank = op->x[0]->rank;
-  if (rank < 2) return ad_refuse(op, AD_ERROR_SHAPE, "a matrix is needed, not a %s", rank ? "vector" : "scalar");
+  if (rank < 2)
+    return ad_refuse(op, AD_ERROR_SHAPE, "a matrix is needed, not a %s", rank ? "vector" : "scalar");
   op->z = *op->x[0];
   return AD_OK;
 }
 
-/* z[b,i,j] = x[b,i,j] where keep_low ? j < i + edge : j >= i + edge, 0 elsewhere: each row is copied on one side of a
- * column and cleared on the other. z may be x. */
+/* z[b,i,j] = x[b,i,j] where keep_low ? j < i + edge : j >= i + edge, 0 elsewhere: each row is copied on
+ * one side of a column and cleared on the other. z may be x. */
 static void copy_triangle(const ad_type *t, char *z, const char *x, int64_t edge, bool keep_low) {
   int64_t rows = t->dim[t->rank - 2], columns = t->dim[t->rank - 1];
   size_t width = ad_dtype_bytes(t->dtype), row_bytes = (size_t)columns*width;
   if (row_bytes == 0) return;
-  for (int64_t r = 0, count = axes_product(t, 0, t->rank - 1); r < count; r++, x += row_bytes, z += row_bytes) {
+  int64_t all_rows = axes_product(t, 0, t->rank - 1);
+  for (int64_t r = 0; r < all_rows; r++, x += row_bytes, z += row_bytes) {
     int64_t column = r%rows + edge;
     size_t low = (size_t)(column < 0 ? 0 : column > columns ? columns : column)*width;
     size_t from = keep_low ? 0 : low, to = keep_low ? low : row_bytes;

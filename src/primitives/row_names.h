@@ -1,8 +1,8 @@
 /* row_names.h -- lets the C compiler read the expressions of elementwise.def in float or double.
  *
- * A row says exp(x); it becomes MATH(exp)(x), <math.h>'s exp or expf, or HELPER(...), a function of helpers.h. MATH, HELPER
- * and C, as in helpers.h, are looked up where a row is expanded, so one inclusion serves both types. Include this last: the
- * names below mean rows from here on. */
+ * A row says exp(x); it becomes MATH(exp)(x), <math.h>'s exp or expf, or HELPER(...), a function of
+ * helpers.h. MATH, HELPER and C, as in helpers.h, are looked up where a row is expanded, so one inclusion
+ * serves both types. Include this last: the names below mean rows from here on. */
 #ifndef ADIT_PRIMITIVES_ROW_NAMES_H
 #define ADIT_PRIMITIVES_ROW_NAMES_H
 

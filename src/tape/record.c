@@ -149,7 +149,7 @@ uint32_t tape_leaf(ad_tape *t, uint32_t primitive, const ad_type *type, const vo
     return INVALID_INDEX;
   }
   void *value = type->rank ? e->value.data : &e->value;
-  if (data) memcpy(value, data, bytes);
+  if (data && bytes) memcpy(value, data, bytes);
   else if (bytes) memset(value, 0, bytes);
   if (!t->tracing) e->head |= NODE_KNOWN;
   return i;

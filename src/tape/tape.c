@@ -65,6 +65,7 @@ void tape_drop_adjoints(ad_tape *t) {
   memory_release(&t->allocator, t->array_adjoint, t->array_adjoints*sizeof *t->array_adjoint);
   t->array_adjoint = NULL;
   t->array_adjoints = t->adjoints = 0;
+  t->adjoints_on_demand = false;
 }
 
 /* --- errors ------------------------------------------------------------------------------------------------------- */
@@ -150,6 +151,19 @@ static void forget_observations(ad_tape *t, uint32_t size) {
   if (t->rechecked > t->observations) t->rechecked = t->observations;
 }
 
+void tape_truncate(ad_tape *t, ad_mark m) {
+  size_t kept = 0;
+  free_array_values(t, m.nodes);
+  tape_forget_numbers(t);
+  t->count = m.nodes;
+  t->arena.used = m.words;
+  if (m.nodes <= t->stale_from) t->stale_from = UINT32_MAX;
+  forget_observations(t, m.nodes);
+  for (size_t i = 0; i < t->changes; i++)
+    if (t->changed[i] < m.nodes) t->changed[kept++] = t->changed[i];
+  t->changes = kept;
+}
+
 ad_status ad_tape_rewind(ad_tape *t, ad_mark m) {
   if (!t) return AD_ERROR_ARGUMENT;
   if (m.nodes > t->count || m.epoch > t->epoch || m.nodes > limit_of_epoch(t, m.epoch))
@@ -157,18 +171,9 @@ ad_status ad_tape_rewind(ad_tape *t, ad_mark m) {
   if (t->epoch == UINT32_MAX) return tape_fail(t, AD_ERROR_LIMIT, "rewind: more than 2^32 rewinds of one tape");
   if (!note_limit(t, m.nodes)) return tape_fail(t, AD_ERROR_MEMORY, "rewind: out of memory");
   tape_drop_adjoints(t);
-  free_array_values(t, m.nodes);
-  tape_forget_numbers(t);
-  t->count = m.nodes;
-  t->arena.used = m.words;
+  tape_truncate(t, m);
   t->epoch++;
   if (m.nodes < t->stable) t->stable = m.nodes;
-  if (m.nodes <= t->stale_from) t->stale_from = UINT32_MAX;
-  forget_observations(t, m.nodes);
-  size_t kept = 0;
-  for (size_t i = 0; i < t->changes; i++)
-    if (t->changed[i] < m.nodes) t->changed[kept++] = t->changed[i];
-  t->changes = kept;
   return AD_OK;
 }
 

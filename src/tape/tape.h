@@ -103,17 +103,20 @@ struct ad_tape {
   void *rules;                      /* parsed rules, the rule reader's */
   void (*free_rules)(struct ad_tape *);
 
-  double *adjoint;                  /* of nodes [0, adjoints) from the last ad_backward */
+  double *adjoint;                  /* of nodes [0, adjoints) from the last ad_backward; -0.0: not connected */
   size_t adjoints, adjoint_capacity;
-  void **array_adjoint;             /* for tapes with arrays: adjoint buffers by node, NULL: zero */
+  bool adjoints_on_demand;          /* the last ad_backward met arrays: see array_adjoint and derive/backward.c */
+  void **array_adjoint;             /* adjoints of inputs by node, NULL: none kept */
   size_t array_adjoints;
 
   ad_status status;
   char message[256];
 };
 
-/* Running is a higher floor: it defines this. Makes node `index` known (and whatever it needs). */
-ad_status tape_evaluate(ad_tape *t, uint32_t index);
+/* Running is a higher floor: it defines this. Makes the n nodes known, and whatever they need. */
+ad_status tape_evaluate(ad_tape *t, int n, const uint32_t index[]);
+/* Forgets the nodes from the mark on, for passes that put scratch nodes on the tape: handles given out before stay good. */
+void tape_truncate(ad_tape *t, ad_mark m);
 
 /* --- looking at nodes ----------------------------------------------------------------------------------------- */
 

@@ -44,7 +44,7 @@ static ad_status observe(ad_tape *t, uint32_t i) {
 static ad_status recheck(ad_tape *t, uint32_t i) {
   for (; t->rechecked < t->observations && t->observed[t->rechecked].size <= i; t->rechecked++) {
     const observation *o = &t->observed[t->rechecked];
-    ad_status status = node_known(&t->node[o->node]) ? AD_OK : tape_evaluate(t, o->node);
+    ad_status status = node_known(&t->node[o->node]) ? AD_OK : tape_evaluate(t, 1, &o->node);
     if (status != AD_OK) return status;
     if (fingerprint(t, o->node) != o->print && o->size < t->stale_from) t->stale_from = o->size;
   }
@@ -124,7 +124,7 @@ static ad_status make_known(ad_tape *t, uint32_t i) {
   if (t->tracing)
     return tape_fail(t, AD_ERROR_NO_VALUE, "value: %s", ad_status_sentence(AD_ERROR_NO_VALUE));
   ad_status status = tape_settle(t);
-  if (status == AD_OK && !node_known(&t->node[i])) status = tape_evaluate(t, i);
+  if (status == AD_OK && !node_known(&t->node[i])) status = tape_evaluate(t, 1, &i);
   if (status != AD_OK) return status;
   status = recheck(t, i);
   ad_status observed = observe(t, i);

@@ -278,6 +278,11 @@ static void test_constants_in_powers(void) {
   check_case("(x^0.5)' at 0", ad_dual_pow(ad_dual_variable(0), ad_dual_of(0.5)).d, INFINITY);
   ad_dual_dual w = ad_dual_dual_pow(ad_dual_dual_variable(-2), ad_dual_dual_of(3));
   check_case("(x^3)'' at -2", w.d.d, -12);
+  ad_dual_dual zero = ad_dual_dual_variable(0);
+  check_case("(x^1)'' at 0", ad_dual_dual_pow(zero, ad_dual_dual_of(1)).d.d, 0);
+  check_case("(x^2)'' at 0", ad_dual_dual_pow(zero, ad_dual_dual_of(2)).d.d, 2);
+  check_case("(x^3)'' at 0", ad_dual_dual_pow(zero, ad_dual_dual_of(3)).d.d, 0);
+  check_case("(x^2)'' at 0 by powi", ad_dual_dual_powi(zero, 2).d.d, 2);
   check_case("pow in three directions", ad_dual3_pow(ad_dual3_variable(-2, 1), ad_dual3_of(3)).d[1], 12);
 }
 

@@ -1,7 +1,8 @@
-/* elementwise_oracle.h -- every real-valued row of elementwise.def once more, in MPFR, by the definition of the function.
+/* elementwise_oracle.h -- every real-valued row of elementwise.def once more, in MPFR, by the definition
+ * of the function.
  *
- * oracles[id] is NULL for rows that give bool. Derivatives come from these by central differences: with PRECISION bits
- * and a step of 2^-90 they are good to 150 bits or so, so that nothing is written twice. */
+ * oracles[id] is NULL for rows that give bool. Derivatives come from these by central differences: with
+ * PRECISION bits and a step of 2^-90 they are good to 150 bits or so, so that nothing is written twice. */
 #ifndef ADIT_TESTS_ELEMENTWISE_ORACLE_H
 #define ADIT_TESTS_ELEMENTWISE_ORACLE_H
 

@@ -1,5 +1,5 @@
-/* test_matrix.c -- matmul, dot, outer, einsum, diag, tril, triu, trace against loops in long double, and their messages.
- * Their derivatives are in test_structured.c. */
+/* test_matrix.c -- matmul, dot, outer, einsum, diag, tril, triu, trace against loops in long double, and
+ * their messages. Their derivatives are in test_structured.c. */
 #include "adit/arrays.h"
 #include "primitives/matmul.h"
 
@@ -19,7 +19,7 @@ static void check(bool good, const char *what, const char *detail) {
   }
 }
 
-/* --- arrays of any dtype as long doubles ------------------------------------------------------------------------- */
+/* --- arrays of any dtype as long doubles ---------------------------------------------------------------- */
 
 static uint64_t state = 88172645463325252u;
 
@@ -62,13 +62,14 @@ static long double element(ad_dtype dtype, const void *data, int64_t i) {
   }
 }
 
-/* z has this dtype and shape, and its elements are want within `ulps` of size[i] (the sum of the magnitudes); exact for
- * integers, or where size is NULL. */
+/* z has this dtype and shape, and its elements are want within `ulps` of size[i] (the sum of the
+ * magnitudes); exact for integers, or where size is NULL. */
 static void check_array(ad_var z, ad_dtype dtype, int rank, const int64_t *dim, const long double *want,
                         const long double *size, double ulps, const char *what) {
   char detail[400], text[192];
   ad_type got = ad_type_of(z), type = ad_type_make(dtype, rank, dim);
-  snprintf(detail, sizeof detail, "%s: got %s, %s", what, ad_type_print(got, text, sizeof text), ad_tape_message(z.tape));
+  snprintf(detail, sizeof detail, "%s: got %s, %s", what, ad_type_print(got, text, sizeof text),
+           ad_tape_message(z.tape));
   if (!ad_type_equal(got, type)) {
     check(false, "type", detail);
     return;
@@ -89,15 +90,18 @@ static void check_array(ad_var z, ad_dtype dtype, int rank, const int64_t *dim, 
 
 static void check_message(ad_tape *t, ad_var z, ad_status status, const char *message) {
   char detail[600];
-  snprintf(detail, sizeof detail, "got %d \"%s\", wanted %d \"%s\"", (int)ad_tape_status(t), ad_tape_message(t), (int)status, message);
-  check(!ad_is_valid(z) && ad_tape_status(t) == status && !strcmp(ad_tape_message(t), message), "message", detail);
+  snprintf(detail, sizeof detail, "got %d \"%s\", wanted %d \"%s\"", (int)ad_tape_status(t),
+           ad_tape_message(t), (int)status, message);
+  check(!ad_is_valid(z) && ad_tape_status(t) == status && !strcmp(ad_tape_message(t), message), "message",
+        detail);
   ad_tape_clear(t);
 }
 
-/* --- a naive einsum: one letter an axis, sizes by letter ---------------------------------------------------------- */
+/* --- a naive einsum: one letter an axis, sizes by letter ------------------------------------------------ */
 
 enum { MAX_ELEMENTS = 1 << 15, MAX_OPERANDS = 8 };
-static long double operand_values[MAX_OPERANDS][MAX_ELEMENTS], want_values[MAX_ELEMENTS], want_sizes[MAX_ELEMENTS];
+static long double operand_values[MAX_OPERANDS][MAX_ELEMENTS], want_values[MAX_ELEMENTS];
+static long double want_sizes[MAX_ELEMENTS];
 
 typedef struct labelled { int rank; char letter[16]; int64_t dim[16]; } labelled;
 
@@ -132,7 +136,7 @@ static void naive_einsum(int n, const labelled in[], const labelled *out) {
   } while (c < 128);
 }
 
-/* --- matmul --------------------------------------------------------------------------------------------------------- */
+/* --- matmul --------------------------------------------------------------------------------------------- */
 
 typedef struct shape { int rank; int64_t dim[8]; } shape;
 
@@ -146,7 +150,8 @@ static const shape matmul_shapes[][2] = {
   { { 2, { 3, 4 } }, { 3, { 2, 4, 5 } } },       { { 3, { 2, 3, 4 } }, { 3, { 2, 4, 5 } } },
   { { 3, { 1, 3, 4 } }, { 3, { 6, 4, 5 } } },    { { 3, { 6, 3, 4 } }, { 3, { 1, 4, 5 } } },
   { { 4, { 2, 1, 3, 4 } }, { 3, { 5, 4, 2 } } }, { { 4, { 2, 3, 1, 4 } }, { 4, { 2, 1, 4, 6 } } },
-  { { 5, { 2, 1, 3, 2, 2 } }, { 4, { 4, 1, 2, 3 } } }, { { 8, { 1, 2, 1, 2, 1, 2, 3, 2 } }, { 8, { 2, 1, 2, 1, 2, 1, 2, 3 } } },
+  { { 5, { 2, 1, 3, 2, 2 } }, { 4, { 4, 1, 2, 3 } } },
+  { { 8, { 1, 2, 1, 2, 1, 2, 3, 2 } }, { 8, { 2, 1, 2, 1, 2, 1, 2, 3 } } },
   { { 2, { 0, 4 } }, { 2, { 4, 5 } } },          { { 2, { 3, 0 } }, { 2, { 0, 5 } } },
   { { 3, { 0, 3, 4 } }, { 3, { 1, 4, 5 } } },    { { 3, { 2, 3, 0 } }, { 2, { 0, 5 } } },
   { { 3, { 4, 1, 3 } }, { 3, { 4, 3, 1 } } },    { { 3, { 4, 1, 3 } }, { 2, { 3, 6 } } },
@@ -198,11 +203,9 @@ static void test_matmul_agrees_with_loops(void) {
     }
 }
 
-/* Every way to store or lack the axes m, k, n, with batches that are there, broadcast, or summed. */
-
 /* Operand of a product: batch, then its two axes, swapped where transposed. */
-static labelled product_operand(int batch, int axes, const int64_t *dim, char first, int64_t p, bool no_p, char second, int64_t q,
-                                bool no_q, bool transposed) {
+static labelled product_operand(int batch, int axes, const int64_t *dim, char first, int64_t p, bool no_p,
+                                char second, int64_t q, bool no_q, bool transposed) {
   labelled a = { 0 };
   for (int i = 0; i < axes; i++) {
     a.letter[a.rank] = (char)('a' + axes - 1 - i);
@@ -215,22 +218,25 @@ static labelled product_operand(int batch, int axes, const int64_t *dim, char fi
   return a;
 }
 
-static void check_product(product a, int x_batch, int y_batch, const int64_t *batch, const int64_t *mkn, ad_dtype dtype) {
+static void check_product(product a, int x_batch, int y_batch, const int64_t *batch, const int64_t *mkn,
+                          ad_dtype dtype) {
   ad_tape *t = ad_tape_new();
   int64_t m = a.no_m ? 1 : mkn[0], k = a.no_k ? 1 : mkn[1], n = a.no_n ? 1 : mkn[2];
   labelled in[2] = { product_operand(x_batch, 2, batch, 'm', m, a.no_m, 'k', k, a.no_k, a.tx),
                      product_operand(y_batch, 2, batch, 'k', k, a.no_k, 'n', n, a.no_n, a.ty) };
-  labelled out = product_operand((x_batch | y_batch) & ~a.sum & ((1 << a.rank) - 1), a.rank, batch, 'm', m, a.no_m, 'n', n, a.no_n, false);
+  labelled out = product_operand((x_batch | y_batch) & ~a.sum & ((1 << a.rank) - 1), a.rank, batch, 'm', m,
+                                 a.no_m, 'n', n, a.no_n, false);
   ad_var x = random_array(t, ad_type_make(dtype, in[0].rank, in[0].dim), operand_values[0]);
   ad_var y = random_array(t, ad_type_make(dtype, in[1].rank, in[1].dim), operand_values[1]);
   naive_einsum(2, in, &out);
   char what[160];
-  snprintf(what, sizeof what, "product t %d %d no %d %d %d rank %d sum %d batch %d %d, %s", a.tx, a.ty, a.no_m, a.no_k, a.no_n,
-           a.rank, a.sum, x_batch, y_batch, ad_dtype_name(dtype));
+  snprintf(what, sizeof what, "product t %d %d no %d %d %d rank %d sum %d batch %d %d, %s", a.tx, a.ty,
+           a.no_m, a.no_k, a.no_n, a.rank, a.sum, x_batch, y_batch, ad_dtype_name(dtype));
   check_array(product_record(a, x, y), dtype, out.rank, out.dim, want_values, want_sizes, 24, what);
   ad_tape_free(t);
 }
 
+/* Every way to store or lack the axes m, k, n, with batches that are there, broadcast, or summed. */
 static void test_products_in_every_storage(void) {
   static const int64_t batch[2] = { 3, 2 }, mkn[][3] = { { 4, 5, 3 }, { 1, 6, 2 }, { 3, 1, 1 }, { 2, 0, 3 } };
   for (int flags = 0; flags < 32; flags++)
@@ -244,21 +250,26 @@ static void test_products_in_every_storage(void) {
             if (!(sum & 2)) continue;
             a.rank = sum & 1 ? 0 : 1;
           }
-          if ((x & y & sum) != sum) continue;
+          if (((x | y) & sum) != sum) continue;
           check_product(a, x, y, batch, mkn[s], (ad_dtype)(AD_I32 + (flags + (int)s)%4));
         }
 }
 
 static void test_matmul_says_what_does_not_fit(void) {
   ad_tape *t = ad_tape_new();
-  ad_var a = ad_array(t, AD_F64(3, 4), NULL), b = ad_array(t, AD_F64(5, 2), NULL), v = ad_array(t, AD_F64(3), NULL);
-  ad_var s = ad_scalar(t, 1), c = ad_array(t, AD_F64(2, 4, 5), NULL), d = ad_array(t, AD_F64(3, 3, 4), NULL);
+  ad_var a = ad_array(t, AD_F64(3, 4), NULL), b = ad_array(t, AD_F64(5, 2), NULL);
+  ad_var v = ad_array(t, AD_F64(3), NULL), s = ad_scalar(t, 1);
+  ad_var c = ad_array(t, AD_F64(2, 4, 5), NULL), d = ad_array(t, AD_F64(3, 3, 4), NULL);
   check_message(t, ad_matmul(a, b), AD_ERROR_SHAPE, "matmul: inner dimensions differ, (3,4) x (5,2)");
   check_message(t, ad_matmul(a, v), AD_ERROR_SHAPE, "matmul: inner dimensions differ, (3,4) x (3)");
-  check_message(t, ad_matmul(d, c), AD_ERROR_SHAPE, "matmul: batch dimensions do not broadcast, (3,3,4) x (2,4,5)");
-  check_message(t, ad_matmul(a, s), AD_ERROR_SHAPE, "matmul: an operand is a scalar; mul multiplies by a number");
-  check_message(t, ad_matmul(ad_real(2), a), AD_ERROR_SHAPE, "matmul: an operand is a scalar; mul multiplies by a number");
-  check_message(t, ad_dot(v, ad_array(t, AD_F64(4), NULL)), AD_ERROR_SHAPE, "dot: inner dimensions differ, (3) x (4)");
+  check_message(t, ad_matmul(d, c), AD_ERROR_SHAPE,
+                "matmul: batch dimensions do not broadcast, (3,3,4) x (2,4,5)");
+  check_message(t, ad_matmul(a, s), AD_ERROR_SHAPE,
+                "matmul: an operand is a scalar; mul multiplies by a number");
+  check_message(t, ad_matmul(ad_real(2), a), AD_ERROR_SHAPE,
+                "matmul: an operand is a scalar; mul multiplies by a number");
+  check_message(t, ad_dot(v, ad_array(t, AD_F64(4), NULL)), AD_ERROR_SHAPE,
+                "dot: inner dimensions differ, (3) x (4)");
   check_message(t, ad_dot(a, v), AD_ERROR_SHAPE, "dot: operands must be vectors, (3,4) x (3)");
   check_message(t, ad_outer(v, s), AD_ERROR_SHAPE, "outer: operands must be vectors, (3) x ()");
   check_message(t, ad_trace(v), AD_ERROR_SHAPE, "trace: a matrix is needed, not a vector");
@@ -279,7 +290,7 @@ static void test_integers_wrap(void) {
   ad_tape_free(t);
 }
 
-/* --- dot and outer -------------------------------------------------------------------------------------------------- */
+/* --- dot and outer -------------------------------------------------------------------------------------- */
 
 static void test_dot_is_accurate(void) {
   enum { N = 30011 };
@@ -305,15 +316,16 @@ static void test_outer_agrees_with_loops(void) {
       labelled in[2] = { { 1, "m", { sizes[s][0] } }, { 1, "n", { sizes[s][1] } } };
       labelled out = { 2, "mn", { sizes[s][0], sizes[s][1] } };
       naive_einsum(2, in, &out);
-      check_array(ad_outer(x, y), arithmetic((ad_dtype)d, (ad_dtype)d), 2, out.dim, want_values, want_sizes, 1, "outer");
+      check_array(ad_outer(x, y), arithmetic((ad_dtype)d, (ad_dtype)d), 2, out.dim, want_values, want_sizes,
+                  1, "outer");
       ad_tape_free(t);
     }
 }
 
-/* --- einsum --------------------------------------------------------------------------------------------------------- */
+/* --- einsum --------------------------------------------------------------------------------------------- */
 
-/* equation, and the same with a letter for every axis and an explicit result; sizes of letters: a 2, b 3, c 4, i 3, j 4, k 5,
- * l 2, m 3, n 2, p 1, q 0; a capital letter is the small one's axis with size 1. */
+/* equation, and the same with a letter for every axis and an explicit result; sizes of letters: a 2, b 3,
+ * c 4, i 3, j 4, k 5, l 2, m 3, n 2, p 1, q 0; a capital letter is the small one's axis with size 1. */
 static const struct { const char *equation, *plain; } einsum_cases[] = {
   { "ij,jk->ik", "ij,jk->ik" },         { "ij,jk", "ij,jk->ik" },             { "ij,kj->ik", "ij,kj->ik" },
   { "ji,jk->ki", "ji,jk->ki" },         { "ij->ji", "ij->ji" },               { "ba", "ba->ab" },
@@ -323,21 +335,28 @@ static const struct { const char *equation, *plain; } einsum_cases[] = {
   { "i,j->ji", "i,j->ji" },             { "ij,ij->ij", "ij,ij->ij" },         { "ij,ij->", "ij,ij->" },
   { "ij,ij->i", "ij,ij->i" },           { "ij,ij->j", "ij,ij->j" },           { "ij,ji->", "ij,ji->" },
   { "ij,j->ij", "ij,j->ij" },           { "ij,i->ij", "ij,i->ij" },           { "ij,j->i", "ij,j->i" },
-  { "bij,bjk->bik", "bij,bjk->bik" },   { "bij,bkj->bik", "bij,bkj->bik" },   { "ibj,jbk->kbi", "ibj,jbk->kbi" },
+  { "bij,bjk->bik", "bij,bjk->bik" },   { "bij,bkj->bik", "bij,bkj->bik" },
+  { "ibj,jbk->kbi", "ibj,jbk->kbi" },
   { "bij,jk->bik", "bij,jk->bik" },     { "ib,jb->ijb", "ib,jb->ijb" },       { "bi,bj->bij", "bi,bj->bij" },
-  { "abij,abjk->abik", "abij,abjk->abik" }, { "abij,bajk->iakb", "abij,bajk->iakb" }, { "ijkl,klmn->ijmn", "ijkl,klmn->ijmn" },
+  { "abij,abjk->abik", "abij,abjk->abik" }, { "abij,bajk->iakb", "abij,bajk->iakb" },
+  { "ijkl,klmn->ijmn", "ijkl,klmn->ijmn" },
   { "ijkl,lkmn->mnij", "ijkl,lkmn->mnij" }, { "ij,jk,kl->il", "ij,jk,kl->il" }, { "i,ij,j->", "i,ij,j->" },
-  { "ij,jk,kl,lm->im", "ij,jk,kl,lm->im" }, { "ijk,ia,jb,kc->abc", "ijk,ia,jb,kc->abc" }, { "i,i,i->", "i,i,i->" },
+  { "ij,jk,kl,lm->im", "ij,jk,kl,lm->im" }, { "ijk,ia,jb,kc->abc", "ijk,ia,jb,kc->abc" },
+  { "i,i,i->", "i,i,i->" },
   { "i,i,i,i->i", "i,i,i,i->i" },       { "ia,ja,ka->ijk", "ia,ja,ka->ijk" }, { ",ij->ij", ",ij->ij" },
   { ",->", ",->" },                     { "i,->i", "i,->i" },                 { "ij,k->ki", "ij,k->ki" },
   { "iij,jk->k", "iij,jk->k" },         { "pq,qi->pi", "pq,qi->pi" },         { "qi->i", "qi->i" },
   { "iq->iq", "iq->iq" },               { "i,q->iq", "i,q->iq" },             { "ip,pj->ij", "ip,pj->ij" },
-  { "...ij,...jk->...ik", "bij,bjk->bik" }, { "...ij,jk", "abij,jk->abik" },  { "i...,i...->...", "iab,ib->ab" },
-  { "...i->i...", "abi->iab" },         { "...ii->...i", "abii->abi" },       { "ij...,jk...->ik...", "ijba,jkba->ikba" },
-  { "...,...", "ab,b->ab" },            { "...,...->...", ",ab->ab" },        { "...i,...i->...", "Abi,aBi->ab" },
+  { "...ij,...jk->...ik", "bij,bjk->bik" }, { "...ij,jk", "abij,jk->abik" },
+  { "i...,i...->...", "iab,ib->ab" },
+  { "...i->i...", "abi->iab" },         { "...ii->...i", "abii->abi" },
+  { "ij...,jk...->ik...", "ijba,jkba->ikba" },
+  { "...,...", "ab,b->ab" },            { "...,...->...", ",ab->ab" },
+  { "...i,...i->...", "Abi,aBi->ab" },
   { "...ij,...jk->...ik", "abij,Bjk->abik" }, { "ij,ij->ij", "Ij,iJ->ij" },   { "ij,jk->ik", "iJ,jk->ik" },
   { " i j , j k -> i k ", "ij,jk->ik" }, { "BA,Ab->Bb", "ij,jk->ik" },        { "bA", "bA->Ab" },
-  { "abijklmn->nmlkjiba", "abijklmn->nmlkjiba" }, { "a,b,c,i->abci", "a,b,c,i->abci" }, { "a,b,a,b,a->b", "a,b,a,b,a->b" },
+  { "abijklmn->nmlkjiba", "abijklmn->nmlkjiba" }, { "a,b,c,i->abci", "a,b,c,i->abci" },
+  { "a,b,a,b,a->b", "a,b,a,b,a->b" },
 };
 
 static int64_t size_of_letter(char c) {
@@ -365,8 +384,9 @@ static int read_plain(const char *plain, labelled in[], labelled *out) {
 }
 
 static void test_einsum_agrees_with_loops(void) {
-  static const ad_dtype mixes[][3] = { { AD_F64, AD_F64, AD_F64 }, { AD_F32, AD_F32, AD_F32 }, { AD_I32, AD_I32, AD_I32 },
-                                       { AD_I64, AD_BOOL, AD_I32 }, { AD_BOOL, AD_BOOL, AD_BOOL }, { AD_F32, AD_F64, AD_I64 } };
+  static const ad_dtype mixes[][3] = { { AD_F64, AD_F64, AD_F64 }, { AD_F32, AD_F32, AD_F32 },
+                                       { AD_I32, AD_I32, AD_I32 }, { AD_I64, AD_BOOL, AD_I32 },
+                                       { AD_BOOL, AD_BOOL, AD_BOOL }, { AD_F32, AD_F64, AD_I64 } };
   for (size_t s = 0; s < sizeof einsum_cases/sizeof einsum_cases[0]; s++)
     for (size_t d = 0; d < sizeof mixes/sizeof mixes[0]; d++) {
       ad_tape *t = ad_tape_new();
@@ -380,8 +400,10 @@ static void test_einsum_agrees_with_loops(void) {
       }
       naive_einsum(n, in, &out);
       char what[120];
-      snprintf(what, sizeof what, "einsum \"%s\" as %s, mix %zu", einsum_cases[s].equation, einsum_cases[s].plain, d);
-      check_array(ad_einsum(einsum_cases[s].equation, n, x), dtype, out.rank, out.dim, want_values, want_sizes, 24, what);
+      snprintf(what, sizeof what, "einsum \"%s\" as %s, mix %zu", einsum_cases[s].equation,
+               einsum_cases[s].plain, d);
+      check_array(ad_einsum(einsum_cases[s].equation, n, x), dtype, out.rank, out.dim, want_values,
+                  want_sizes, 24, what);
       ad_tape_free(t);
     }
 }
@@ -389,28 +411,40 @@ static void test_einsum_agrees_with_loops(void) {
 static void test_einsum_says_what_is_wrong(void) {
   ad_tape *t = ad_tape_new();
   ad_var a = ad_array(t, AD_F64(3, 4), NULL), b = ad_array(t, AD_F64(5, 2), NULL);
-  ad_var wide = ad_array(t, AD_F64(1, 1, 1, 1, 1), NULL), ab[2] = { a, b }, aa[2] = { a, a }, ww[2] = { wide, wide };
+  ad_var wide = ad_array(t, AD_F64(1, 1, 1, 1, 1), NULL), ab[2] = { a, b }, aa[2] = { a, a };
+  ad_var ww[2] = { wide, wide };
   check_message(t, ad_einsum("ij,jk->ik", 2, ab), AD_ERROR_SHAPE,
                 "einsum: axis 'j' of operand 1 has size 5, but 4 before, in \"ij,jk->ik\"");
-  check_message(t, ad_einsum("ii->i", 1, aa), AD_ERROR_SHAPE, "einsum: axis 'i' of operand 0 has size 4, but 3 before, in \"ii->i\"");
-  check_message(t, ad_einsum("ij,ij->ik", 2, aa), AD_ERROR_SYNTAX, "einsum: 'k' at position 8 of \"ij,ij->ik\" is in no operand");
-  check_message(t, ad_einsum("ij->ii", 1, aa), AD_ERROR_SYNTAX, "einsum: 'i' at position 5 of \"ij->ii\" comes twice in the result");
-  check_message(t, ad_einsum("i1->i", 1, aa), AD_ERROR_SYNTAX, "einsum: no letter at position 1 of \"i1->i\"");
-  check_message(t, ad_einsum("ij-i", 1, aa), AD_ERROR_SYNTAX, "einsum: \"->\" was expected at position 2 of \"ij-i\"");
-  check_message(t, ad_einsum("ij->i,j", 1, aa), AD_ERROR_SYNTAX, "einsum: the end was expected at position 5 of \"ij->i,j\"");
-  check_message(t, ad_einsum("i..->i", 1, aa), AD_ERROR_SYNTAX, "einsum: \"...\" is incomplete at position 1 of \"i..->i\"");
-  check_message(t, ad_einsum("......", 1, aa), AD_ERROR_SYNTAX, "einsum: a second \"...\" in one operand at position 3 of \"......\"");
+  check_message(t, ad_einsum("ii->i", 1, aa), AD_ERROR_SHAPE,
+                "einsum: axis 'i' of operand 0 has size 4, but 3 before, in \"ii->i\"");
+  check_message(t, ad_einsum("ij,ij->ik", 2, aa), AD_ERROR_SYNTAX,
+                "einsum: 'k' at position 8 of \"ij,ij->ik\" is in no operand");
+  check_message(t, ad_einsum("ij->ii", 1, aa), AD_ERROR_SYNTAX,
+                "einsum: 'i' at position 5 of \"ij->ii\" comes twice in the result");
+  check_message(t, ad_einsum("i1->i", 1, aa), AD_ERROR_SYNTAX,
+                "einsum: no letter at position 1 of \"i1->i\"");
+  check_message(t, ad_einsum("ij-i", 1, aa), AD_ERROR_SYNTAX,
+                "einsum: \"->\" was expected at position 2 of \"ij-i\"");
+  check_message(t, ad_einsum("ij->i,j", 1, aa), AD_ERROR_SYNTAX,
+                "einsum: the end was expected at position 5 of \"ij->i,j\"");
+  check_message(t, ad_einsum("i..->i", 1, aa), AD_ERROR_SYNTAX,
+                "einsum: \"...\" is incomplete at position 1 of \"i..->i\"");
+  check_message(t, ad_einsum("......", 1, aa), AD_ERROR_SYNTAX,
+                "einsum: a second \"...\" in one operand at position 3 of \"......\"");
   check_message(t, ad_einsum("...j->j", 1, aa), AD_ERROR_SYNTAX,
                 "einsum: the result lacks the \"...\" of its operands at position 6 of \"...j->j\"");
   check_message(t, ad_einsum("ijk->i", 1, aa), AD_ERROR_SHAPE,
                 "einsum: operand 0 has 2 axes, its subscripts at position 0 of \"ijk->i\" name 3");
   check_message(t, ad_einsum("ij,i->i", 2, aa), AD_ERROR_SHAPE,
                 "einsum: operand 1 has 2 axes, its subscripts at position 3 of \"ij,i->i\" name 1");
-  check_message(t, ad_einsum("ij->i", 2, aa), AD_ERROR_SYNTAX, "einsum: \"ij->i\" is for 1 operands, 2 were given");
-  check_message(t, ad_einsum("ij,ij,ij", 2, aa), AD_ERROR_SYNTAX, "einsum: \"ij,ij,ij\" is for more than the 2 operands given");
+  check_message(t, ad_einsum("ij->i", 2, aa), AD_ERROR_SYNTAX,
+                "einsum: \"ij->i\" is for 1 operands, 2 were given");
+  check_message(t, ad_einsum("ij,ij,ij", 2, aa), AD_ERROR_SYNTAX,
+                "einsum: \"ij,ij,ij\" is for more than the 2 operands given");
   check_message(t, ad_einsum("abcde,fghij", 2, ww), AD_ERROR_SYNTAX,
                 "einsum: a result of more than 8 axes at position 11 of \"abcde,fghij\"");
-  check(!ad_is_valid(ad_einsum("ij", 0, aa)) && !ad_is_valid(ad_einsum(NULL, 1, aa)), "einsum", "bad arguments");
+  check(!ad_is_valid(ad_einsum("ij", 0, aa)) && !ad_is_valid(ad_einsum(NULL, 1, aa)), "einsum",
+        "bad arguments");
   ad_tape_free(t);
 }
 
@@ -429,15 +463,17 @@ static void test_einsum_of_many_operands(void) {
   char full[3*N + 8];
   snprintf(full, sizeof full, "%s->a%c", equation, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"[N]);
   ad_var z = ad_einsum(full, N, x);
-  bool good = ad_read(z, value) == AD_OK && fabs(value[0] - cos(angle)) < 1e-13 && fabs(value[2] - sin(angle)) < 1e-13;
+  bool good = ad_read(z, value) == AD_OK && fabs(value[0] - cos(angle)) < 1e-13
+              && fabs(value[2] - sin(angle)) < 1e-13;
   check(good, "einsum", "product of forty rotations");
   ad_tape_free(t);
 }
 
-/* --- diag, tril, triu, trace ------------------------------------------------------------------------------------------ */
+/* --- diag, tril, triu, trace ---------------------------------------------------------------------------- */
 
 static const shape matrix_shapes[] = {
-  { 2, { 3, 4 } }, { 2, { 4, 3 } }, { 2, { 1, 1 } }, { 2, { 0, 3 } }, { 2, { 3, 0 } }, { 3, { 2, 3, 3 } }, { 4, { 2, 1, 2, 5 } },
+  { 2, { 3, 4 } }, { 2, { 4, 3 } }, { 2, { 1, 1 } }, { 2, { 0, 3 } }, { 2, { 3, 0 } }, { 3, { 2, 3, 3 } },
+  { 4, { 2, 1, 2, 5 } },
   { 3, { 0, 2, 2 } }, { 2, { 17, 9 } },
 };
 enum { MATRIX_SHAPES = sizeof matrix_shapes/sizeof matrix_shapes[0], FAR = 1000000000 };
@@ -452,7 +488,8 @@ static void check_triangles(ad_tape *t, ad_type type, int k) {
       int64_t offset = i%columns - i/columns%rows;
       want_values[i] = (upper ? offset >= k : offset <= k) ? operand_values[0][i] : 0;
     }
-    check_array(upper ? ad_triu(x, k) : ad_tril(x, k), type.dtype, type.rank, type.dim, want_values, NULL, 0, upper ? "triu" : "tril");
+    check_array(upper ? ad_triu(x, k) : ad_tril(x, k), type.dtype, type.rank, type.dim, want_values, NULL, 0,
+                upper ? "triu" : "tril");
   }
 }
 
@@ -469,7 +506,8 @@ static void check_diagonal(ad_tape *t, ad_type type, int k) {
 
 static void check_trace(ad_tape *t, ad_type type) {
   ad_var x = random_array(t, type, operand_values[0]);
-  int64_t rows = type.dim[type.rank - 2], columns = type.dim[type.rank - 1], each = rows*columns, matrices = 1;
+  int64_t rows = type.dim[type.rank - 2], columns = type.dim[type.rank - 1], each = rows*columns;
+  int64_t matrices = 1;
   for (int i = 0; i < type.rank - 2; i++) matrices *= type.dim[i];
   for (int64_t b = 0; b < matrices; b++) {
     want_values[b] = want_sizes[b] = 0;
@@ -503,7 +541,8 @@ static void test_diag_of_a_vector(void) {
         ad_tape *t = ad_tape_new();
         ad_var x = random_array(t, ad_type_make((ad_dtype)d, 1, &n), operand_values[0]);
         int64_t size = n + (k < 0 ? -k : k), dim[2] = { size, size }, next = 0;
-        for (int64_t i = 0; i < size*size; i++) want_values[i] = i%size - i/size == k ? operand_values[0][next++] : 0;
+        for (int64_t i = 0; i < size*size; i++)
+          want_values[i] = i%size - i/size == k ? operand_values[0][next++] : 0;
         check_array(ad_diag(x, k), (ad_dtype)d, 2, dim, want_values, NULL, 0, "diag of a vector");
         ad_tape_free(t);
       }

@@ -1,13 +1,15 @@
-/* test_structured.c -- properties that the derivatives of every structured primitive have, from one table of cases.
+/* test_structured.c -- properties of the derivatives of every structured primitive, from one table of cases.
  *
- * For a case y = f(x), direction v and cotangent u, in f64 and f32, on random shapes with rank 0, empty and size 1 among them:
+ * For a case y = f(x), direction v and cotangent u, in f64 and f32, on random shapes with rank 0, empty and
+ * size 1 among them:
  *   order 1   J v against central differences of f; <u, J v> = <J^T u, v>; ad_backward against J^T u
- *   order 2   H v, H the Hessian of <u, f>, forward over reverse, reverse over forward and reverse over reverse, against
- *             differences of J^T u; forward over forward against differences of J v
+ *   order 2   H v, H the Hessian of <u, f>: forward over reverse, reverse over forward and reverse over
+ *             reverse against differences of J^T u; forward over forward against differences of J v
  *   order 3   the derivative of H v along v, forward and reverse, against differences of H v
- * Each case runs plain, and wrapped as post(f(pre(x))) with polynomials, so that linear operations have higher derivatives too.
- * Differences have order 8 (coefficients 4/5 -1/5 4/105 -1/280), exact for polynomials up to degree 8; f32 is compared with f64
- * at the same point. Steps are far smaller than the gaps between elements where order matters.
+ * Each case runs plain, and wrapped as post(f(pre(x))) with polynomials, so that linear operations have
+ * higher derivatives too. Differences have order 8 (coefficients 4/5 -1/5 4/105 -1/280), exact for
+ * polynomials up to degree 8; f32 is compared with f64 at the same point. Steps are far smaller than the
+ * gaps between elements where order matters.
  */
 #include "adit/arrays.h"
 #include "adit/derive.h"
@@ -21,7 +23,7 @@
 
 enum { TRIALS = 10, MAX_INPUTS = 4, MAX_VALUES = 4096 };
 
-/* --- random choices --------------------------------------------------------------------------------------------------- */
+/* --- random choices ------------------------------------------------------------------------------------- */
 
 typedef struct options { uint64_t state; } options;
 
@@ -32,7 +34,9 @@ static uint64_t next_bits(options *o) {
   return z ^ z >> 31;
 }
 static int below(options *o, int n) { return n > 0 ? (int)(next_bits(o)%(uint64_t)n) : 0; }
-static double uniform(options *o, double lo, double hi) { return lo + (hi - lo)*(double)(next_bits(o) >> 11)/9007199254740992.0; }
+static double uniform(options *o, double lo, double hi) {
+  return lo + (hi - lo)*(double)(next_bits(o) >> 11)/9007199254740992.0;
+}
 
 static int any_axis(options *o, int rank) { return below(o, 2) ? below(o, rank) : below(o, rank) - rank; }
 
@@ -56,7 +60,7 @@ static ad_var any_index(ad_tape *t, options *o, int rank, const int64_t dim[], i
   return ad_constant(t, type, type.dtype == AD_I32 ? (const void *)narrow : wide);
 }
 
-/* --- the cases: f records an operation from its inputs ------------------------------------------------------------------ */
+/* --- the cases: f records an operation from its inputs -------------------------------------------------- */
 
 #define CASE(name) static ad_var case_##name(const ad_var x[], options *o)
 #define PLAIN(name, expression) CASE(name) { (void)o; return expression; }
@@ -177,7 +181,8 @@ CASE(take) {
   ad_type type = ad_type_of(x[0]);
   int axis = below(o, type.rank), rank = below(o, 3);
   int64_t dim[2] = { below(o, 4), 1 + below(o, 3) };
-  return ad_take(x[0], any_index(x[0].tape, o, rank, dim, type.dim[axis]), axis - (below(o, 2) ? type.rank : 0));
+  return ad_take(x[0], any_index(x[0].tape, o, rank, dim, type.dim[axis]),
+                 axis - (below(o, 2) ? type.rank : 0));
 }
 CASE(scatter_add) {
   ad_type type = ad_type_of(x[0]);
@@ -232,20 +237,24 @@ PLAIN(einsum_chain, ad_einsum("ij,jk,kl->il", 3, x))
 PLAIN(einsum_bilinear, ad_einsum("i,ij,j->", 3, x))
 PLAIN(einsum_diagonal, ad_einsum("bii,ij->jb", 2, x))
 PLAIN(einsum_rows, ad_einsum("ij,ij->j", 2, x))
+PLAIN(einsum_turned, ad_einsum("bji,bkj->bik", 2, x))
+PLAIN(einsum_outer, ad_einsum("bi,bj->bij", 2, x))
+PLAIN(einsum_scale, ad_einsum("ij,i->ij", 2, x))
 PLAIN(einsum_broadcast, ad_einsum("...ij,...jk->k...i", 2, x))
 PLAIN(einsum_attention, ad_einsum("bqhd,bkhd->bhqk", 2, x))
 PLAIN(linspace, ad_linspace(x[0], x[1], below(o, 6)))
 
-/* --- the table ------------------------------------------------------------------------------------------------------------ */
+/* --- the table ------------------------------------------------------------------------------------------ */
 
 enum {
   NONEMPTY = 1,
-  DISTINCT = 2,                     /* elements of an input differ by a quarter at least, and are away from 0 */
+  DISTINCT = 2,                     /* elements of an input differ by a quarter at least; none is 0 */
   ZEROS = 4,                        /* some elements are exactly 0 */
 };
 
-/* shapes: one word an input. Letters are sizes, digits are those numbers; '*' is any shape, '+' any of rank 1 or more, '#' of
- * rank 2 or more, '=' that of input 0; '.' a scalar. order: derivatives are tested up to here. */
+/* shapes: one word an input. Letters are sizes, digits are those numbers; '*' is any shape, '+' any of
+ * rank 1 or more, '#' of rank 2 or more, '=' that of input 0; '.' a scalar. order: derivatives are tested
+ * up to here. */
 typedef struct structured_case {
   const char *name, *shapes;
   ad_var (*record)(const ad_var x[], options *o);
@@ -276,13 +285,16 @@ static const structured_case cases[] = {
   ROW(matmul, "e1ab dbc", 3, 0),       ROW(matmul, "1dab e1bc", 3, 0),     ROW(matmul, "e2ab 2bc", 3, 0),
   ROW(matmul_self, "aa", 3, 0),        ROW(matmul_self, "daa", 3, 0),      ROW(matmul_self, "a", 3, 0),
   ROW(dot, "a a", 3, 0),               ROW(dot_self, "a", 3, 0),           ROW(outer, "a b", 3, 0),
-  ROW(einsum_chain, "ab bc cd", 3, 0), ROW(einsum_bilinear, "a ab b", 3, 0), ROW(einsum_diagonal, "baa ac", 3, 0),
-  ROW(einsum_rows, "ab ab", 3, 0),     ROW(einsum_broadcast, "d1ab ebc", 3, 0), ROW(einsum_attention, "2a3c 2b3c", 3, 0),
+  ROW(einsum_chain, "ab bc cd", 3, 0), ROW(einsum_bilinear, "a ab b", 3, 0),
+  ROW(einsum_diagonal, "baa ac", 3, 0),
+  ROW(einsum_rows, "ab ab", 3, 0),     ROW(einsum_broadcast, "d1ab ebc", 3, 0),
+  ROW(einsum_attention, "2a3c 2b3c", 3, 0),
+  ROW(einsum_turned, "dba dcb", 3, 0), ROW(einsum_outer, "da db", 3, 0),   ROW(einsum_scale, "ab a", 3, 0),
   ROW(linspace, ". .", 3, 0),
 };
 enum { CASES = sizeof cases/sizeof cases[0] };
 
-/* --- one point: inputs, a direction, a cotangent ---------------------------------------------------------------------------- */
+/* --- one point: inputs, a direction, a cotangent -------------------------------------------------------- */
 
 typedef struct values { int64_t n; double at[MAX_VALUES]; } values;
 
@@ -304,7 +316,8 @@ static ad_type any_shape(options *o, int least_rank, bool nonempty) {
   return ad_type_make(AD_F64, rank, dim);
 }
 
-static ad_type shape_from(options *o, const char *word, const int64_t letters[26], const ad_type *first, bool nonempty) {
+static ad_type shape_from(options *o, const char *word, const int64_t letters[26], const ad_type *first,
+                          bool nonempty) {
   int64_t dim[AD_MAX_RANK];
   int rank = 0;
   if (*word == '.') return AD_F64();
@@ -344,7 +357,8 @@ static void make_point(const structured_case *c, int trial, point *p) {
     double *x = p->x.at + p->count;
     p->type[p->n++] = type;
     if (c->flags & DISTINCT) fill_distinct(&o, n, x);
-    else for (int64_t i = 0; i < n; i++) x[i] = c->flags & ZEROS && below(&o, 3) == 0 ? 0 : uniform(&o, -1.2, 1.2);
+    else for (int64_t i = 0; i < n; i++)
+      x[i] = c->flags & ZEROS && below(&o, 3) == 0 ? 0 : uniform(&o, -1.2, 1.2);
     p->count += n;
     word = strchr(word, ' ');
     if (!word) break;
@@ -358,7 +372,7 @@ static void make_point(const structured_case *c, int trial, point *p) {
   p->seed = next_bits(&o);
 }
 
-/* --- one recording of everything ----------------------------------------------------------------------------------------------- */
+/* --- one recording of everything ------------------------------------------------------------------------ */
 
 typedef struct program {
   ad_tape *t;
@@ -366,7 +380,7 @@ typedef struct program {
   ad_dtype dtype;
   ad_var x[MAX_INPUTS], v[MAX_INPUTS], u, y;
   ad_var jv, vj[MAX_INPUTS];                                      /* J v, J^T u */
-  ad_var ff, fr[MAX_INPUTS], rf[MAX_INPUTS], rr[MAX_INPUTS];      /* second order: forward over forward, f. over reverse, .. */
+  ad_var ff, fr[MAX_INPUTS], rf[MAX_INPUTS], rr[MAX_INPUTS];  /* forward over forward, over reverse, .. */
   ad_var tf[MAX_INPUTS], tr[MAX_INPUTS];                          /* third order */
   ad_var s;                                                       /* <u, y> */
 } program;
@@ -408,7 +422,8 @@ static ad_var any_cotangent(const point *p, const program *r) {
   return n > MAX_VALUES ? ad_none() : new_input(r->t, type, r->dtype, u);
 }
 
-static bool record_program(const structured_case *c, const point *p, ad_dtype dtype, bool wrapped, program *r) {
+static bool record_program(const structured_case *c, const point *p, ad_dtype dtype, bool wrapped,
+                           program *r) {
   *r = (program){ .t = ad_tape_new(), .n = p->n, .order = c->order, .dtype = dtype };
   int64_t at = 0;
   for (int i = 0; i < p->n; at += ad_type_count(p->type[i]), i++) {
@@ -445,7 +460,8 @@ static void read_values(int n, const ad_var x[], values *out) {
       return;
     }
     const float *single = (const float *)(const void *)buffer;
-    for (int64_t i = 0; i < count; i++) out->at[out->n++] = type.dtype == AD_F32 ? (double)single[i] : buffer[i];
+    for (int64_t i = 0; i < count; i++)
+      out->at[out->n++] = type.dtype == AD_F32 ? (double)single[i] : buffer[i];
   }
 }
 
@@ -461,7 +477,7 @@ static void move_inputs(const program *r, const point *p, double step) {
   }
 }
 
-/* --- comparing ----------------------------------------------------------------------------------------------------------------- */
+/* --- comparing ------------------------------------------------------------------------------------------ */
 
 enum { FIRST, SECOND, THIRD, SINGLE, COLUMNS };
 static const char *const column_name[COLUMNS] = { "order 1", "order 2", "order 3", "f32" };
@@ -484,7 +500,8 @@ static void check_values(int column, const char *what, const values *got, const 
   if (good) passed++;
   else {
     failed++;
-    printf("FAIL %s: %s, %lld values against %lld, error %.3g\n", context, what, (long long)got->n, (long long)want->n, error);
+    printf("FAIL %s: %s, %lld values against %lld, error %.3g\n", context, what, (long long)got->n,
+           (long long)want->n, error);
   }
 }
 
@@ -597,9 +614,10 @@ static void check_single(const results *q, const results *exact, int order) {
   check_values(SINGLE, "f32 third order, reverse", &q->tr, &exact->tr);
 }
 
-/* --- running ------------------------------------------------------------------------------------------------------------------- */
+/* --- running -------------------------------------------------------------------------------------------- */
 
-static bool record_or_fail(const structured_case *c, const point *p, ad_dtype dtype, bool wrapped, program *r) {
+static bool record_or_fail(const structured_case *c, const point *p, ad_dtype dtype, bool wrapped,
+                           program *r) {
   if (record_program(c, p, dtype, wrapped, r)) return true;
   failed++;
   printf("FAIL %s: %s\n", context, ad_tape_message(r->t));

@@ -1,5 +1,5 @@
-/* kernels_avx512.c -- block kernels for x86-64 with AVX-512. Options: see kernels.inc, and -mavx512f -mavx512dq -mavx512vl
- * -mavx512bw -mfma -mprefer-vector-width=512. */
+/* kernels_avx512.c -- block kernels for x86-64 with AVX-512. Options: see kernels.inc, and -mavx512f
+ * -mavx512dq -mavx512vl -mavx512bw -mfma -mprefer-vector-width=512. */
 #include "run/kernels/kernels.h"
 
 #ifdef __x86_64__

@@ -1,8 +1,9 @@
 /* vector_math.h -- which functions of <math.h> have a vector form.
  *
- * gcc calls glibc's libmvec from a vectorised loop, without -ffast-math, once it has seen a prototype with the simd
- * attribute. clang lacks the attribute; its option -fveclib=libmvec does the same for fewer functions. Elsewhere the
- * prototypes are plain and the loops call the scalar functions. Include this after <math.h>. */
+ * gcc calls glibc's libmvec from a vectorised loop, without -ffast-math, once it has seen a prototype
+ * with the simd attribute. clang lacks the attribute; its option -fveclib=libmvec does the same for fewer
+ * functions. Elsewhere the prototypes are plain and the loops call the scalar functions. Include this
+ * after <math.h>. */
 #ifndef ADIT_RUN_VECTOR_MATH_H
 #define ADIT_RUN_VECTOR_MATH_H
 

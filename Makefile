@@ -1,0 +1,46 @@
+# make            the libraries and build/adit
+# make run        adit's main job on one formula: the trace, a check of the derivatives, build/graph.svg
+# make test       every test, with clang and sanitizer builds
+# make bench      the programs behind the figures in benchmarks/RESULTS.md
+# make install PREFIX=dir
+#
+# run, test and bench call scripts/setup first, which installs what is missing.
+BUILD ?= build
+PREFIX ?= /usr/local
+JOBS ?= $(shell nproc)
+FORMULA = sin(x + y^2)/sqrt(x)
+AT = x=2 y=1
+
+configure = cmake -S . -B $(BUILD) --log-level=WARNING
+build = cmake --build $(BUILD) -j $(JOBS)
+
+.PHONY: all run test bench install clean
+
+all:
+	@command -v cmake >/dev/null || { echo "cmake is missing; scripts/setup installs what is needed" >&2; exit 1; }
+	@$(configure)
+	@$(build)
+
+run:
+	@scripts/setup run
+	@$(MAKE) --no-print-directory all
+	$(BUILD)/adit trace '$(FORMULA)' $(AT)
+	$(BUILD)/adit check '$(FORMULA)' $(AT)
+	$(BUILD)/adit draw '$(FORMULA)' $(AT) -o $(BUILD)/graph.svg
+
+test:
+	@scripts/setup test
+	@$(configure) -DADIT_TESTS=ON
+	@$(build) --target all tests
+	ctest --test-dir $(BUILD) -j $(JOBS) --output-on-failure --no-tests=error
+
+bench:
+	@scripts/setup bench
+	@$(configure) -DADIT_BENCHMARKS=ON
+	@$(build) --target bench
+
+install: all
+	cmake --install $(BUILD) --prefix $(abspath $(PREFIX))
+
+clean:
+	rm -rf $(BUILD)

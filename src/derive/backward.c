@@ -1,0 +1,277 @@
+/* backward.c -- the numeric reverse sweep: adjoints as numbers, nothing recorded.
+ *
+ * Scalars run through one loop down the tape; the partials are the rules of the table, compiled. "Not connected" is the number
+ * -0.0, which sums of connected contributions never are (each is normalised by + 0.0), so one comparison tells
+ * whether a node has an adjoint at all, and a zero adjoint that is connected still makes nan with an infinite partial.
+ *
+ * A tape with arrays on the path is differentiated by the recording sweep on its own tail, which is evaluated (fused, like
+ * any program) and forgotten again. The adjoints of inputs are kept; others are computed when asked for.
+ */
+#include "derive/flow.h"
+#include "adit/arrays.h"
+#include "primitives/library.h"
+
+#include <math.h>
+#include <string.h>
+
+#define C(k) ((double)k)
+#define REAL double
+#define MATH(name) name
+#define HELPER(name) name##_in_f64
+#include "primitives/helpers.h"
+#include "primitives/row_names.h"
+
+static inline bool is_connected(double adjoint) {
+  uint64_t bits;
+  memcpy(&bits, &adjoint, sizeof bits);
+  return bits != (uint64_t)1 << 63;
+}
+
+static inline double node_double(const ad_tape *t, const tape_node *e) {
+  switch (t->type[node_type_number(e)]->type.dtype) {
+    case AD_F64: return e->value.f64;
+    case AD_F32: return e->value.f32;
+    case AD_I64: return (double)e->value.i64;
+    case AD_I32: return e->value.i32;
+    default:     return e->value.boolean;
+  }
+}
+
+/* --- one node -------------------------------------------------------------------------------------------------------------- */
+
+#define NONE (none = true, 0.0)
+#define SEND(to, rule) { bool none = false; const double c = (double)(rule); adjoint[to] += none ? -0.0 : c + 0.0; }
+/* The rule by an exponent may cost a logarithm; constants, which are common there, do not ask for it. */
+#define SEND_UNLESS_CONSTANT(kind, to, rule) \
+  if (CLASS_##kind != CLASS_FLOAT || node_primitive_number(&node[to]) != PRIMITIVE_CONSTANT) SEND(to, rule)
+#define UNARY(id, kind, traits, lo, hi, expression, rx, doc) \
+  case ROW_##id: { const double x = node[ix].value.f64; (void)x; SEND(ix, rx) break; }
+#define UNARY_ATTRIBUTE(id, kind, traits, sample, lo, hi, expression, rx, doc) \
+  case ROW_##id: { \
+    const double x = node[ix].value.f64, a = node_row_attribute(t, i); \
+    (void)x, (void)a; \
+    SEND(ix, rx) break; \
+  }
+#define BINARY(id, kind, traits, lo1, hi1, lo2, hi2, expression, rx, ry, doc) \
+  case ROW_##id: { \
+    const double x = node[ix].value.f64, y = node[iy].value.f64; \
+    (void)x, (void)y; \
+    SEND_UNLESS_CONSTANT(kind, ix, rx) SEND_UNLESS_CONSTANT(kind, iy, ry) break; \
+  }
+#define TERNARY(id, kind, traits, lo1, hi1, lo2, hi2, lo3, hi3, expression, rx, ry, rw, doc) \
+  case ROW_##id: { \
+    const double x = CLASS_##kind == CLASS_CHOICE ? node[ix].value.boolean : node[ix].value.f64; \
+    const double y = node[iy].value.f64, w = node[iw].value.f64; \
+    (void)x, (void)y, (void)w; \
+    if (CLASS_##kind != CLASS_CHOICE) SEND(ix, rx) \
+    SEND(iy, ry) SEND(iw, rw) break; \
+  }
+
+/* All of it f64. */
+static inline void send_f64(const ad_tape *t, const tape_node *node, uint32_t i, double g, double *adjoint) {
+  const tape_node *e = &node[i];
+  const double z = e->value.f64;
+  const uint32_t ix = e->x, iy = e->y, iw = e->w;
+  (void)t, (void)z;
+  switch (node_primitive_number(e)) {
+#include "primitives/elementwise.def"
+    default: break;
+  }
+}
+
+/* Other float scalars: the same rules through the table. */
+static void send_any(const ad_tape *t, uint32_t i, double g, double *adjoint) {
+  int n;
+  const uint32_t *x = node_operands(t, i, &n);
+  double v[3] = { 0, 0, 0 }, d[3];
+  for (int k = 0; k < n; k++) v[k] = node_double(t, &t->node[x[k]]);
+  elementwise_rows[node_primitive_number(&t->node[i])].propagate(d, v[0], v[1], v[2], node_double(t, &t->node[i]), g,
+                                                                 node_row_attribute(t, i));
+  for (int k = 0; k < n; k++) adjoint[x[k]] += d[k];
+}
+
+/* False when the node is beyond this sweep: an array, or a primitive that is no row. */
+static bool send_other(const ad_tape *t, uint32_t i, double g, double *adjoint) {
+  const ad_primitive *p = node_primitive(t, i);
+  if (node_is_leaf(t, i)) return node_type(t, i)->type.rank == 0;
+  if (node_type(t, i)->type.rank || (!p->row && p != &cast_primitive)) return false;
+  int n;
+  const uint32_t *x = node_operands(t, i, &n);
+  for (int k = 0; k < n; k++)
+    if (node_type(t, x[k])->type.rank) return false;
+  if (p->row) send_any(t, i, g, adjoint);
+  else if (node_is_float(t, x[0])) adjoint[x[0]] += g;
+  return true;
+}
+
+/* --- the sweep over scalars ---------------------------------------------------------------------------------------------------- */
+
+static ad_status open_adjoints(ad_tape *t, uint32_t y) {
+  size_t n = (size_t)y + 1;
+  tape_drop_adjoints(t);
+  if (!memory_reserve(&t->allocator, &t->adjoint, &t->adjoint_capacity, n, sizeof *t->adjoint))
+    return tape_fail(t, AD_ERROR_MEMORY, "backward: out of memory");
+  for (size_t i = 0; i < n; i++) t->adjoint[i] = -0.0;
+  t->adjoints = n;
+  return AD_OK;
+}
+
+/* Rows whose operands and result are f64 scalars, and select, whose condition is bool. */
+static inline bool is_plain(const ad_tape *t, uint32_t i) {
+  return node_primitive_number(&t->node[i]) < ROW_COUNT && node_type_number(&t->node[i]) == 0;
+}
+
+/* False when an array is on the way. */
+static bool sweep_scalars(ad_tape *t, uint32_t y) {
+  const tape_node *node = t->node;
+  double *adjoint = t->adjoint;
+  adjoint[y] = 1;
+  for (uint32_t i = y + 1; i-- > 0;) {
+    const double g = adjoint[i];
+    if (!is_connected(g)) continue;
+    if (is_plain(t, i)) send_f64(t, node, i, g, adjoint);
+    else if (!send_other(t, i, g, adjoint)) return false;
+  }
+  return true;
+}
+
+/* --- arrays ----------------------------------------------------------------------------------------------------------------------- */
+
+/* Lists for n nodes, in one block. */
+typedef struct targets {
+  flow *xbar;
+  uint32_t *node, *x;
+  void **out;
+  size_t bytes;
+} targets;
+
+static bool open_targets(ad_tape *t, targets *l, size_t n) {
+  l->bytes = n*(sizeof *l->xbar + sizeof *l->out + sizeof *l->node + sizeof *l->x) + 1;
+  l->xbar = memory_get_zeroed(&t->allocator, l->bytes, 1);
+  if (!l->xbar) {
+    tape_fail(t, AD_ERROR_MEMORY, "backward: out of memory");
+    return false;
+  }
+  l->out = (void **)(l->xbar + n);
+  l->node = (uint32_t *)(l->out + n);
+  l->x = l->node + n;
+  return true;
+}
+
+/* Records the adjoints of l->x[0..n) at the tail of the tape, evaluates them together, and copies them out. */
+static ad_status record_and_evaluate(ad_tape *t, uint32_t y, int n, const targets *l) {
+  const flow seed = flow_of(ad_ones(t, node_type(t, y)->type));
+  ad_status status = ad_is_valid(seed.value) ? sweep_reverse(t, 1, &y, &seed, n, l->x, l->xbar) : t->status;
+  for (int i = 0; i < n && status == AD_OK; i++) {
+    ad_type type = node_type(t, l->x[i])->type;
+    ad_var v = flow_value(t, l->xbar[i], &type);
+    if (ad_is_valid(v)) l->node[i] = v.at.node.index;
+    else status = t->status;
+  }
+  if (status == AD_OK) status = tape_evaluate(t, n, l->node);
+  for (int i = 0; i < n && status == AD_OK; i++)
+    if (node_type(t, l->x[i])->bytes) memcpy(l->out[i], node_data(t, l->node[i]), node_type(t, l->x[i])->bytes);
+  return status;
+}
+
+static ad_status evaluate_adjoints(ad_tape *t, uint32_t y, int n, const targets *l) {
+  const ad_mark m = ad_tape_mark(t);
+  ad_status status = record_and_evaluate(t, y, n, l);
+  tape_truncate(t, m);
+  return status;
+}
+
+static bool wants_adjoint(const ad_tape *t, uint32_t i) {
+  return node_primitive_number(&t->node[i]) == PRIMITIVE_INPUT && node_is_float(t, i);
+}
+
+static ad_status keep_input_adjoints(ad_tape *t, uint32_t y) {
+  size_t inputs = 0, kept = 0;
+  targets l;
+  for (uint32_t i = 0; i <= y; i++) inputs += wants_adjoint(t, i);
+  if (!open_targets(t, &l, inputs)) return AD_ERROR_MEMORY;
+  t->array_adjoint = memory_get_zeroed(&t->allocator, (size_t)y + 1, sizeof *t->array_adjoint);
+  t->array_adjoints = t->array_adjoint ? (size_t)y + 1 : 0;
+  ad_status status = t->array_adjoint ? AD_OK : tape_fail(t, AD_ERROR_MEMORY, "backward: out of memory");
+  for (uint32_t i = 0; i <= y && status == AD_OK; i++) {
+    if (!wants_adjoint(t, i)) continue;
+    size_t bytes = node_type(t, i)->bytes;
+    l.x[kept] = i;
+    l.out[kept] = t->array_adjoint[i] = memory_get(&t->allocator, bytes);
+    if (bytes && !l.out[kept++]) status = tape_fail(t, AD_ERROR_MEMORY, "backward: out of memory");
+  }
+  if (status == AD_OK) status = evaluate_adjoints(t, y, (int)kept, &l);
+  memory_release(&t->allocator, l.xbar, l.bytes);
+  return status;
+}
+
+/* An inner node's adjoint, computed now. */
+static ad_status adjoint_on_demand(ad_tape *t, uint32_t i, void *out) {
+  targets l;
+  if (!open_targets(t, &l, 1)) return AD_ERROR_MEMORY;
+  l.x[0] = i;
+  l.out[0] = out;
+  ad_status status = evaluate_adjoints(t, (uint32_t)t->adjoints - 1, 1, &l);
+  memory_release(&t->allocator, l.xbar, l.bytes);
+  return status;
+}
+
+/* --- the calls ---------------------------------------------------------------------------------------------------------------------- */
+
+ad_status ad_backward(ad_var y) {
+  ad_tape *t = handle_check(y, "backward");
+  if (!t) return is_literal(y) ? AD_ERROR_ARGUMENT : AD_ERROR_HANDLE;
+  uint32_t i = y.at.node.index;
+  if (t->tracing) return tape_fail(t, AD_ERROR_NO_VALUE, "backward: %s", ad_status_sentence(AD_ERROR_NO_VALUE));
+  if (!node_is_float(t, i)) return tape_fail(t, AD_ERROR_DTYPE, "backward: a %s variable has no derivative",
+                                             ad_dtype_name(node_type(t, i)->type.dtype));
+  ad_status status = tape_settle(t);
+  if (status == AD_OK && !node_known(&t->node[i])) status = tape_evaluate(t, 1, &i);
+  if (status == AD_OK) status = open_adjoints(t, i);
+  if (status != AD_OK || (node_type(t, i)->type.rank == 0 && sweep_scalars(t, i))) return status;
+  t->adjoints_on_demand = true;
+  status = keep_input_adjoints(t, i);
+  if (status != AD_OK) tape_drop_adjoints(t);
+  return status;
+}
+
+static void store(ad_dtype dtype, double value, void *out) {
+  kernels_best()->cast[AD_F64][dtype](1, out, &value, NULL, NULL, 0);
+}
+
+static ad_status read_adjoint(ad_tape *t, uint32_t i, void *out) {
+  const tape_type *type = node_type(t, i);
+  if (i >= t->adjoints)
+    return tape_fail(t, AD_ERROR_ARGUMENT, t->adjoints ? "adjoint: the variable was recorded after the last ad_backward"
+                                                       : "adjoint: there was no ad_backward");
+  if (!t->adjoints_on_demand) {
+    if (type->type.rank || type->type.dtype < AD_F32) memset(out, 0, type->bytes);
+    else store(type->type.dtype, t->adjoint[i] + 0.0, out);
+    return AD_OK;
+  }
+  if (type->type.dtype < AD_F32) memset(out, 0, type->bytes);
+  else if (t->array_adjoint[i]) memcpy(out, t->array_adjoint[i], type->bytes);
+  else return adjoint_on_demand(t, i, out);
+  return AD_OK;
+}
+
+double ad_adjoint(ad_var x) {
+  if (is_literal(x)) return 0;
+  ad_tape *t = handle_check(x, "adjoint");
+  if (!t) return NAN;
+  const tape_type *type = node_type(t, x.at.node.index);
+  if (type->type.rank) {
+    tape_fail(t, AD_ERROR_SHAPE, "adjoint: the variable is an array; ad_read_adjoint reads arrays");
+    return NAN;
+  }
+  scalar v = { .i64 = 0 };
+  if (read_adjoint(t, x.at.node.index, &v) != AD_OK) return NAN;
+  return type->type.dtype == AD_F32 ? (double)v.f32 : type->type.dtype == AD_F64 ? v.f64 : 0;
+}
+
+ad_status ad_read_adjoint(ad_var x, void *out) {
+  ad_tape *t = handle_check(x, "read_adjoint");
+  if (!t) return is_literal(x) ? AD_ERROR_ARGUMENT : AD_ERROR_HANDLE;
+  if (!out) return tape_fail(t, AD_ERROR_ARGUMENT, "read_adjoint: nowhere to write");
+  return read_adjoint(t, x.at.node.index, out);
+}

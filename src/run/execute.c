@@ -1,0 +1,85 @@
+/* execute.c -- running a plan in a workspace. Nothing is allocated here. */
+#include "run/plan.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static void load_inputs(const plan *p, const void *const in[], double *slot) {
+  for (uint32_t i = 0; i < p->loads; i++) {
+    const transfer *l = &p->load[i];
+    const void *from = in[l->number];
+    if (!from) slot[l->slot] = 0;
+    else if (l->is_bool) slot[l->slot] = *(const unsigned char *)from != 0;
+    else memcpy(&slot[l->slot], from, sizeof *slot);
+  }
+}
+
+static void store_scalar(const double *slot, bool is_bool, void *to) {
+  if (is_bool) *(unsigned char *)to = *slot != 0;
+  else memcpy(to, slot, sizeof *slot);
+}
+
+/* An output that is also an input is computed aside and copied at the end. */
+static bool is_input_too(const plan *p, const void *const in[], const void *out) {
+  for (uint32_t i = 0; i < p->places; i++)
+    if (p->place[i].kind == PLACE_INPUT && in[p->place[i].number] == out) return true;
+  return false;
+}
+
+static void *locate(const plan *p, const place *at, const void *const in[], void *const out[], char *memory) {
+  switch (at->kind) {
+    case PLACE_FIXED: return at->fixed;
+    case PLACE_WORK:  return memory + at->offset;
+    case PLACE_INPUT:
+      if (in[at->number]) return (void *)(uintptr_t)in[at->number];
+      memset(memory + p->zeros, 0, at->bytes);
+      return memory + p->zeros;
+    default:
+      return is_input_too(p, in, out[at->number]) ? memory + at->offset : out[at->number];
+  }
+}
+
+static ad_status run_kernel(const plan *p, const kernel_step *k, void **where, char *memory) {
+  const void **x = (const void **)(void *)(memory + p->operands);
+  for (int i = 0; i < k->op.n; i++) x[i] = where[k->x[i]];
+  return k->op.primitive->run(&k->op, where[k->z], x, memory + p->scratch);
+}
+
+static ad_status run_step(const plan *p, const plan_step *s, void **where, char *memory) {
+  if (s->kind == KIND_SCALAR) program_run(p->code + s->first, s->count, (double *)(void *)memory);
+  else if (s->kind == KIND_ELEMENTWISE) region_run(&s->region, s->region.count, where, memory + p->scratch, p->threads);
+  else return run_kernel(p, &s->kernel, where, memory);
+  return AD_OK;
+}
+
+static ad_status report(const plan_step *s, ad_status status, char *message, size_t size) {
+  if (message) snprintf(message, size, "%s: %s", s->kernel.op.primitive->name, ad_status_sentence(status));
+  return status;
+}
+
+static void store_outputs(const plan *p, const void *const in[], void *const out[], void *const where[], char *memory) {
+  for (uint32_t i = 0; i < p->copies; i++) {
+    const place *at = &p->place[p->copy[i].place];
+    if (at->bytes) memmove(out[p->copy[i].number], where[p->copy[i].place], at->bytes);
+  }
+  for (uint32_t i = 0; i < p->places; i++) {
+    const place *at = &p->place[i];
+    if (at->kind == PLACE_OUTPUT && where[i] != out[at->number] && at->bytes && is_input_too(p, in, out[at->number]))
+      memcpy(out[at->number], where[i], at->bytes);
+  }
+  const double *slot = (const double *)(const void *)memory;
+  for (uint32_t i = 0; i < p->stores; i++) store_scalar(&slot[p->store[i].slot], p->store[i].is_bool, out[p->store[i].number]);
+}
+
+ad_status plan_run(const plan *p, const void *const in[], void *const out[], void *memory, char *message, size_t size) {
+  void **where = (void **)(void *)((char *)memory + p->table);
+  if (p->constants) memcpy(memory, p->image, p->constants*sizeof *p->image);
+  load_inputs(p, in, memory);
+  for (uint32_t i = 0; i < p->places; i++) where[i] = locate(p, &p->place[i], in, out, memory);
+  for (uint32_t i = 0; i < p->steps; i++) {
+    ad_status status = run_step(p, &p->step[i], where, memory);
+    if (status != AD_OK) return report(&p->step[i], status, message, size);
+  }
+  store_outputs(p, in, out, where, memory);
+  return AD_OK;
+}

@@ -1,0 +1,161 @@
+/* graph.c -- finding what a run needs. */
+#include "run/graph.h"
+#include "primitives/library.h"
+
+#include <string.h>
+
+/* --- the set of needed nodes ---------------------------------------------------------------------------------------------- */
+
+typedef struct search {
+  ad_tape *t;
+  bool use_known;
+  uint64_t *seen;                   /* a bit for each tape index up to the highest target */
+  uint32_t *stack;
+  size_t words, depth, capacity, found, edges;
+  uint32_t low, high;
+} search;
+
+static bool is_given(const search *s, uint32_t i) {
+  return node_is_leaf(s->t, i) || (s->use_known && node_known(&s->t->node[i]));
+}
+
+static bool visit(search *s, uint32_t i) {
+  if (s->seen[i/64] >> i%64 & 1) return true;
+  s->seen[i/64] |= (uint64_t)1 << i%64;
+  s->found++;
+  if (i < s->low) s->low = i;
+  if (i > s->high) s->high = i;
+  if (is_given(s, i)) return true;
+  if (!memory_reserve(&s->t->allocator, &s->stack, &s->capacity, s->depth + 1, sizeof *s->stack)) return false;
+  s->stack[s->depth++] = i;
+  return true;
+}
+
+static bool find_needed(search *s, int n, const uint32_t targets[]) {
+  for (int k = 0; k < n; k++)
+    if (targets[k] != INVALID_INDEX && !visit(s, targets[k])) return false;
+  while (s->depth) {
+    int count;
+    const uint32_t *x = node_operands(s->t, s->stack[--s->depth], &count);
+    s->edges += (size_t)count;
+    for (int k = 0; k < count; k++)
+      if (!visit(s, x[k])) return false;
+  }
+  return true;
+}
+
+/* --- kinds ------------------------------------------------------------------------------------------------------------------- */
+
+static bool is_slot_type(const ad_type *type) { return type->rank == 0 && (type->dtype == AD_F64 || type->dtype == AD_BOOL); }
+
+/* A bool scalar is a number 0 or 1 inside scalar programs and a byte everywhere else: only those made by, or given to, programs
+ * can be used there. */
+static bool is_scalar(const run_graph *g, uint32_t i, const ad_primitive *p) {
+  if ((!p->row && p != &cast_primitive) || !is_slot_type(graph_type(g, i))) return false;
+  for (uint32_t k = g->operand_start[i]; k < g->operand_start[i + 1]; k++) {
+    uint32_t x = g->operand[k];
+    const ad_type *type = graph_type(g, x);
+    if (!is_slot_type(type)) return false;
+    if (type->dtype == AD_BOOL && g->kind[x] != KIND_SCALAR && g->kind[x] != KIND_GIVEN) return false;
+  }
+  return true;
+}
+
+static node_kind classify(const run_graph *g, uint32_t i) {
+  const ad_primitive *p = node_primitive(g->t, g->node[i]);
+  if (is_scalar(g, i, p)) return KIND_SCALAR;
+  return p->row || !p->type || p == &cast_primitive ? KIND_ELEMENTWISE : KIND_STRUCTURED;
+}
+
+/* --- the graph --------------------------------------------------------------------------------------------------------------- */
+
+static bool allocate(run_graph *g, size_t edges) {
+  const ad_allocator *a = &g->t->allocator;
+  size_t n = g->n;
+  g->node = memory_get(a, n*sizeof *g->node + 1);
+  g->kind = memory_get(a, n + 1);
+  g->operand_start = memory_get(a, (n + 1)*sizeof *g->operand_start);
+  g->user_start = memory_get_zeroed(a, n + 2, sizeof *g->user_start);
+  g->operand = memory_get(a, edges*sizeof *g->operand + 1);
+  g->user = memory_get(a, edges*sizeof *g->user + 1);
+  g->map = memory_get(a, (size_t)g->range*sizeof *g->map + 1);
+  return g->node && g->kind && g->operand_start && g->user_start && g->operand && g->user && g->map;
+}
+
+void graph_close(run_graph *g) {
+  const ad_allocator *a = &g->t->allocator;
+  size_t n = g->n, edges = g->operand_start ? g->operand_start[n] : 0;
+  memory_release(a, g->node, n*sizeof *g->node + 1);
+  memory_release(a, g->kind, n + 1);
+  memory_release(a, g->operand, edges*sizeof *g->operand + 1);
+  memory_release(a, g->user, edges*sizeof *g->user + 1);
+  memory_release(a, g->operand_start, (n + 1)*sizeof *g->operand_start);
+  memory_release(a, g->user_start, (n + 2)*sizeof *g->user_start);
+  memory_release(a, g->map, (size_t)g->range*sizeof *g->map + 1);
+}
+
+static void fill(run_graph *g, const search *s) {
+  uint32_t count = 0, edges = 0;
+  for (uint32_t w = s->low/64; w <= s->high/64; w++)
+    for (uint64_t bits = s->seen[w]; bits; bits &= bits - 1) {
+      uint32_t i = w*64 + (uint32_t)__builtin_ctzll(bits);
+      g->map[i - g->low] = count;
+      g->node[count] = i;
+      g->operand_start[count] = edges;
+      g->kind[count] = KIND_GIVEN;
+      if (!is_given(s, i)) {
+        int n;
+        const uint32_t *x = node_operands(g->t, i, &n);
+        for (int k = 0; k < n; k++) g->operand[edges++] = g->map[x[k] - g->low];
+        g->operand_start[count + 1] = edges;
+        g->kind[count] = (unsigned char)classify(g, count);
+      }
+      count++;
+    }
+  g->operand_start[count] = edges;
+}
+
+/* Users by counting sort; user_start is one further along while they are filled in. */
+static void find_users(run_graph *g) {
+  uint32_t edges = g->operand_start[g->n];
+  for (uint32_t e = 0; e < edges; e++) g->user_start[g->operand[e] + 2]++;
+  for (uint32_t i = 1; i <= g->n; i++) g->user_start[i + 1] += g->user_start[i];
+  for (uint32_t i = 0; i < g->n; i++)
+    for (uint32_t k = g->operand_start[i]; k < g->operand_start[i + 1]; k++)
+      g->user[g->user_start[g->operand[k] + 1]++] = i;
+}
+
+ad_status graph_open(run_graph *g, ad_tape *t, int n, const uint32_t targets[], bool use_known) {
+  search s = { .t = t, .use_known = use_known, .low = UINT32_MAX };
+  *g = (run_graph){ .t = t };
+  uint32_t highest = 0;
+  for (int k = 0; k < n; k++)
+    if (targets[k] != INVALID_INDEX && targets[k] > highest) highest = targets[k];
+  s.words = (size_t)highest/64 + 1;
+  s.seen = memory_get_zeroed(&t->allocator, s.words, sizeof *s.seen);
+  bool good = s.seen && find_needed(&s, n, targets);
+  if (good) {
+    g->n = (uint32_t)s.found;
+    g->low = s.found ? s.low : 0;
+    g->range = s.found ? s.high - s.low + 1 : 0;
+    good = allocate(g, s.edges);
+    if (good && s.found) fill(g, &s);
+    else if (good) g->operand_start[0] = 0;
+    if (good) find_users(g);
+    else if (g->operand_start) g->operand_start[g->n] = (uint32_t)s.edges;
+  }
+  memory_release(&t->allocator, s.seen, s.words*sizeof *s.seen);
+  memory_release(&t->allocator, s.stack, s.capacity*sizeof *s.stack);
+  if (good) return AD_OK;
+  if (g->node || g->kind || g->map) graph_close(g);
+  return AD_ERROR_MEMORY;
+}
+
+uint32_t graph_find(const run_graph *g, uint32_t node) {
+  uint32_t low = 0, high = g->n;
+  while (low < high) {
+    uint32_t middle = low + (high - low)/2;
+    if (g->node[middle] < node) low = middle + 1; else high = middle;
+  }
+  return low < g->n && g->node[low] == node ? low : UINT32_MAX;
+}

@@ -1,0 +1,34 @@
+/* graph.h -- the part of a tape that a run needs, renumbered 0..n-1 in tape order. */
+#ifndef ADIT_RUN_GRAPH_H
+#define ADIT_RUN_GRAPH_H
+
+#include "tape/tape.h"
+
+/* How a node is run. */
+typedef enum node_kind {
+  KIND_GIVEN,                       /* its value is there: a constant, an input, a known node */
+  KIND_SCALAR,                      /* f64 or bool, rank 0, a row of the table: an instruction of a scalar program */
+  KIND_ELEMENTWISE,                 /* an operation of a region */
+  KIND_STRUCTURED                   /* its primitive's own kernel */
+} node_kind;
+
+typedef struct run_graph {
+  ad_tape *t;
+  uint32_t n;
+  uint32_t *node;                   /* tape index of each, rising */
+  unsigned char *kind;
+  uint32_t *operand_start, *operand;/* operands of i: operand[operand_start[i] .. operand_start[i + 1]) */
+  uint32_t *user_start, *user;      /* who uses i, rising, once for each use */
+  uint32_t *map;                    /* graph number of tape index low + i */
+  uint32_t low, range;
+} run_graph;
+
+/* Everything that targets[0..n) need (INVALID_INDEX: not wanted), down to given nodes: leaves and, with use_known, known nodes. */
+ad_status graph_open(run_graph *g, ad_tape *t, int n, const uint32_t targets[], bool use_known);
+void graph_close(run_graph *g);
+/* The number of a tape index that may or may not be in the graph: UINT32_MAX if it is not. */
+uint32_t graph_find(const run_graph *g, uint32_t node);
+static inline uint32_t graph_number(const run_graph *g, uint32_t node) { return g->map[node - g->low]; }
+static inline const ad_type *graph_type(const run_graph *g, uint32_t i) { return &node_type(g->t, g->node[i])->type; }
+
+#endif

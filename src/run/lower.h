@@ -1,0 +1,37 @@
+/* lower.h -- the planner's working state, shared by the files that lower one kind of step each. */
+#ifndef ADIT_RUN_LOWER_H
+#define ADIT_RUN_LOWER_H
+
+#include "run/plan.h"
+#include "run/schedule.h"
+
+enum { NOWHERE = UINT32_MAX };
+
+typedef struct planner {
+  const plan_request *request;
+  plan *p;
+  run_graph g;
+  schedule s;
+  /* Of each graph node: */
+  uint32_t *place_of;               /* where array steps find it; NOWHERE: none looks */
+  uint32_t *slot_of;                /* where scalar programs find it; NOWHERE: none looks */
+  uint32_t *region_slot;            /* lower_region's own */
+  uint32_t *input_of;               /* which input it is; NOWHERE: none */
+  unsigned char *is_target;
+  /* Of each place: */
+  struct lifetime { uint32_t first, last, node; bool pinned; } *life;
+  size_t life_capacity;
+  uint32_t attribute_slot;          /* the next attribute's constant slot, in schedule order */
+} planner;
+
+/* Each appends to the last step of the plan. False when memory fails. */
+bool lower_scalars(planner *q, const schedule_step *s);
+bool lower_region(planner *q, const schedule_step *s);
+
+/* Slots for all that scalar programs read and write: constants first, then inputs, then results. */
+bool number_slots(planner *q);
+/* Places for all that array steps read and write, and their memory. */
+bool choose_places(planner *q);
+bool assign_memory(planner *q);
+
+#endif

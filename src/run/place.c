@@ -1,0 +1,209 @@
+/* place.c -- which values are stored, and where in the workspace.
+ *
+ * A value has a place if an array step reads it, or writes it for another step or for the caller. What only lives inside a region
+ * or a scalar program has none. Buffers whose lifetimes do not meet share memory (first fit); a primitive that may work
+ * in place takes over the buffer of its dying first operand; a reshape is another name for its operand.
+ */
+#include "run/lower.h"
+
+#include <string.h>
+
+static bool add_place(planner *q, uint32_t node, place_kind kind, uint32_t number, void *fixed) {
+  plan *p = q->p;
+  const ad_allocator *a = &p->allocator;
+  if (!memory_reserve(a, &p->place, &p->place_capacity, p->places + 1, sizeof *p->place)) return false;
+  if (!memory_reserve(a, &q->life, &q->life_capacity, p->places + 1, sizeof *q->life)) return false;
+  const size_t bytes = ad_type_bytes(*graph_type(&q->g, node));
+  p->place[p->places] = (place){ kind, number, fixed, 0, bytes };
+  const uint32_t step = q->s.step_of[node];
+  q->life[p->places] = (struct lifetime){ step == NOWHERE ? 0 : step, step == NOWHERE ? 0 : step, node, false };
+  q->place_of[node] = p->places++;
+  return true;
+}
+
+static bool place_given(planner *q, uint32_t node) {
+  if (q->place_of[node] != NOWHERE) return true;
+  if (q->input_of[node] != NOWHERE) return add_place(q, node, PLACE_INPUT, q->input_of[node], NULL);
+  return add_place(q, node, PLACE_FIXED, 0, (void *)(uintptr_t)node_data(q->g.t, q->g.node[node]));
+}
+
+/* Scalars made by a program: a slot, of which a bool has a second one for the byte that array steps read. */
+static bool place_scalar(planner *q, uint32_t node) { return q->place_of[node] != NOWHERE || add_place(q, node, PLACE_WORK, 0, NULL); }
+
+static bool used_elsewhere(const planner *q, uint32_t node) {
+  const run_graph *g = &q->g;
+  if (q->is_target[node]) return true;
+  for (uint32_t k = g->user_start[node]; k < g->user_start[node + 1]; k++)
+    if (q->s.step_of[g->user[k]] != q->s.step_of[node]) return true;
+  return false;
+}
+
+/* All other readers of x come before node's step, nobody needs x afterwards, and its memory is ours. */
+static bool may_take_over(const planner *q, uint32_t node, uint32_t x) {
+  const run_graph *g = &q->g;
+  if (g->kind[x] == KIND_GIVEN || g->kind[x] == KIND_SCALAR || q->is_target[x] || q->place_of[x] == NOWHERE) return false;
+  if (q->life[q->place_of[x]].pinned || q->p->place[q->place_of[x]].bytes != ad_type_bytes(*graph_type(g, node))) return false;
+  uint32_t uses = 0;
+  for (uint32_t k = g->user_start[x]; k < g->user_start[x + 1]; k++) {
+    uint32_t user = g->user[k];
+    if (user == node) uses++;
+    else if (q->s.step_of[user] >= q->s.step_of[node]) return false;
+  }
+  return uses == 1;
+}
+
+static void take_over(planner *q, uint32_t node, uint32_t x) {
+  const uint32_t at = q->place_of[x];
+  q->place_of[node] = at;
+  q->life[at].node = node;
+  q->life[at].last = q->s.step_of[node];
+}
+
+static bool place_result(planner *q, uint32_t node) {
+  const run_graph *g = &q->g;
+  const unsigned traits = node_primitive(g->t, g->node[node])->traits;
+  const uint32_t first = g->operand_start[node];
+  const bool structured = g->kind[node] == KIND_STRUCTURED && g->operand_start[node + 1] > first;
+  if (structured && (traits & AD_TRAIT_IN_PLACE) && may_take_over(q, node, g->operand[first])) {
+    take_over(q, node, g->operand[first]);
+    return true;
+  }
+  if (structured && (traits & AD_TRAIT_ALIAS) && !q->is_target[node] && !q->request->keep) {
+    const uint32_t x = g->operand[first];
+    if (q->place_of[x] != NOWHERE && g->kind[x] != KIND_SCALAR) {
+      q->place_of[node] = q->place_of[x];
+      q->life[q->place_of[x]].pinned = true;
+      return true;
+    }
+  }
+  return add_place(q, node, PLACE_WORK, 0, NULL);
+}
+
+static bool place_step(planner *q, const schedule_step *s) {
+  const run_graph *g = &q->g;
+  for (uint32_t k = 0; k < s->count; k++) {
+    const uint32_t node = q->s.order[s->first + k];
+    for (uint32_t e = g->operand_start[node]; e < g->operand_start[node + 1]; e++) {
+      const uint32_t x = g->operand[e];
+      if (g->kind[x] == KIND_GIVEN && !place_given(q, x)) return false;
+      if (g->kind[x] == KIND_SCALAR && !place_scalar(q, x)) return false;
+    }
+    if ((s->kind == KIND_STRUCTURED || used_elsewhere(q, node)) && !place_result(q, node)) return false;
+  }
+  return true;
+}
+
+/* A value stays until its last reader, under whatever name; scalars that are copied out at the end stay until then. */
+static void find_lifetimes(planner *q) {
+  const run_graph *g = &q->g;
+  for (uint32_t i = 0; i < g->n; i++) {
+    if (q->place_of[i] == NOWHERE) continue;
+    struct lifetime *l = &q->life[q->place_of[i]];
+    if (q->is_target[i] || (q->request->keep && graph_type(g, i)->rank == 0)) l->last = q->s.steps;
+    for (uint32_t k = g->user_start[i]; k < g->user_start[i + 1]; k++) {
+      const uint32_t step = q->s.step_of[g->user[k]];
+      if (step > l->last) l->last = step;
+    }
+  }
+}
+
+bool choose_places(planner *q) {
+  for (uint32_t s = 0; s < q->s.steps; s++)
+    if (q->s.step[s].kind != KIND_SCALAR && !place_step(q, &q->s.step[s])) return false;
+  for (uint32_t i = 0; i < q->g.n; i++)
+    if (q->is_target[i] && q->g.kind[i] == KIND_GIVEN && !place_given(q, i)) return false;
+  find_lifetimes(q);
+  return true;
+}
+
+/* --- memory ------------------------------------------------------------------------------------------------------------------ */
+
+typedef struct hole { size_t offset, bytes; } hole;
+typedef struct pool {
+  hole *hole;                       /* by offset */
+  size_t holes, capacity, end;
+} pool;
+
+static size_t rounded(size_t bytes) { return (bytes + 63) & ~(size_t)63; }
+
+static size_t take(pool *m, size_t bytes) {
+  for (size_t i = 0; i < m->holes; i++) {
+    if (m->hole[i].bytes < bytes) continue;
+    size_t offset = m->hole[i].offset;
+    m->hole[i].offset += bytes;
+    m->hole[i].bytes -= bytes;
+    if (m->hole[i].bytes == 0) memmove(&m->hole[i], &m->hole[i + 1], (--m->holes - i)*sizeof *m->hole);
+    return offset;
+  }
+  m->end += bytes;
+  return m->end - bytes;
+}
+
+static bool give_back(pool *m, const ad_allocator *a, size_t offset, size_t bytes) {
+  size_t i = 0;
+  while (i < m->holes && m->hole[i].offset < offset) i++;
+  if (i > 0 && m->hole[i - 1].offset + m->hole[i - 1].bytes == offset) {
+    m->hole[i - 1].bytes += bytes;
+    if (i < m->holes && m->hole[i - 1].offset + m->hole[i - 1].bytes == m->hole[i].offset) {
+      m->hole[i - 1].bytes += m->hole[i].bytes;
+      memmove(&m->hole[i], &m->hole[i + 1], (--m->holes - i)*sizeof *m->hole);
+    }
+    return true;
+  }
+  if (i < m->holes && offset + bytes == m->hole[i].offset) {
+    m->hole[i].offset = offset;
+    m->hole[i].bytes += bytes;
+    return true;
+  }
+  if (!memory_reserve(a, &m->hole, &m->capacity, m->holes + 1, sizeof *m->hole)) return false;
+  memmove(&m->hole[i + 1], &m->hole[i], (m->holes++ - i)*sizeof *m->hole);
+  m->hole[i] = (hole){ offset, bytes };
+  return true;
+}
+
+/* Places in lists by the step that writes them, and by the step after which they are free. */
+typedef struct timetable { uint32_t *begin, *end, *next_begin, *next_end; } timetable;
+
+static bool needs_memory(const planner *q, uint32_t i) {
+  return q->p->place[i].kind == PLACE_WORK && q->g.kind[q->life[i].node] != KIND_SCALAR;
+}
+
+static bool run_timetable(planner *q, pool *m, const timetable *t) {
+  for (uint32_t s = 0; s < q->s.steps; s++) {
+    for (uint32_t i = t->begin[s]; i != NOWHERE; i = t->next_begin[i])
+      q->p->place[i].offset = take(m, rounded(q->p->place[i].bytes));
+    for (uint32_t i = t->end[s]; i != NOWHERE; i = t->next_end[i])
+      if (!give_back(m, &q->p->allocator, q->p->place[i].offset, rounded(q->p->place[i].bytes))) return false;
+  }
+  return true;
+}
+
+/* Offsets count from the end of the slots. Outputs have a reserve at the end, for calls that work in place. */
+bool assign_memory(planner *q) {
+  const ad_allocator *a = &q->p->allocator;
+  const size_t steps = q->s.steps + 1u, places = q->p->places + 1u, bytes = 2*(steps + places)*sizeof(uint32_t);
+  pool m = { NULL, 0, 0, 0 };
+  timetable t;
+  t.begin = memory_get(a, bytes);
+  if (!t.begin) return false;
+  memset(t.begin, 0xFF, bytes);
+  t.end = t.begin + steps;
+  t.next_begin = t.end + steps;
+  t.next_end = t.next_begin + places;
+  for (uint32_t i = 0; i < q->p->places; i++) {
+    if (!needs_memory(q, i)) continue;
+    const struct lifetime *l = &q->life[i];
+    t.next_begin[i] = t.begin[l->first], t.begin[l->first] = i;
+    t.next_end[i] = t.end[l->last], t.end[l->last] = i;
+  }
+  bool good = run_timetable(q, &m, &t);
+  for (uint32_t i = 0; i < q->p->places; i++)
+    if (q->p->place[i].kind == PLACE_OUTPUT) {
+      q->p->place[i].offset = m.end;
+      m.end += rounded(q->p->place[i].bytes);
+    }
+  q->p->scratch = m.end;
+  memory_release(a, t.begin, bytes);
+  memory_release(a, m.hole, m.capacity*sizeof *m.hole);
+  return good;
+}

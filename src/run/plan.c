@@ -1,0 +1,243 @@
+/* plan.c -- making a plan: needed nodes, schedule, places, then each step lowered. */
+#include "run/lower.h"
+#include "primitives/library.h"
+
+#include <string.h>
+#ifdef _OPENMP
+#  include <omp.h>
+#endif
+
+/* --- structured steps ------------------------------------------------------------------------------------------------------------ */
+
+static bool lower_kernel_step(planner *q, uint32_t node) {
+  plan *p = q->p;
+  const run_graph *g = &q->g;
+  kernel_step *k = &p->step[p->steps - 1].kernel;
+  const uint32_t first = g->operand_start[node], n = g->operand_start[node + 1] - first;
+  k->types = memory_get(&p->allocator, n*sizeof *k->types + 1);
+  k->x = memory_get(&p->allocator, n*sizeof *k->x + 1);
+  k->op.n = (int)n;
+  if (!k->types || !k->x) return false;
+  k->op = node_operation(g->t, g->node[node], k->types);
+  k->z = q->place_of[node];
+  for (uint32_t e = 0; e < n; e++) k->x[e] = q->place_of[g->operand[first + e]];
+  if (n > p->most_operands) p->most_operands = n;
+  return true;
+}
+
+/* A reshape that shares its operand's place has nothing to do. */
+static bool is_another_name(const planner *q, uint32_t node) {
+  const run_graph *g = &q->g;
+  return (node_primitive(g->t, g->node[node])->traits & AD_TRAIT_ALIAS)
+      && q->place_of[g->operand[g->operand_start[node]]] == q->place_of[node];
+}
+
+static bool lower_step(planner *q, const schedule_step *s) {
+  plan *p = q->p;
+  if (s->kind == KIND_STRUCTURED && is_another_name(q, q->s.order[s->first])) return true;
+  if (!memory_reserve(&p->allocator, &p->step, &p->step_capacity, p->steps + 1, sizeof *p->step)) return false;
+  p->step[p->steps++] = (plan_step){ .kind = s->kind };
+  if (s->kind == KIND_SCALAR) return lower_scalars(q, s);
+  if (s->kind == KIND_ELEMENTWISE) return lower_region(q, s);
+  return lower_kernel_step(q, q->s.order[s->first]);
+}
+
+/* --- outputs ----------------------------------------------------------------------------------------------------------------------- */
+
+static bool add_store(planner *q, uint32_t node, uint32_t number) {
+  plan *p = q->p;
+  if (!memory_reserve(&p->allocator, &p->store, &p->store_capacity, p->stores + 1, sizeof *p->store)) return false;
+  p->store[p->stores++] = (transfer){ number, q->slot_of[node], graph_type(&q->g, node)->dtype == AD_BOOL };
+  return true;
+}
+
+static bool add_copy(planner *q, uint32_t at, uint32_t number) {
+  plan *p = q->p;
+  if (!memory_reserve(&p->allocator, &p->copy, &p->copy_capacity, p->copies + 1, sizeof *p->copy)) return false;
+  p->copy[p->copies++] = (plan_copy){ at, number };
+  return true;
+}
+
+static bool place_output(planner *q, uint32_t node, uint32_t number) {
+  const run_graph *g = &q->g;
+  if (g->kind[node] == KIND_SCALAR) return true;              /* stored from its slot, once slots have numbers */
+  place *at = &q->p->place[q->place_of[node]];
+  if (at->kind == PLACE_WORK && graph_type(g, node)->rank > 0 && !q->life[q->place_of[node]].pinned) {
+    at->kind = PLACE_OUTPUT;
+    at->number = number;
+    return true;
+  }
+  return add_copy(q, q->place_of[node], number);
+}
+
+static bool place_outputs(planner *q) {
+  const plan_request *r = q->request;
+  for (int j = 0; j < r->n_out && !r->keep; j++)
+    if (r->out[j] != INVALID_INDEX && !place_output(q, graph_number(&q->g, r->out[j]), (uint32_t)j)) return false;
+  return true;
+}
+
+static bool store_outputs(planner *q) {
+  const plan_request *r = q->request;
+  for (int j = 0; j < r->n_out && !r->keep; j++) {
+    if (r->out[j] == INVALID_INDEX) continue;
+    const uint32_t node = graph_number(&q->g, r->out[j]);
+    if (q->g.kind[node] == KIND_SCALAR && !add_store(q, node, (uint32_t)j)) return false;
+  }
+  return true;
+}
+
+/* On a tape arrays live in memory that the tape owns; of those that share a buffer the last one has it. */
+static bool keep_arrays(planner *q) {
+  for (uint32_t i = 0; i < q->p->places && q->request->keep; i++) {
+    place *at = &q->p->place[i];
+    const uint32_t node = q->life[i].node;
+    if (at->kind != PLACE_WORK || graph_type(&q->g, node)->rank == 0) continue;
+    if (!tape_own_value(q->g.t, q->g.node[node])) return false;
+    at->kind = PLACE_FIXED;
+    at->fixed = q->g.t->node[q->g.node[node]].value.data;
+  }
+  return true;
+}
+
+static bool add_result(planner *q, uint32_t node, plan_result r) {
+  plan *p = q->p;
+  if (!memory_reserve(&p->allocator, &p->result, &p->result_capacity, p->results + 1, sizeof *p->result)) return false;
+  r.node = q->g.node[node];
+  p->result[p->results++] = r;
+  return true;
+}
+
+/* Everything that is still there at the end of the run stays known. */
+static bool list_results(planner *q) {
+  for (uint32_t i = 0; i < q->g.n && q->request->keep; i++) {
+    const uint32_t at = q->place_of[i];
+    bool good = true;
+    if (q->g.kind[i] == KIND_GIVEN) continue;
+    if (q->g.kind[i] == KIND_SCALAR)
+      good = add_result(q, i, (plan_result){ 0, RESULT_NUMBER, q->slot_of[i]*sizeof(double) });
+    else if (at != NOWHERE && graph_type(&q->g, i)->rank == 0)
+      good = add_result(q, i, (plan_result){ 0, RESULT_BYTES, q->p->place[at].offset });
+    else if (at != NOWHERE && q->life[at].node == i) good = add_result(q, i, (plan_result){ 0, RESULT_ARRAY, 0 });
+    if (!good) return false;
+  }
+  return true;
+}
+
+/* --- the workspace ----------------------------------------------------------------------------------------------------------------- */
+
+static size_t rounded(size_t bytes) { return (bytes + 63) & ~(size_t)63; }
+
+static size_t step_scratch(const plan *p, const plan_step *s) {
+  if (s->kind == KIND_ELEMENTWISE) return region_scratch(&s->region, p->threads);
+  if (s->kind == KIND_STRUCTURED && s->kernel.op.primitive->scratch_bytes)
+    return s->kernel.op.primitive->scratch_bytes(&s->kernel.op);
+  return 0;
+}
+
+/* Offsets of array buffers counted from the end of the slots until now. */
+static void shift_memory(planner *q) {
+  plan *p = q->p;
+  const size_t slots = rounded(p->slots*sizeof(double));
+  for (uint32_t i = 0; i < p->places; i++) {
+    place *at = &p->place[i];
+    const bool slot = q->g.kind[q->life[i].node] == KIND_SCALAR;
+    if ((at->kind == PLACE_WORK && !slot) || at->kind == PLACE_OUTPUT) at->offset += slots;
+    if (at->kind == PLACE_INPUT && at->bytes > p->zero_bytes) p->zero_bytes = at->bytes;
+  }
+  p->scratch += slots;
+}
+
+static void lay_out(plan *p) {
+  size_t scratch = 0;
+  for (uint32_t i = 0; i < p->steps; i++) {
+    size_t bytes = step_scratch(p, &p->step[i]);
+    if (bytes > scratch) scratch = bytes;
+  }
+  p->table = p->scratch + rounded(scratch);
+  p->operands = p->table + rounded(p->places*sizeof(void *));
+  p->zeros = p->operands + rounded(p->most_operands*sizeof(void *));
+  p->workspace = p->zeros + rounded(p->zero_bytes) + 64;
+}
+
+/* --- the whole ------------------------------------------------------------------------------------------------------------------------ */
+
+static bool open_planner(planner *q) {
+  const ad_allocator *a = &q->p->allocator;
+  const size_t n = q->g.n;
+  uint32_t *block = memory_get(a, 4*n*sizeof *block + 1);
+  q->is_target = memory_get_zeroed(a, n + 1, 1);
+  q->place_of = block;
+  if (!block || !q->is_target) return false;
+  memset(block, 0xFF, 4*n*sizeof *block);
+  q->slot_of = block + n;
+  q->region_slot = block + 2*n;
+  q->input_of = block + 3*n;
+  const plan_request *r = q->request;
+  for (int i = 0; i < r->n_in; i++) {
+    const uint32_t k = graph_find(&q->g, r->in[i]);
+    if (k != NOWHERE) q->input_of[k] = (uint32_t)i;
+  }
+  for (int j = 0; j < r->n_out; j++)
+    if (r->out[j] != INVALID_INDEX) q->is_target[graph_number(&q->g, r->out[j])] = 1;
+  return true;
+}
+
+static void close_planner(planner *q) {
+  const ad_allocator *a = &q->p->allocator;
+  const size_t n = q->g.n;
+  memory_release(a, q->place_of, 4*n*sizeof *q->place_of + 1);
+  memory_release(a, q->is_target, n + 1);
+  memory_release(a, q->life, q->life_capacity*sizeof *q->life);
+  schedule_free(&q->s, a);
+  graph_close(&q->g);
+}
+
+static bool lower_all(planner *q) {
+  if (!choose_places(q) || !place_outputs(q) || !keep_arrays(q) || !assign_memory(q) || !number_slots(q)) return false;
+  shift_memory(q);
+  if (!store_outputs(q) || !list_results(q)) return false;
+  for (uint32_t s = 0; s < q->s.steps; s++)
+    if (!lower_step(q, &q->s.step[s])) return false;
+  lay_out(q->p);
+  return true;
+}
+
+ad_status plan_make(plan *p, const plan_request *r) {
+  planner q = { .request = r, .p = p };
+  *p = (plan){ .allocator = r->t->allocator, .threads = 1 };
+#ifdef _OPENMP
+  p->threads = omp_get_max_threads();
+#endif
+  ad_status status = graph_open(&q.g, r->t, r->n_out, r->out, r->keep);
+  if (status != AD_OK) return status;
+  status = schedule_make(&q.s, &q.g);
+  if (status != AD_OK) {
+    graph_close(&q.g);
+    return status;
+  }
+  if (!open_planner(&q) || !lower_all(&q)) status = AD_ERROR_MEMORY;
+  close_planner(&q);
+  if (status != AD_OK) plan_free(p);
+  return status;
+}
+
+static void free_step(plan *p, plan_step *s) {
+  const size_t n = (size_t)s->kernel.op.n;
+  region_free(&p->allocator, &s->region);
+  memory_release(&p->allocator, s->kernel.types, n*sizeof *s->kernel.types + 1);
+  memory_release(&p->allocator, s->kernel.x, n*sizeof *s->kernel.x + 1);
+}
+
+void plan_free(plan *p) {
+  const ad_allocator a = p->allocator;
+  for (uint32_t i = 0; i < p->steps; i++) free_step(p, &p->step[i]);
+  memory_release(&a, p->step, p->step_capacity*sizeof *p->step);
+  memory_release(&a, p->code, p->code_capacity*sizeof *p->code);
+  memory_release(&a, p->image, p->image_capacity*sizeof *p->image);
+  memory_release(&a, p->place, p->place_capacity*sizeof *p->place);
+  memory_release(&a, p->load, p->load_capacity*sizeof *p->load);
+  memory_release(&a, p->store, p->store_capacity*sizeof *p->store);
+  memory_release(&a, p->result, p->result_capacity*sizeof *p->result);
+  memory_release(&a, p->copy, p->copy_capacity*sizeof *p->copy);
+}

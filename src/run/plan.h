@@ -1,0 +1,80 @@
+/* plan.h -- a graph made ready to run: steps, buffers at fixed offsets of one workspace, nothing left to decide.
+ *
+ * The workspace begins with the slots of scalar programs (constants first), goes on with array buffers, scratch, and the
+ * table of where each place is during a call. A plan is constant once made; any number of threads may run it, each with
+ * a workspace of its own.
+ */
+#ifndef ADIT_RUN_PLAN_H
+#define ADIT_RUN_PLAN_H
+
+#include "run/graph.h"
+#include "run/program.h"
+#include "run/region.h"
+
+typedef enum place_kind {
+  PLACE_FIXED,                      /* constants, and what a tape keeps */
+  PLACE_WORK,                       /* in the workspace */
+  PLACE_INPUT,                      /* the caller's */
+  PLACE_OUTPUT                      /* the caller's; in the workspace instead where that is also an input */
+} place_kind;
+
+typedef struct place {
+  place_kind kind;
+  uint32_t number;                  /* which input or output */
+  void *fixed;
+  size_t offset, bytes;
+} place;
+
+typedef struct kernel_step {
+  ad_operation op;
+  const ad_type **types;            /* op.x; types and attributes are the tape's, which lives as long as the plan */
+  uint32_t z, *x;                   /* places */
+} kernel_step;
+
+typedef struct plan_step {
+  node_kind kind;
+  uint32_t first, count;            /* KIND_SCALAR: instructions */
+  region region;                    /* KIND_ELEMENTWISE */
+  kernel_step kernel;               /* KIND_STRUCTURED */
+} plan_step;
+
+/* Scalars on their way in and out: slot from input, output from slot; bool is converted. */
+typedef struct transfer { uint32_t number, slot; bool is_bool; } transfer;
+/* Outputs that are not computed into the caller's memory: given values, scalars of array steps, second names of a value. */
+typedef struct plan_copy { uint32_t place, number; } plan_copy;
+
+/* On a tape: a node that the run makes known. Scalars are found at an offset of the workspace, as a number of a program or in
+ * their own type; arrays are in place already. */
+typedef struct plan_result { uint32_t node; enum { RESULT_NUMBER, RESULT_BYTES, RESULT_ARRAY } form; size_t offset; } plan_result;
+
+typedef struct plan {
+  ad_allocator allocator;
+  plan_step *step;
+  instruction *code;
+  double *image;                    /* initial values of slots [0, constants) */
+  place *place;
+  transfer *load, *store;
+  plan_copy *copy;
+  plan_result *result;
+  uint32_t results, steps, instructions, constants, slots, places, loads, stores, copies, most_operands;
+  size_t step_capacity, code_capacity, image_capacity, place_capacity, load_capacity, store_capacity, copy_capacity,
+         result_capacity;
+  /* Offsets in the workspace, in bytes, and its size. zeros stands in for inputs that are not given. */
+  size_t scratch, table, operands, zeros, zero_bytes, workspace;
+  int threads;
+} plan;
+
+typedef struct plan_request {
+  ad_tape *t;
+  int n_in, n_out;
+  const uint32_t *in, *out;         /* nodes; out INVALID_INDEX: not wanted */
+  bool keep;                        /* values stay on the tape: known nodes are given, what is computed becomes known */
+} plan_request;
+
+ad_status plan_make(plan *p, const plan_request *q);
+void plan_free(plan *p);
+
+/* in[i] NULL: zeros. memory: p->workspace bytes, 64-byte aligned. message (may be NULL) gets the operation that failed. */
+ad_status plan_run(const plan *p, const void *const in[], void *const out[], void *memory, char *message, size_t size);
+
+#endif
