@@ -118,7 +118,10 @@ static scalar scalar_of(ad_dtype dtype, double value) {
 }
 
 uint32_t tape_constant(ad_tape *t, ad_dtype dtype, double value) {
-  scalar v = scalar_of(dtype, value);
+  return tape_constant_bits(t, dtype, scalar_of(dtype, value));
+}
+
+uint32_t tape_constant_bits(ad_tape *t, ad_dtype dtype, scalar v) {
   uint64_t bits = (uint64_t)v.i64;
   uint32_t *cached = &t->constant_cache[((bits ^ (uint64_t)dtype)*0x9E3779B97F4A7C15u) >> 58];
   uint32_t head = PRIMITIVE_CONSTANT | (t->tracing ? 0 : (uint32_t)NODE_KNOWN);
@@ -181,7 +184,7 @@ static ad_var record_indices(ad_tape *t, const ad_primitive *p, int n, const uin
   }
   uint32_t primitive, type;
   if (!tape_number_primitive(t, p, &primitive) || !tape_intern_type(t, &op.z, &type)) return handle_invalid(t);
-  uint32_t i = tape_append(t, primitive, type, n, x, attribute, size);
+  uint32_t i = tape_append_simplified(t, primitive, type, n, x, attribute, size);
   return i == INVALID_INDEX ? handle_invalid(t) : handle(t, i);
 }
 
@@ -277,12 +280,10 @@ static ad_status broadcast_all(ad_tape *t, const char *name, int n, const ad_var
   return AD_OK;
 }
 
-/* While tracing, the rewrites of rewrites.def are tried first. */
-static ad_var record_simplified(ad_tape *t, uint32_t primitive, uint32_t type, int n, const uint32_t x[],
+uint32_t tape_append_simplified(ad_tape *t, uint32_t primitive, uint32_t type, int n, const uint32_t x[],
                                 const void *attribute, size_t size) {
   uint32_t i = t->tracing ? tape_rewrite(t, primitive, type, n, x, attribute, size) : INVALID_INDEX;
-  if (i == INVALID_INDEX) i = tape_append(t, primitive, type, n, x, attribute, size);
-  return i == INVALID_INDEX ? handle_invalid(t) : handle(t, i);
+  return i != INVALID_INDEX ? i : tape_append(t, primitive, type, n, x, attribute, size);
 }
 
 static ad_var record_converted(ad_tape *t, uint32_t primitive, int n, const ad_var x[], const ad_type *const types[],
@@ -291,7 +292,8 @@ static ad_var record_converted(ad_tape *t, uint32_t primitive, int n, const ad_v
   for (int k = 0; k < n; k++)
     if ((index[k] = converted(t, x[k], types[k], want[k])) == INVALID_INDEX) return handle_invalid(t);
   if (!tape_intern_type(t, &z, &type)) return handle_invalid(t);
-  return record_simplified(t, primitive, type, n, index, attribute, size);
+  const uint32_t i = tape_append_simplified(t, primitive, type, n, index, attribute, size);
+  return i == INVALID_INDEX ? handle_invalid(t) : handle(t, i);
 }
 
 /* Types of the operands that are handles; false, with the error on the tape, if one cannot be used. */

@@ -128,9 +128,16 @@ static result choose(ad_var c, const result *a, const result *b) {
   return z;
 }
 
+/* Rows write a condition as x != 0; a bool is one already. */
+static bool is_condition(const rule_step *s, const result out[]) {
+  const result *x = &out[s->operand[0]], *y = &out[s->operand[1]];
+  return s->row == ROW_not_equal && y->number && y->value.at.real == 0 && !x->number && ad_type_of(x->value).dtype == AD_BOOL;
+}
+
 static result replay_row(const rule_step *s, const result out[]) {
   ad_var x[3];
   const elementwise_row *row = &elementwise_rows[s->row];
+  if (is_condition(s, out)) return out[s->operand[0]];
   if (s->row == ROW_select) return choose(out[s->operand[0]].value, &out[s->operand[1]], &out[s->operand[2]]);
   for (int k = 0; k < row->arity; k++) x[k] = out[s->operand[k]].value;
   double a = s->attribute < 0 ? 0 : out[s->attribute].value.at.real;

@@ -202,12 +202,17 @@ ad_operation node_operation(const ad_tape *t, uint32_t i, const ad_type **x);
 
 /* A constant scalar node; on tapes that trace equal constants are one node. INVALID_INDEX on failure. */
 uint32_t tape_constant(ad_tape *t, ad_dtype dtype, double value);
+/* The same from the bits of a value of that type; unused bytes are zero. */
+uint32_t tape_constant_bits(ad_tape *t, ad_dtype dtype, scalar value);
 /* Appends a node (already checked): primitive number, type number, operands, attribute. Finds an equal node while tracing;
  * computes scalars whose operands are known otherwise. INVALID_INDEX on failure. */
 uint32_t tape_append(ad_tape *t, uint32_t primitive, uint32_t type, int n, const uint32_t x[], const void *attribute, size_t size);
 /* The same for a row of the table on any operands: literals, promotion, broadcasting. */
 ad_var tape_record_row(elementwise_id row, int n, const ad_var x[], double attribute);
 ad_var tape_record_own(ad_tape *t, const ad_primitive *p, int n, const ad_var x[], const void *attribute, size_t size);
+/* tape_append after trying to simplify, where the tape is tracing. */
+uint32_t tape_append_simplified(ad_tape *t, uint32_t primitive, uint32_t type, int n, const uint32_t x[], const void *attribute,
+                                size_t size);
 /* While tracing: the node that stands for this operation after folding constants and applying a rewrite, or INVALID_INDEX when
  * it stays as it is. */
 uint32_t tape_rewrite(ad_tape *t, uint32_t primitive, uint32_t type, int n, const uint32_t x[], const void *attribute, size_t size);

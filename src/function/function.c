@@ -1,0 +1,278 @@
+/* function.c -- making functions and letting go of them. */
+#include "function/function.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* --- copying nodes -------------------------------------------------------------------------------------------------------- */
+
+enum { NOT_COPIED = UINT32_MAX };
+
+/* Marks what out[] need, from the last node down, and returns how far down that goes. Inputs end the search. */
+static void mark_needed(ad_tape *src, unsigned char *needed, int n_in, const uint32_t in[], uint32_t highest) {
+  for (int i = 0; i < n_in; i++)
+    if (in[i] <= highest) needed[in[i]] |= 2;
+  for (uint32_t i = highest + 1; i-- > 0;) {
+    if (needed[i] != 1 || node_is_leaf(src, i)) continue;
+    int n;
+    const uint32_t *x = node_operands(src, i, &n);
+    for (int k = 0; k < n; k++) needed[x[k]] |= 1;
+  }
+}
+
+static uint32_t copy_leaf(ad_tape *dst, const ad_tape *src, uint32_t i) {
+  const ad_type type = node_type(src, i)->type;
+  if (type.rank == 0) return tape_constant_bits(dst, type.dtype, src->node[i].value);
+  return tape_leaf(dst, PRIMITIVE_CONSTANT, &type, node_data(src, i));
+}
+
+static uint32_t copy_operation(ad_tape *dst, ad_tape *src, uint32_t i, const uint32_t map[], uint32_t x[]) {
+  int n;
+  size_t size;
+  uint32_t primitive, type;
+  const uint32_t *operand = node_operands(src, i, &n);
+  for (int k = 0; k < n; k++) x[k] = map[operand[k]];
+  const ad_type t = node_type(src, i)->type;
+  const void *attribute = node_attribute(src, i, &size);
+  if (node_primitive_number(&src->node[i]) < ROW_COUNT) primitive = node_primitive_number(&src->node[i]);
+  else if (!tape_number_primitive(dst, src->primitive[node_primitive_number(&src->node[i]) - PRIMITIVE_FIRST_OTHER], &primitive))
+    return INVALID_INDEX;
+  if (!tape_intern_type(dst, &t, &type)) return INVALID_INDEX;
+  return tape_append_simplified(dst, primitive, type, n, x, attribute, size);
+}
+
+static ad_status copy_needed(ad_tape *dst, ad_tape *src, uint32_t highest, const unsigned char *needed, uint32_t map[]) {
+  uint32_t few[8], *x = few;
+  size_t room = 8;
+  ad_status status = AD_OK;
+  for (uint32_t i = 0; i <= highest && status == AD_OK; i++) {
+    if (needed[i] != 1) continue;
+    int n;
+    node_operands(src, i, &n);
+    if (!node_is_leaf(src, i) && (size_t)n > room) {
+      uint32_t *more = memory_resize(&dst->allocator, x == few ? NULL : x, room*sizeof *x, (size_t)n*sizeof *x);
+      if (!more) return tape_fail(dst, AD_ERROR_MEMORY, "out of memory");
+      x = more, room = (size_t)n;
+    }
+    map[i] = node_is_leaf(src, i) ? copy_leaf(dst, src, i) : copy_operation(dst, src, i, map, x);
+    if (map[i] == INVALID_INDEX) status = dst->status == AD_OK ? AD_ERROR_MEMORY : dst->status;
+  }
+  if (x != few) memory_release(&dst->allocator, x, room*sizeof *x);
+  return status;
+}
+
+static ad_status copy_between(ad_tape *dst, ad_tape *src, int n_in, const uint32_t in[], const ad_var x[], int n_out,
+                              const uint32_t out[], ad_var y[], unsigned char *needed, uint32_t *map, uint32_t highest) {
+  for (int j = 0; j < n_out; j++) needed[out[j]] |= 1;
+  mark_needed(src, needed, n_in, in, highest);
+  for (int i = 0; i < n_in; i++)
+    if (in[i] <= highest) map[in[i]] = x[i].at.node.index;
+  ad_status status = copy_needed(dst, src, highest, needed, map);
+  for (int j = 0; j < n_out && status == AD_OK; j++) y[j] = handle(dst, map[out[j]]);
+  return status;
+}
+
+ad_status function_copy(ad_tape *dst, ad_tape *src, int n_in, const uint32_t in[], const ad_var x[], int n_out,
+                        const uint32_t out[], ad_var y[]) {
+  uint32_t highest = 0;
+  for (int j = 0; j < n_out; j++) {
+    y[j] = handle_invalid(dst);
+    if (out[j] > highest) highest = out[j];
+  }
+  const size_t n = (size_t)highest + 1;
+  unsigned char *needed = memory_get_zeroed(&dst->allocator, n, 1);
+  uint32_t *map = memory_get(&dst->allocator, n*sizeof *map);
+  ad_status status = needed && map ? AD_OK : tape_fail(dst, AD_ERROR_MEMORY, "out of memory");
+  if (status == AD_OK) status = copy_between(dst, src, n_in, in, x, n_out, out, y, needed, map, highest);
+  memory_release(&dst->allocator, needed, n);
+  memory_release(&dst->allocator, map, n*sizeof *map);
+  return status;
+}
+
+/* --- making ------------------------------------------------------------------------------------------------------------------ */
+
+static ad_function *allocate(const ad_allocator *a, const char *name, int n_in, int n_out) {
+  ad_function *f = memory_get_zeroed(a, 1, sizeof *f);
+  if (!f) return NULL;
+  if (!name) name = "function";
+  f->name_bytes = strlen(name) + 1;
+  f->node_bytes = ((size_t)n_in + (size_t)n_out)*sizeof *f->in + 1;
+  f->name = memory_get(a, f->name_bytes);
+  f->in = memory_get_zeroed(a, f->node_bytes, 1);
+  f->body = ad_tape_new_with(a);
+  atomic_init(&f->references, 1);
+  if (!f->name || !f->in || !f->body) {
+    memory_release(a, f->name, f->name_bytes);
+    memory_release(a, f->in, f->node_bytes);
+    ad_tape_free(f->body);
+    memory_release(a, f, sizeof *f);
+    return NULL;
+  }
+  memcpy(f->name, name, f->name_bytes);
+  f->n_in = n_in, f->n_out = n_out;
+  f->out = f->in + n_in;
+  f->body->tracing = true;
+  f->body->room = 0;
+  return f;
+}
+
+/* The part of t between in[] and out[] as a function: one more pass of simplification, and only what is needed. */
+static ad_function *cut(const char *name, ad_tape *t, int n_in, const uint32_t in[], int n_out, const uint32_t out[]) {
+  const ad_allocator *a = &t->allocator;
+  ad_function *f = allocate(a, name, n_in, n_out);
+  const size_t bytes = ((size_t)n_in + (size_t)n_out)*sizeof(ad_var) + 1;
+  ad_var *x = memory_get(a, bytes);
+  ad_status status = f && x ? AD_OK : AD_ERROR_MEMORY;
+  for (int i = 0; i < n_in && status == AD_OK; i++) {
+    const ad_type type = node_type(t, in[i])->type;
+    f->in[i] = tape_leaf(f->body, PRIMITIVE_INPUT, &type, NULL);
+    if (f->in[i] == INVALID_INDEX) status = AD_ERROR_MEMORY;
+    x[i] = handle(f->body, f->in[i]);
+  }
+  if (status == AD_OK) status = function_copy(f->body, t, n_in, in, x, n_out, out, x + n_in);
+  for (int j = 0; j < n_out && status == AD_OK; j++) f->out[j] = x[n_in + j].at.node.index;
+  memory_release(a, x, bytes);
+  if (status == AD_OK) {
+    tape_forget_numbers(f->body);
+    return f;
+  }
+  tape_fail(t, status, "%s", f && f->body->message[0] ? f->body->message : ad_status_sentence(status));
+  ad_function_free(f);
+  return NULL;
+}
+
+static ad_status output_nodes(ad_tape *t, int n, const ad_var v[], uint32_t node[]) {
+  for (int j = 0; j < n; j++) {
+    if (is_literal(v[j])) node[j] = tape_constant(t, v[j].tape ? AD_I64 : AD_F64, literal_value(v[j]));
+    else if (ad_is_none(v[j])) return tape_fail(t, AD_ERROR_ARGUMENT, "output %d was not set", j);
+    else if (v[j].tape != t) return tape_fail(t, AD_ERROR_TAPES, "output %d is not on the tape", j);
+    else if (!handle_check(v[j], "output")) return AD_ERROR_HANDLE;
+    else node[j] = v[j].at.node.index;
+    if (node[j] == INVALID_INDEX) return AD_ERROR_MEMORY;
+  }
+  return AD_OK;
+}
+
+/* What a trace needs at once: variables and nodes of inputs and outputs. */
+typedef struct trace_lists {
+  ad_var *x, *y;
+  uint32_t *in, *out;
+  size_t bytes;
+} trace_lists;
+
+static bool open_lists(trace_lists *l, const ad_allocator *a, int n_in, int n_out) {
+  const size_t n = (size_t)n_in + (size_t)n_out;
+  l->bytes = n*(sizeof *l->x + sizeof *l->in) + 1;
+  l->x = memory_get(a, l->bytes);
+  if (!l->x) return false;
+  l->y = l->x + n_in;
+  l->in = (uint32_t *)(l->x + n);
+  l->out = l->in + n_in;
+  return true;
+}
+
+static ad_function *trace_on(ad_tape *t, const char *name, ad_body *body, void *context, int n_in, const ad_type in[], int n_out) {
+  trace_lists l;
+  ad_function *f = NULL;
+  if (!open_lists(&l, &t->allocator, n_in, n_out)) {
+    tape_fail(t, AD_ERROR_MEMORY, "out of memory");
+    return NULL;
+  }
+  for (int i = 0; i < n_in; i++) {
+    l.x[i] = ad_array(t, in[i], NULL);
+    l.in[i] = l.x[i].at.node.index;
+  }
+  for (int j = 0; j < n_out; j++) l.y[j] = ad_none();
+  if (t->status == AD_OK) body(t, l.x, l.y, context);
+  if (t->status == AD_OK && output_nodes(t, n_out, l.y, l.out) == AD_OK) f = cut(name, t, n_in, l.in, n_out, l.out);
+  memory_release(&t->allocator, l.x, l.bytes);
+  return f;
+}
+
+static void report_failure(ad_report *report, const ad_tape *t, ad_status fallback) {
+  if (!report) return;
+  report->status = t && t->status != AD_OK ? t->status : fallback;
+  snprintf(report->message, sizeof report->message, "%s", t && t->message[0] ? t->message : ad_status_sentence(report->status));
+}
+
+ad_function *ad_function_trace_report(const char *name, ad_body *body, void *context, int n_in, const ad_type in[],
+                                      int n_out, ad_report *report) {
+  if (report) *report = (ad_report){ AD_OK, "" };
+  if (!body || n_in < 0 || n_out < 0 || (n_in && !in)) {
+    report_failure(report, NULL, AD_ERROR_ARGUMENT);
+    return NULL;
+  }
+  ad_tape *t = ad_tape_new();
+  ad_function *f = NULL;
+  if (t) {
+    t->tracing = true;
+    t->room = 0;
+    f = trace_on(t, name, body, context, n_in, in, n_out);
+  }
+  if (!f) report_failure(report, t, AD_ERROR_MEMORY);
+  ad_tape_free(t);
+  return f;
+}
+
+ad_function *ad_function_trace(const char *name, ad_body *body, void *context, int n_in, const ad_type in[], int n_out) {
+  return ad_function_trace_report(name, body, context, n_in, in, n_out, NULL);
+}
+
+ad_function *ad_function_new(const char *name, int n_in, const ad_var in[], int n_out, const ad_var out[]) {
+  ad_tape *t = ad_tape_of(n_out, out);
+  if (!t) t = ad_tape_of(n_in, in);
+  trace_lists l;
+  ad_function *f = NULL;
+  if (!t || n_in < 0 || n_out < 0 || tape_settle(t) != AD_OK) return NULL;
+  if (!open_lists(&l, &t->allocator, n_in, n_out)) {
+    tape_fail(t, AD_ERROR_MEMORY, "out of memory");
+    return NULL;
+  }
+  bool good = true;
+  for (int i = 0; i < n_in && good; i++) good = !is_literal(in[i]) || tape_fail(t, AD_ERROR_ARGUMENT, "input %d is a number", i) == AD_OK;
+  if (good && output_nodes(t, n_in, in, l.in) == AD_OK && output_nodes(t, n_out, out, l.out) == AD_OK)
+    f = cut(name, t, n_in, l.in, n_out, l.out);
+  memory_release(&t->allocator, l.x, l.bytes);
+  return f;
+}
+
+ad_function *function_derive(const ad_function *f, const char *suffix, ad_body *body, void *context, int n_in,
+                             const ad_type in[], int n_out) {
+  char name[128];
+  snprintf(name, sizeof name, "%.100s%s", f->name, suffix);
+  return ad_function_trace(name, body, context, n_in, in, n_out);
+}
+
+/* --- life -------------------------------------------------------------------------------------------------------------------- */
+
+ad_function *ad_function_retain(ad_function *f) {
+  if (f) atomic_fetch_add_explicit(&f->references, 1, memory_order_relaxed);
+  return f;
+}
+
+void ad_function_free(ad_function *f) {
+  if (!f || atomic_fetch_sub_explicit(&f->references, 1, memory_order_acq_rel) != 1) return;
+  const ad_allocator a = f->body->allocator;
+  if (f->free_plans) f->free_plans(f);
+  ad_tape_free(f->body);
+  memory_release(&a, f->name, f->name_bytes);
+  memory_release(&a, f->in, f->node_bytes);
+  memory_release(&a, f, sizeof *f);
+}
+
+/* --- questions ----------------------------------------------------------------------------------------------------------------- */
+
+static const ad_type no_type = { AD_F64, -1, { 0 } };
+
+const char *ad_function_name(const ad_function *f) { return f ? f->name : ""; }
+int ad_function_inputs(const ad_function *f) { return f ? f->n_in : 0; }
+int ad_function_outputs(const ad_function *f) { return f ? f->n_out : 0; }
+size_t ad_function_size(const ad_function *f) { return f ? f->body->count - (size_t)f->n_in : 0; }
+
+ad_type ad_function_input_type(const ad_function *f, int i) {
+  return f && i >= 0 && i < f->n_in ? node_type(f->body, f->in[i])->type : no_type;
+}
+
+ad_type ad_function_output_type(const ad_function *f, int i) {
+  return f && i >= 0 && i < f->n_out ? node_type(f->body, f->out[i])->type : no_type;
+}
