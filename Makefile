@@ -12,7 +12,7 @@ FORMULA = sin(x + y^2)/sqrt(x)
 AT = x=2 y=1
 
 configure = cmake -S . -B $(BUILD) --log-level=WARNING
-build = cmake --build $(BUILD) -j $(JOBS)
+build = MAKEFLAGS=--no-print-directory cmake --build $(BUILD) -j $(JOBS)
 
 .PHONY: all run test bench install clean
 

@@ -1,10 +1,10 @@
-/* blas.c -- dense products, adit's kernels against the BLAS libraries of the system: the figures of RESULTS.md.
+/* blas.c -- dense products: adit's kernels against the BLAS libraries of the system, for RESULTS.md.
  *
  *     blas [-t threads] [-d f64|f32] [-s all|small|big] [-k] [name=library.so ...]
  *
- * -k adds the kernels for older processors. A library is a CBLAS (OpenBLAS, BLIS), oneDNN (f32 only) or libxsmm, told apart by the symbols it has; it is loaded for
- * itself (RTLD_LOCAL), so several can be compared in one run, interleaved: every round times each of them, and the best
- * round counts. Prints GFLOP/s, one row per shape. Build: link libadit.a and -ldl, with -fopenmp.
+ * -k adds the kernels for older processors. A library is a CBLAS (OpenBLAS, BLIS), oneDNN (f32 only) or libxsmm, told
+ * apart by its symbols; it is loaded for itself (RTLD_LOCAL), so several can be compared in one run, interleaved:
+ * every round times each of them, and the best round counts. Prints GFLOP/s, one row per shape. Build: link libadit.a and -ldl, with -fopenmp.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -146,7 +146,7 @@ static void measure(int n, const backend *e, bool wide, shape p) {
     if (differs(wide, (long)p.m*p.n, c, d) > (wide ? 1e-12 : 1e-4)) printf("%s is wrong: ", e[i].name);
     for (times[i] = 1; seconds(&e[i], wide, p, a, b, c, times[i])*(double)times[i] < 1e-3; times[i] *= 2) {}
   }
-  for (int round = 0; round < 7; round++)
+  for (int round = 0; round < 5; round++)
     for (int i = 0; i < n; i++)
       if (able(&e[i], wide, p)) best[i] = fmin(best[i], seconds(&e[i], wide, p, a, b, c, times[i]));
   printf("| %s %s%s%d x %d x %d |", wide ? "f64" : "f32", p.ta ? "A' " : "", p.tb ? "B' " : "", p.m, p.n, p.k);

@@ -13,7 +13,12 @@ install(FILES "${CMAKE_CURRENT_BINARY_DIR}/adit-config.cmake"
 
 # Paths in adit.pc start from where it lies, so the installed tree can be moved.
 file(RELATIVE_PATH adit_pc_prefix "/prefix/${CMAKE_INSTALL_LIBDIR}/pkgconfig" /prefix)
-list(TRANSFORM adit_link_names PREPEND "-l" OUTPUT_VARIABLE adit_pc_private)
-list(JOIN adit_pc_private " " adit_pc_private)
+set(adit_pc_private "")
+foreach(name ${adit_link_names})
+  if(NOT IS_ABSOLUTE "${name}")
+    set(name "-l${name}")
+  endif()
+  string(APPEND adit_pc_private " ${name}")
+endforeach()
 configure_file(cmake/adit.pc.in adit.pc @ONLY)
 install(FILES "${CMAKE_CURRENT_BINARY_DIR}/adit.pc" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")

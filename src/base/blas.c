@@ -1,4 +1,4 @@
-/* blas.c -- which way a product of floats goes: degenerate shapes, path, threads, batches. The arithmetic is elsewhere. */
+/* blas.c -- which way a product of floats goes: degenerate shapes, path, threads, batches. */
 #include "blas.h"
 
 #include <stddef.h>
@@ -8,17 +8,17 @@
 
 #include "blas_kernel.h"
 
-/* Multiplications that a thread should have at least: some 5 us of work against 1 or 2 us to start it. Products with a
- * vector are bound by memory. */
-enum { THREAD_WORK = 1 << 19, VECTOR_WORK = 1 << 17 };
+/* Multiplications that a thread should have at least: 10 or 20 us of work, against 1 or 2 us to start it on an idle
+ * core and milliseconds if another process has that core. Products with a vector are bound by memory. */
+enum { THREAD_WORK = 1 << 20, VECTOR_WORK = 1 << 19 };
 /* Few enough rows that dot products beat rearranging the other operand, and long enough rows. */
 enum { DOT_MOST_ROWS = 8, DOT_LEAST_DEPTH = 64 };
 
 int gemm_kernels_at_hand(const gemm_kernels *out[3]) {
   int n = 0;
 #if GEMM_X86
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-      __builtin_cpu_supports("avx512bw"))
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw"))
     out[n++] = &gemm_avx512;
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) out[n++] = &gemm_avx2;
 #endif
@@ -49,7 +49,7 @@ static void transpose_job(gemm_job *job) {
   job->c_row = was.c_col, job->c_col = was.c_row;
 }
 
-/* Vectors have two readings, as a row and as a column; take the one whose kernel runs along them. Sets the path. */
+/* Vectors have two readings, as a row and as a column: take the one whose kernel runs along them. Sets the path. */
 static void choose_path(gemm_job *job) {
   if (job->m == 1 && job->ta && job->lda == 1) job->ta = false, job->lda = job->k;
   if (job->n == 1 && !job->tb && job->ldb == 1) job->tb = true, job->ldb = job->k;
@@ -92,8 +92,11 @@ static grid grid_of(const gemm_job *job, int64_t down, int threads) {
   return g;
 }
 
-/* A thread's time, in units of k: its entries of C, and its rows of A and columns of B, which cost some 8 entries each. */
-static double cost_of(grid g) { return (double)g.height*(double)g.width + 8*((double)g.height + (double)g.width); }
+/* A thread's time, in units of k: its entries of C; and its rows of A and columns of B, some 8 entries each. */
+static double cost_of(grid g) {
+  double m = (double)g.height, n = (double)g.width;
+  return m*n + 8*(m + n);
+}
 
 static void run_parallel(const gemm_kernels *kernels, const gemm_job *job, int threads) {
   grid g = grid_of(job, 1, threads);
@@ -106,7 +109,8 @@ static void run_parallel(const gemm_kernels *kernels, const gemm_job *job, int t
 #endif
   for (int64_t t = 0; t < g.down*g.across; t++) {
     int64_t i = t/g.across*g.height, j = t%g.across*g.width;
-    int64_t m = job->m - i < g.height ? job->m - i : g.height, n = job->n - j < g.width ? job->n - j : g.width;
+    int64_t m = job->m - i < g.height ? job->m - i : g.height;
+    int64_t n = job->n - j < g.width ? job->n - j : g.width;
     gemm_job part = part_of(job, i, m, j, n);
     run_serial(kernels, &part);
   }
@@ -122,15 +126,12 @@ static double work_of(const gemm_job *job) { return (double)job->m*(double)job->
 
 /* Threads for `times` such products, out of those there are. */
 static int threads_for(const gemm_job *job, int64_t times) {
-#ifdef _OPENMP
   double share = work_of(job)*(double)times/(job->m == 1 || job->n == 1 ? VECTOR_WORK : THREAD_WORK);
-  if (share < 2 || omp_in_parallel()) return 1;
-  int most = omp_get_max_threads();
-  return share < most ? (int)share : most;
-#else
-  (void)job, (void)times;
-  return 1;
+  int most = 1;
+#ifdef _OPENMP
+  if (share >= 2 && !omp_in_parallel()) most = omp_get_max_threads();
 #endif
+  return share < most ? share < 1 ? 1 : (int)share : most;
 }
 
 static void zero(const gemm_job *job) {
@@ -164,7 +165,8 @@ static gemm_job nth(const gemm_job *job, int64_t i, int64_t stride_a, int64_t st
   return one;
 }
 
-static void batch_product(gemm_job *job, int64_t batch, int64_t stride_a, int64_t stride_b, int64_t stride_c) {
+static void batch_product(gemm_job *job, int64_t batch, int64_t stride_a, int64_t stride_b,
+                          int64_t stride_c) {
   if (batch <= 0 || job->m <= 0 || job->n <= 0) return;
   bool dense_c = stride_c == job->m*job->c_row, dense_a = !job->ta && stride_a == job->m*job->lda;
   if (batch > 1 && stride_b == 0 && dense_a && dense_c) job->m *= batch, batch = 1;
@@ -187,21 +189,21 @@ static void batch_product(gemm_job *job, int64_t batch, int64_t stride_a, int64_
 }
 
 #define FLOAT_JOB(real, accumulate) \
-  &(gemm_job){.wide = sizeof(real) == sizeof(double), .ta = ta, .tb = tb, .add = accumulate, .m = m, .n = n, .k = k, \
-             .a = a, .b = b, .c = c, .lda = lda, .ldb = ldb, .c_row = ldc, .c_col = 1}
+  &(gemm_job){.wide = sizeof(real) == sizeof(double), .ta = ta, .tb = tb, .add = accumulate, \
+              .m = m, .n = n, .k = k, .a = a, .b = b, .c = c, .lda = lda, .ldb = ldb, .c_row = ldc, .c_col = 1}
 
 #define FLOAT_PRODUCT(real, type) \
-  void gemm_##type(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const real *a, int64_t lda, const real *b, \
-                   int64_t ldb, real *c, int64_t ldc) { \
+  void gemm_##type(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const real *a, int64_t lda, \
+                   const real *b, int64_t ldb, real *c, int64_t ldc) { \
     product(FLOAT_JOB(real, false)); \
   } \
-  void gemm_add_##type(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const real *a, int64_t lda, const real *b, \
-                       int64_t ldb, real *c, int64_t ldc) { \
+  void gemm_add_##type(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const real *a, int64_t lda, \
+                       const real *b, int64_t ldb, real *c, int64_t ldc) { \
     product(FLOAT_JOB(real, true)); \
   } \
-  void gemm_batch_##type(bool ta, bool tb, int64_t batch, int64_t m, int64_t n, int64_t k, const real *a, \
-                         int64_t lda, int64_t stride_a, const real *b, int64_t ldb, int64_t stride_b, real *c, \
-                         int64_t ldc, int64_t stride_c) { \
+  void gemm_batch_##type(bool ta, bool tb, int64_t batch, int64_t m, int64_t n, int64_t k, \
+                         const real *a, int64_t lda, int64_t stride_a, const real *b, int64_t ldb, \
+                         int64_t stride_b, real *c, int64_t ldc, int64_t stride_c) { \
     batch_product(FLOAT_JOB(real, false), batch, stride_a, stride_b, stride_c); \
   }
 FLOAT_PRODUCT(double, f64)

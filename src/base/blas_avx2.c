@@ -1,4 +1,4 @@
-/* blas_avx2.c -- the product kernels for AVX2 with FMA: tiles of 6 rows x 2 vectors fill 12 of the 16 registers. */
+/* blas_avx2.c -- the product kernels for AVX2 with FMA: 6 rows x 2 vectors fill 12 of the 16 registers. */
 #include "blas_kernel.h"
 
 #if GEMM_X86

@@ -1,4 +1,4 @@
-/* blas_avx512.c -- the product kernels for AVX-512: tiles of 8 rows x 3 vectors fill 24 of the 32 registers. */
+/* blas_avx512.c -- the product kernels for AVX-512: 8 rows x 3 vectors fill 24 of the 32 registers. */
 #include "blas_kernel.h"
 
 #if GEMM_X86

@@ -1,4 +1,4 @@
-/* blas_library.c -- big products through a CBLAS, in builds with -DADIT_CBLAS and on processors without AVX2. */
+/* blas_library.c -- products through a CBLAS, in builds with -DADIT_CBLAS on processors without AVX2. */
 #ifdef ADIT_CBLAS
 
 #include <cblas.h>
@@ -9,7 +9,7 @@
 /* Multiplications below which a call of the library costs more than it saves. */
 enum { LIBRARY_WORK = 16*16*16 };
 
-/* The leading dimension as the library wants it: at least the width, whatever the caller has for a single row. */
+/* The leading dimension as the library wants it: at least the width, whatever it is for a single row. */
 static bool fits(int64_t rows, int64_t width, int64_t *ld) {
   if (rows == 1 && *ld < width) *ld = width;
   return rows <= INT_MAX && *ld >= width && *ld <= INT_MAX;
@@ -24,9 +24,11 @@ bool gemm_library(const gemm_job *job) {
   int m = (int)job->m, n = (int)job->n, k = (int)job->k;
   enum CBLAS_TRANSPOSE ta = job->ta ? CblasTrans : CblasNoTrans, tb = job->tb ? CblasTrans : CblasNoTrans;
   if (job->wide)
-    cblas_dgemm(CblasRowMajor, ta, tb, m, n, k, 1, job->a, (int)lda, job->b, (int)ldb, job->add, job->c, (int)ldc);
+    cblas_dgemm(CblasRowMajor, ta, tb, m, n, k, 1, job->a, (int)lda, job->b, (int)ldb, job->add, job->c,
+                (int)ldc);
   else
-    cblas_sgemm(CblasRowMajor, ta, tb, m, n, k, 1, job->a, (int)lda, job->b, (int)ldb, job->add, job->c, (int)ldc);
+    cblas_sgemm(CblasRowMajor, ta, tb, m, n, k, 1, job->a, (int)lda, job->b, (int)ldb, job->add, job->c,
+                (int)ldc);
   return true;
 }
 

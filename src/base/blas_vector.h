@@ -1,8 +1,8 @@
-/* blas_vector.h -- the compiler's side of the product kernels: inlining, unrolling, instruction sets per file. */
+/* blas_vector.h -- the compiler's side of the product kernels: inlining and unrolling. */
 #ifndef ADIT_BASE_BLAS_VECTOR_H
 #define ADIT_BASE_BLAS_VECTOR_H
 
-/* The kernels are loops over constants that must vanish: accumulators are registers only if every index is known. */
+/* The kernels' inner loops must vanish: accumulators are registers only if every index is a constant. */
 #define INLINE static inline __attribute__((always_inline))
 #ifdef __clang__
 #  define UNROLL _Pragma("clang loop unroll(full)")

@@ -253,7 +253,7 @@ ad_function *ad_function_retain(ad_function *f) {
 void ad_function_free(ad_function *f) {
   if (!f || atomic_fetch_sub_explicit(&f->references, 1, memory_order_acq_rel) != 1) return;
   const ad_allocator a = f->body->allocator;
-  if (f->free_plans) f->free_plans(f);
+  function_free_plans(f);
   ad_tape_free(f->body);
   memory_release(&a, f->name, f->name_bytes);
   memory_release(&a, f->in, f->node_bytes);

@@ -19,8 +19,10 @@ struct ad_function {
   /* How to run it is a higher floor's business: plans by set of wanted outputs, and workspaces that wait for a call. */
   _Atomic(void *) plans;
   _Atomic(ad_workspace *) spare[FUNCTION_SPARES];
-  void (*free_plans)(struct ad_function *);
 };
+
+/* Running is a higher floor: it defines this. Lets go of the plans and spare workspaces of a function that nobody calls any more. */
+void function_free_plans(ad_function *f);
 
 /* Records the nodes of src that out[] need onto dst, with in[i] replaced by x[i]; y[j] becomes what out[j] is there. Inputs of src that
  * are not among in[] become constants of their value. On failure y[] is invalid. */

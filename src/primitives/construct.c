@@ -1,7 +1,8 @@
 /* construct.c -- arrays made from nothing but numbers: zeros, ones, full, eye, arange, linspace.
  *
- * zeros, full, eye and arange are primitives without operands: a node and a few words however big the array is, and nothing to
- * differentiate. Zeros are a primitive of their own, so that passes can tell by the node (is_zeros) without looking at values.
+ * zeros, full, eye and arange are primitives without operands: a node and a few words however big the array
+ * is, and nothing to differentiate. Zeros are a primitive of their own, so that passes can tell by the node
+ * (is_zeros) without looking at values.
  */
 #include "primitives/construct.h"
 #include "primitives/operands.h"
@@ -18,14 +19,15 @@ static void put_element(ad_dtype dtype, double value, void *to) {
   const bool truth = value != 0;
   const float single = (float)value;
   const double whole = value == value ? value : 0;
-  const int32_t half = whole >= 2147483648.0 ? INT32_MAX : whole <= -2147483648.0 ? INT32_MIN : (int32_t)whole;
-  const int64_t full = whole >= 9223372036854775808.0 ? INT64_MAX : whole <= -9223372036854775808.0 ? INT64_MIN : (int64_t)whole;
+  const double two_31 = 2147483648.0, two_63 = 9223372036854775808.0;
+  const int32_t half = whole >= two_31 ? INT32_MAX : whole <= -two_31 ? INT32_MIN : (int32_t)whole;
+  const int64_t full = whole >= two_63 ? INT64_MAX : whole <= -two_63 ? INT64_MIN : (int64_t)whole;
   const uint8_t byte = truth;
   const void *const from[AD_DTYPES] = { &byte, &half, &full, &single, &value };
   memcpy(to, from[dtype], ad_dtype_bytes(dtype));
 }
 
-/* --- zeros and full: the attribute is dtype, the element's bits, and the dimensions -------------------------------------------- */
+/* --- zeros and full: the attribute is dtype, the element's bits, and the dimensions --------------------- */
 
 typedef struct filling {
   int64_t dtype;
@@ -55,15 +57,18 @@ static ad_status full_run(const ad_operation *op, void *z, const void *const x[]
 }
 
 static const ad_primitive zeros_primitive = {
-  .name = "zeros", .doc = "an array of zeros", .traits = AD_TRAIT_NO_FOLD, .type = full_type, .run = zeros_run };
+  .name = "zeros", .doc = "an array of zeros", .traits = AD_TRAIT_NO_FOLD, .type = full_type,
+  .run = zeros_run };
 static const ad_primitive full_primitive = {
-  .name = "full", .doc = "an array of one number", .traits = AD_TRAIT_NO_FOLD, .type = full_type, .run = full_run };
+  .name = "full", .doc = "an array of one number", .traits = AD_TRAIT_NO_FOLD, .type = full_type,
+  .run = full_run };
 
 /* Names of primitives are static strings: the same pointer is the same primitive. */
 bool is_zeros(ad_var x) { return !operand_is_literal(x) && ad_operation_name(x) == zeros_primitive.name; }
 
 static ad_var refuse_type(ad_tape *tape, const char *name) {
-  return ad_fail(tape, AD_ERROR_SIZE, "%s: not a type adit can hold (rank 0 to %d, no negative sizes, no overflow)", name,
+  return ad_fail(tape, AD_ERROR_SIZE,
+                 "%s: not a type adit can hold (rank 0 to %d, no negative sizes, no overflow)", name,
                  AD_MAX_RANK);
 }
 
@@ -81,7 +86,7 @@ ad_var ad_zeros(ad_tape *tape, ad_type type) { return fill_type(tape, "zeros", t
 ad_var ad_ones(ad_tape *tape, ad_type type) { return fill_type(tape, "ones", type, 1); }
 ad_var ad_full(ad_tape *tape, ad_type type, double value) { return fill_type(tape, "full", type, value); }
 
-/* --- eye: z[i, j] = 1 where j - i = k -------------------------------------------------------------------------------------------- */
+/* --- eye: z[i, j] = 1 where j - i = k ------------------------------------------------------------------- */
 
 typedef struct diagonal { int64_t n, m, k, dtype; } diagonal;
 
@@ -103,7 +108,8 @@ static ad_status eye_run(const ad_operation *op, void *z, const void *const x[],
   uint64_t one = 0;
   put_element(op->z.dtype, 1, &one);
   zeros_run(op, z, x, scratch);
-  if (length > 0) strided_copy_line(width)(length, (char *)z + (size_t)(row*a->m + column)*width, a->m + 1, &one, 0);
+  if (length > 0) strided_copy_line(width)(length, (char *)z + (size_t)(row*a->m + column)*width, a->m + 1,
+                                           &one, 0);
   return AD_OK;
 }
 
@@ -115,10 +121,10 @@ ad_var ad_eye(ad_tape *tape, int64_t n, int64_t m, int k, ad_dtype dtype) {
   return ad_record(tape, &eye_primitive, 0, NULL, &a, sizeof a);
 }
 
-/* --- arange: z[i] = start + i*step ------------------------------------------------------------------------------------------------- */
+/* --- arange: z[i] = start + i*step ---------------------------------------------------------------------- */
 
-/* With whole start and step in an integer type the arithmetic is exact; else it is done in double, each element
- * by itself, and converted. */
+/* With whole start and step in an integer type the arithmetic is exact; else it is done in double, each
+ * element by itself, and converted. */
 typedef struct progression { double start, step; int64_t count, dtype; } progression;
 
 static ad_status arange_type(ad_operation *op) {
@@ -141,7 +147,8 @@ static ad_status arange_run(const ad_operation *op, void *z, const void *const x
     for (int64_t i = 0; i < a->count; i++) ((int64_t *)z)[i] = (int64_t)start + i*(int64_t)step;
   } else {
     const size_t width = ad_dtype_bytes(op->z.dtype);
-    for (int64_t i = 0; i < a->count; i++) put_element(op->z.dtype, start + (double)i*step, (char *)z + (size_t)i*width);
+    for (int64_t i = 0; i < a->count; i++)
+      put_element(op->z.dtype, start + (double)i*step, (char *)z + (size_t)i*width);
   }
   return AD_OK;
 }
@@ -161,15 +168,18 @@ ad_var ad_arange(ad_tape *tape, double start, double stop, double step, ad_dtype
   if (dtype == AD_BOOL || ad_dtype_bytes(dtype) == 0)
     return ad_fail(tape, AD_ERROR_DTYPE, "arange: %s is not a type of numbers", ad_dtype_name(dtype));
   if (step == 0 || !isfinite(start) || !isfinite(stop) || !isfinite(step))
-    return ad_fail(tape, AD_ERROR_ARGUMENT, "arange: no such numbers, from %g to %g by %g", start, stop, step);
-  if (count > 9e18) return ad_fail(tape, AD_ERROR_SIZE, "arange: too many numbers, from %g to %g by %g", start, stop, step);
+    return ad_fail(tape, AD_ERROR_ARGUMENT, "arange: no such numbers, from %g to %g by %g", start, stop,
+                   step);
+  if (count > 9e18) return ad_fail(tape, AD_ERROR_SIZE, "arange: too many numbers, from %g to %g by %g",
+                                   start, stop, step);
   const progression a = { start, step, count > 0 ? (int64_t)count : 0, (int64_t)dtype };
   if (a.count > 0 && (!fits_dtype(start, dtype) || !fits_dtype(start + (double)(a.count - 1)*step, dtype)))
-    return ad_fail(tape, AD_ERROR_ARGUMENT, "arange: numbers from %g to %g do not fit into %s", start, stop, ad_dtype_name(dtype));
+    return ad_fail(tape, AD_ERROR_ARGUMENT, "arange: numbers from %g to %g do not fit into %s", start, stop,
+                   ad_dtype_name(dtype));
   return ad_record(tape, &arange_primitive, 0, NULL, &a, sizeof a);
 }
 
-/* --- linspace: z[i] = start*(n-1-i)/(n-1) + stop*i/(n-1) ------------------------------------------------------------------------------- */
+/* --- linspace: z[i] = start*(n-1-i)/(n-1) + stop*i/(n-1) ------------------------------------------------ */
 
 /* Both ends come out exactly, and linspace(a, b) is linspace(b, a) backwards. */
 static ad_var end_weights(ad_tape *tape, int64_t n, bool of_stop, ad_dtype dtype) {

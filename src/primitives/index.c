@@ -1,8 +1,9 @@
-/* index.c -- elements chosen by an index array: take and gather, their transposes scatter_add and gather_add, one_hot.
+/* index.c -- elements chosen by an index array: take and gather, their transposes scatter_add and gather_add,
+ * one_hot.
  *
- * take and gather are linear in x with weights 0 and 1; the index never has a derivative. All four run through one kernel:
- * a strided box in which one side moves on with the index as well. Reverse mode records the transposes on zeros, which the
- * sweep chains into one buffer (AD_TRAIT_ADDS_INTO).
+ * take and gather are linear in x with weights 0 and 1; the index never has a derivative. All four run
+ * through one kernel: a strided box in which one side moves on with the index as well. Reverse mode records
+ * the transposes on zeros, which the sweep chains into one buffer (AD_TRAIT_ADDS_INTO).
  */
 #include "primitives/axes.h"
 #include "primitives/operands.h"
@@ -16,12 +17,13 @@ enum {
   INDEX_OPERAND = 1u << 1
 };
 
-static const ad_primitive take_primitive, scatter_add_primitive, gather_primitive, gather_add_primitive, one_hot_primitive;
+static const ad_primitive take_primitive, scatter_add_primitive, gather_primitive, gather_add_primitive;
+static const ad_primitive one_hot_primitive;
 
-/* --- the kernel ------------------------------------------------------------------------------------------------------------ */
+/* --- the kernel ----------------------------------------------------------------------------------------- */
 
-/* z[sum i_d*to[d] + k*step_to] = x[sum i_d*from[d] + k*step_from], or +=, with k = index[sum i_d*index[d]], which counts from
- * the end of `length` when negative. One of the two steps is 0. */
+/* z[sum i_d*to[d] + k*step_to] = x[sum i_d*from[d] + k*step_from], or +=, with
+ * k = index[sum i_d*index[d]], which counts from the end of `length` when negative. One of the steps is 0. */
 typedef struct indexed {
   strided box;
   int64_t index[AD_MAX_RANK];
@@ -35,27 +37,30 @@ typedef bool indexed_line(const indexed *s, void *z, const void *x, const void *
 typedef uint32_t __attribute__((may_alias)) word_4;
 typedef uint64_t __attribute__((may_alias)) word_8;
 
-#define INDEXED_LINE(name, T, I, PUT)                                                                         \
-  static bool name(const indexed *s, void *z_array, const void *x_array, const void *index_array) {           \
-    T *z = z_array;                                                                                           \
-    const T *x = x_array;                                                                                     \
-    const I *index = index_array;                                                                             \
-    const int last = s->box.rank - 1;                                                                         \
-    const int64_t n = s->box.dim[last], to = s->box.to[last], from = s->box.from[last], next = s->index[last];\
-    for (int64_t i = 0; i < n; i++) {                                                                         \
-      int64_t k = index[i*next];                                                                              \
-      if (k < 0) k += s->length;                                                                              \
-      if (k < 0 || k >= s->length) return false;                                                              \
-      T *into = z + i*to + k*s->step_to;                                                                      \
-      const T element = x[i*from + k*s->step_from];                                                           \
-      PUT;                                                                                                    \
-    }                                                                                                         \
-    return true;                                                                                              \
+#define INDEXED_LINE(name, T, I, PUT)                                                                        \
+  static bool name(const indexed *s, void *z_array, const void *x_array, const void *index_array) {          \
+    T *z = z_array;                                                                                          \
+    const T *x = x_array;                                                                                    \
+    const I *index = index_array;                                                                            \
+    const int last = s->box.rank - 1;                                                                        \
+    const int64_t n = s->box.dim[last], to = s->box.to[last], from = s->box.from[last];                      \
+    const int64_t next = s->index[last];                                                                     \
+    for (int64_t i = 0; i < n; i++) {                                                                        \
+      int64_t k = index[i*next];                                                                             \
+      if (k < 0) k += s->length;                                                                             \
+      if (k < 0 || k >= s->length) return false;                                                             \
+      T *into = z + i*to + k*s->step_to;                                                                     \
+      const T element = x[i*from + k*s->step_from];                                                          \
+      PUT;                                                                                                   \
+    }                                                                                                        \
+    return true;                                                                                             \
   }
 #define COPY *into = element
 #define OR   *into = (uint8_t)(*into | element)
 #define ADD  *into += element
-#define BOTH_INDEX_TYPES(name, T, PUT) INDEXED_LINE(name##_by_i32, T, int32_t, PUT) INDEXED_LINE(name##_by_i64, T, int64_t, PUT)
+#define BOTH_INDEX_TYPES(name, T, PUT)                                                                       \
+  INDEXED_LINE(name##_by_i32, T, int32_t, PUT)                                                               \
+  INDEXED_LINE(name##_by_i64, T, int64_t, PUT)
 BOTH_INDEX_TYPES(copy_1, uint8_t, COPY)
 BOTH_INDEX_TYPES(copy_4, word_4, COPY)
 BOTH_INDEX_TYPES(copy_8, word_8, COPY)
@@ -73,8 +78,8 @@ static indexed_line *copy_line(size_t bytes, bool wide) {
 
 static indexed_line *add_line(ad_dtype dtype, bool wide) {
   static indexed_line *const line[AD_DTYPES][2] = {
-    { add_bool_by_i32, add_bool_by_i64 }, { add_i32_by_i32, add_i32_by_i64 }, { add_i64_by_i32, add_i64_by_i64 },
-    { add_f32_by_i32, add_f32_by_i64 }, { add_f64_by_i32, add_f64_by_i64 } };
+    { add_bool_by_i32, add_bool_by_i64 }, { add_i32_by_i32, add_i32_by_i64 },
+    { add_i64_by_i32, add_i64_by_i64 }, { add_f32_by_i32, add_f32_by_i64 }, { add_f64_by_i32, add_f64_by_i64 } };
   return line[dtype][wide];
 }
 
@@ -95,7 +100,8 @@ static bool run_line(const indexed *s, const arrays *a, int64_t z, int64_t x, in
   int64_t k = s->wide ? *(const int64_t *)(const void *)at : *(const int32_t *)(const void *)at;
   if (k < 0) k += s->length;
   if (k < 0 || k >= s->length) return false;
-  a->run(s->box.dim[last], to + k*s->step_to*bytes, s->box.to[last], from + k*s->step_from*bytes, s->box.from[last]);
+  a->run(s->box.dim[last], to + k*s->step_to*bytes, s->box.to[last], from + k*s->step_from*bytes,
+         s->box.from[last]);
   return true;
 }
 
@@ -115,14 +121,16 @@ static bool run_serial(const indexed *s, const arrays *a) {
   return true;
 }
 
-/* Axes of size 1 go, and neighbours that continue each other in all three arrays become one. Rank 1 at least. */
+/* Axes of size 1 go, and neighbours that continue each other in all three arrays become one. Rank 1 at
+ * least. */
 static void merge_axes(indexed *s) {
   strided *b = &s->box;
   int rank = 0;
   for (int d = 0; d < b->rank; d++) {
     const int64_t dim = b->dim[d], to = b->to[d], from = b->from[d], index = s->index[d];
     if (dim == 1) continue;
-    bool goes_on = rank && b->to[rank - 1] == to*dim && b->from[rank - 1] == from*dim && s->index[rank - 1] == index*dim;
+    bool goes_on = rank && b->to[rank - 1] == to*dim && b->from[rank - 1] == from*dim
+        && s->index[rank - 1] == index*dim;
     if (goes_on) rank--;
     b->dim[rank] = goes_on ? b->dim[rank]*dim : dim;
     b->to[rank] = to, b->from[rank] = from, s->index[rank++] = index;
@@ -135,7 +143,8 @@ static void merge_axes(indexed *s) {
   b->rank = rank;
 }
 
-/* The longest axis along which no two positions meet in z: any axis when z is written, one that z has when it is added to. */
+/* The longest axis along which no two positions meet in z: any axis when z is written, one that z has when
+ * it is added to. */
 static int axis_to_split(const indexed *s) {
   int best = -1;
   for (int d = 0; d < s->box.rank; d++)
@@ -193,7 +202,7 @@ static ad_status run_addition(const ad_operation *op, indexed *s, void *z, const
   return run(s, &a);
 }
 
-/* --- what the type rules share --------------------------------------------------------------------------------------------- */
+/* --- what the type rules share -------------------------------------------------------------------------- */
 
 /* The type of the choice from x by index along axis, or what is wrong. */
 typedef const char *choice_rule(const ad_type *x, const ad_type *index, int64_t axis, ad_type *z);
@@ -204,10 +213,12 @@ static ad_status choice_type(ad_operation *op, choice_rule *rule, ad_type *z) {
   const int64_t axis = choice_axis(op);
   char x[192], index[192];
   if (op->x[1]->dtype != AD_I32 && op->x[1]->dtype != AD_I64)
-    return ad_refuse(op, AD_ERROR_DTYPE, "the index is %s, it must be i32 or i64", ad_dtype_name(op->x[1]->dtype));
+    return ad_refuse(op, AD_ERROR_DTYPE, "the index is %s, it must be i32 or i64",
+                     ad_dtype_name(op->x[1]->dtype));
   if (axis < 0 || axis >= op->x[0]->rank) return refuse_axis(op, axis, op->x[0]);
   const char *wrong = rule(op->x[0], op->x[1], axis, z);
-  if (wrong) return ad_refuse(op, AD_ERROR_SHAPE, "%s, %s by %s along axis %d", wrong, ad_type_print(*op->x[0], x, sizeof x),
+  if (wrong) return ad_refuse(op, AD_ERROR_SHAPE, "%s, %s by %s along axis %d", wrong,
+                              ad_type_print(*op->x[0], x, sizeof x),
                               ad_type_print(*op->x[1], index, sizeof index), (int)axis);
   return z->rank < 0 ? ad_refuse(op, AD_ERROR_SIZE, "the result is too big") : AD_OK;
 }
@@ -219,18 +230,20 @@ static ad_status addition_type(ad_operation *op, choice_rule *rule) {
   if (status != AD_OK) return status;
   op->z = *op->x[0];
   if (ad_type_equal(chosen, *op->x[2])) return AD_OK;
-  return ad_refuse(op, chosen.dtype == op->x[2]->dtype ? AD_ERROR_SHAPE : AD_ERROR_DTYPE, "updates are %s, not %s",
+  return ad_refuse(op, chosen.dtype == op->x[2]->dtype ? AD_ERROR_SHAPE : AD_ERROR_DTYPE,
+                   "updates are %s, not %s",
                    ad_type_print(*op->x[2], given, sizeof given), ad_type_print(chosen, want, sizeof want));
 }
 
-/* --- take: z[o, j.., i] = x[o, index[j..], i] --------------------------------------------------------------------------------- */
+/* --- take: z[o, j.., i] = x[o, index[j..], i] ----------------------------------------------------------- */
 
 static const char *take_rule(const ad_type *x, const ad_type *index, int64_t axis, ad_type *z) {
   const int rank = x->rank - 1 + index->rank;
   int64_t dim[AD_MAX_RANK];
   if (rank > AD_MAX_RANK) return "the result has too many axes";
   for (int d = 0; d < rank; d++)
-    dim[d] = d < axis ? x->dim[d] : d < axis + index->rank ? index->dim[d - axis] : x->dim[d - index->rank + 1];
+    dim[d] = d < axis ? x->dim[d]
+           : d < axis + index->rank ? index->dim[d - axis] : x->dim[d - index->rank + 1];
   *z = ad_type_make(x->dtype, rank, dim);
   return NULL;
 }
@@ -259,7 +272,8 @@ static ad_var take_vjp(ad_rule *r, int k) {
 }
 
 static const ad_primitive take_primitive = {
-  .name = "take", .doc = "slices at an array of indices along an axis", .traits = CHOOSES, .not_connected = INDEX_OPERAND,
+  .name = "take", .doc = "slices at an array of indices along an axis", .traits = CHOOSES,
+  .not_connected = INDEX_OPERAND,
   .type = take_type, .run = take_run, .vjp = take_vjp };
 
 ad_var ad_take(ad_var x, ad_var index, int axis) {
@@ -283,11 +297,13 @@ static ad_var scatter_add_vjp(ad_rule *r, int k) {
 }
 
 static const ad_primitive scatter_add_primitive = {
-  .name = "scatter_add", .doc = "an array with updates added at an array of indices along an axis", .traits = ADDS,
+  .name = "scatter_add", .doc = "an array with updates added at an array of indices along an axis",
+  .traits = ADDS,
   .not_connected = INDEX_OPERAND, .type = scatter_add_type, .run = scatter_add_run, .vjp = scatter_add_vjp };
 
 /* Updates that broadcast to what the rule asks for, numbers for example, are broadcast. */
-static ad_var record_addition(const ad_primitive *p, choice_rule *rule, ad_var base, ad_var index, ad_var updates, int axis) {
+static ad_var record_addition(const ad_primitive *p, choice_rule *rule, ad_var base, ad_var index,
+                              ad_var updates, int axis) {
   ad_var x[3] = { base, index, updates }, added[2] = { base, updates };
   ad_tape *tape = ad_tape_of(3, x);
   const ad_dtype dtype = operands_dtype(2, added);
@@ -295,7 +311,8 @@ static ad_var record_addition(const ad_primitive *p, choice_rule *rule, ad_var b
   x[2] = operand_with_dtype(tape, updates, dtype);
   ad_type b = ad_type_of(x[0]), i = ad_type_of(index), chosen;
   const int64_t a = axis_or_given(axis, b.rank);
-  if (a >= 0 && a < b.rank && i.rank >= 0 && !rule(&b, &i, a, &chosen)) x[2] = operand_with_shape(x[2], &chosen);
+  const bool known = a >= 0 && a < b.rank && i.rank >= 0 && !rule(&b, &i, a, &chosen);
+  if (known) x[2] = operand_with_shape(x[2], &chosen);
   return ad_record(tape, p, 3, x, &a, sizeof a);
 }
 
@@ -303,7 +320,7 @@ ad_var ad_scatter_add(ad_var base, ad_var index, ad_var updates, int axis) {
   return record_addition(&scatter_add_primitive, take_rule, base, index, updates, axis);
 }
 
-/* --- gather: z[.., i, ..] = x[.., index[.., i, ..], ..], other axes equal or broadcast ------------------------------------------- */
+/* --- gather: z[.., i, ..] = x[.., index[.., i, ..], ..], other axes equal or broadcast ------------------ */
 
 static const char *gather_rule(const ad_type *x, const ad_type *index, int64_t axis, ad_type *z) {
   int64_t dim[AD_MAX_RANK];
@@ -348,7 +365,8 @@ static ad_var gather_vjp(ad_rule *r, int k) {
 }
 
 static const ad_primitive gather_primitive = {
-  .name = "gather", .doc = "one element for each index along an axis", .traits = CHOOSES, .not_connected = INDEX_OPERAND,
+  .name = "gather", .doc = "one element for each index along an axis", .traits = CHOOSES,
+  .not_connected = INDEX_OPERAND,
   .type = gather_type, .run = gather_run, .vjp = gather_vjp };
 
 ad_var ad_gather(ad_var x, ad_var index, int axis) {
@@ -379,7 +397,7 @@ ad_var ad_gather_add(ad_var base, ad_var index, ad_var updates, int axis) {
   return record_addition(&gather_add_primitive, gather_rule, base, index, updates, axis);
 }
 
-/* --- one_hot: z[j.., i] = 1 where i = index[j..], else 0. Negative indices are out of range here ------------------------------------ */
+/* --- one_hot: z[j.., i] = 1 where i = index[j..], else 0. Negative indices are out of range here -------- */
 
 typedef struct hot { int64_t depth, dtype; } hot;
 
@@ -391,7 +409,8 @@ static ad_status one_hot_type(ad_operation *op) {
     return ad_refuse(op, AD_ERROR_DTYPE, "the index is %s, it must be i32 or i64", ad_dtype_name(x->dtype));
   if (ad_dtype_bytes((ad_dtype)a->dtype) == 0) return ad_refuse(op, AD_ERROR_DTYPE, "no such data type");
   if (a->depth < 0) return ad_refuse(op, AD_ERROR_ARGUMENT, "a negative depth, %lld", (long long)a->depth);
-  if (x->rank == AD_MAX_RANK) return ad_refuse(op, AD_ERROR_SHAPE, "the index has %d axes already", AD_MAX_RANK);
+  if (x->rank == AD_MAX_RANK)
+    return ad_refuse(op, AD_ERROR_SHAPE, "the index has %d axes already", AD_MAX_RANK);
   memcpy(dim, x->dim, sizeof dim);
   dim[x->rank] = a->depth;
   op->z = ad_type_make((ad_dtype)a->dtype, x->rank + 1, dim);

@@ -1,7 +1,7 @@
 /* join.c -- several arrays as one: concat, stack; one array several times: tile, repeat.
  *
- * concat and stack are linear in all operands jointly, with weights 0 and 1: their tangent is the same join of the
- * tangents, their transpose takes the joined cotangent apart.
+ * concat and stack are linear in all operands jointly, with weights 0 and 1: their tangent is the same join
+ * of the tangents, their transpose takes the joined cotangent apart.
  */
 #include "primitives/axes.h"
 #include "primitives/operands.h"
@@ -19,11 +19,12 @@ static int64_t join_axis(const ad_operation *op) { return *(const int64_t *)op->
 static ad_status refuse_operand(ad_operation *op, int k) {
   char first[192], other[192];
   return ad_refuse(op, op->x[0]->dtype == op->x[k]->dtype ? AD_ERROR_SHAPE : AD_ERROR_DTYPE,
-                   "array %d is %s, which does not fit the first, %s", k, ad_type_print(*op->x[k], other, sizeof other),
+                   "array %d is %s, which does not fit the first, %s", k,
+                       ad_type_print(*op->x[k], other, sizeof other),
                    ad_type_print(*op->x[0], first, sizeof first));
 }
 
-/* --- concat: one after the other along an axis they have ------------------------------------------------------------------- */
+/* --- concat: one after the other along an axis they have ------------------------------------------------ */
 
 static bool differ_beside_axis(const ad_type *x, const ad_type *y, int64_t axis) {
   if (x == y) return false;
@@ -40,7 +41,8 @@ static ad_status concat_type(ad_operation *op) {
   int64_t *dim = &op->z.dim[axis];
   for (int k = 1; k < op->n; k++) {
     if (differ_beside_axis(op->x[0], op->x[k], axis)) return refuse_operand(op, k);
-    if (__builtin_add_overflow(*dim, op->x[k]->dim[axis], dim)) return ad_refuse(op, AD_ERROR_SIZE, "the result is too big");
+    if (__builtin_add_overflow(*dim, op->x[k]->dim[axis], dim))
+      return ad_refuse(op, AD_ERROR_SIZE, "the result is too big");
   }
   return ad_type_valid(op->z) ? AD_OK : ad_refuse(op, AD_ERROR_SIZE, "the result is too big");
 }
@@ -79,7 +81,7 @@ static const ad_primitive concat_primitive = {
   .name = "concat", .doc = "arrays one after the other along an axis", .traits = JOINS,
   .type = concat_type, .run = concat_run, .vjp = concat_vjp };
 
-/* --- stack: one after the other along a new axis ------------------------------------------------------------------------------ */
+/* --- stack: one after the other along a new axis -------------------------------------------------------- */
 
 static ad_status stack_type(ad_operation *op) {
   const int64_t axis = join_axis(op);
@@ -87,9 +89,11 @@ static ad_status stack_type(ad_operation *op) {
   int64_t dim[AD_MAX_RANK];
   char text[192];
   if (x->rank == AD_MAX_RANK)
-    return ad_refuse(op, AD_ERROR_SHAPE, "%s has %d axes already", ad_type_print(*x, text, sizeof text), AD_MAX_RANK);
+    return ad_refuse(op, AD_ERROR_SHAPE, "%s has %d axes already", ad_type_print(*x, text, sizeof text),
+                     AD_MAX_RANK);
   if (axis < 0 || axis > x->rank)
-    return ad_refuse(op, AD_ERROR_ARGUMENT, "axis %lld is not in a result of rank %d", (long long)axis, x->rank + 1);
+    return ad_refuse(op, AD_ERROR_ARGUMENT, "axis %lld is not in a result of rank %d", (long long)axis,
+                     x->rank + 1);
   for (int k = 1; k < op->n; k++)
     if (op->x[k] != x && !ad_type_equal(*op->x[k], *x)) return refuse_operand(op, k);
   for (int d = 0; d <= x->rank; d++) dim[d] = d < axis ? x->dim[d] : d == axis ? op->n : x->dim[d - 1];
@@ -119,7 +123,7 @@ static const ad_primitive stack_primitive = {
   .name = "stack", .doc = "arrays one after the other along a new axis", .traits = JOINS,
   .type = stack_type, .run = stack_run, .vjp = stack_vjp };
 
-/* --- recording joins ------------------------------------------------------------------------------------------------------------- */
+/* --- recording joins ------------------------------------------------------------------------------------ */
 
 static bool all_have_dtype(int n, const ad_var x[], ad_dtype dtype) {
   for (int k = 0; k < n; k++)
@@ -150,7 +154,7 @@ ad_var ad_stack(int n, const ad_var x[], int axis) {
   return record_join(&stack_primitive, n, x, axis_or_given(axis, ad_type_of(x[0]).rank + 1));
 }
 
-/* --- tile and repeat: reshape, broadcast, reshape --------------------------------------------------------------------------------- */
+/* --- tile and repeat: reshape, broadcast, reshape ------------------------------------------------------- */
 
 /* x as (outer, 1, inner) with the middle axis repeated, then as z. */
 static ad_var repeat_middle(ad_var x, int64_t outer, int64_t times, int64_t inner, const ad_type *z) {
@@ -165,8 +169,10 @@ static bool lengthen(ad_type *t, int axis, int64_t times) {
 
 /* A negative or impossible number of repetitions is refused before anything is recorded. */
 static ad_var refuse_repetitions(ad_var x, const char *name, int64_t times) {
-  return ad_fail(ad_tape_of(1, &x), times < 0 ? AD_ERROR_ARGUMENT : AD_ERROR_SIZE, times < 0 ?
-                 "%s: %lld repetitions" : "%s: the result is too big with %lld repetitions", name, (long long)times);
+  if (times < 0)
+    return ad_fail(ad_tape_of(1, &x), AD_ERROR_ARGUMENT, "%s: %lld repetitions", name, (long long)times);
+  return ad_fail(ad_tape_of(1, &x), AD_ERROR_SIZE, "%s: the result is too big with %lld repetitions", name,
+                 (long long)times);
 }
 
 ad_var ad_repeat(ad_var x, int axis, int64_t times) {
@@ -195,7 +201,8 @@ ad_var ad_tile(ad_var x, int rank, const int64_t reps[]) {
   int64_t times[AD_MAX_RANK];
   if (t.rank < 0) return ad_reshape(x, 0, NULL);
   if (rank < 0 || rank > AD_MAX_RANK || (rank && !reps))
-    return ad_fail(ad_tape_of(1, &x), AD_ERROR_ARGUMENT, "tile: %d numbers of repetitions%s", rank, reps ? "" : ", none given");
+    return ad_fail(ad_tape_of(1, &x), AD_ERROR_ARGUMENT, "tile: %d numbers of repetitions%s", rank,
+                   reps ? "" : ", none given");
   t = tile_shape(&t, rank, reps, times);
   ad_type z = t;
   for (int d = 0; d < t.rank; d++)

@@ -1,8 +1,8 @@
 /* movement.c -- the elements of x in another shape or order: reshape, transpose, broadcast_to, flip.
  *
- * Each primitive is linear with weights 0 and 1, so its tangent is the primitive itself. The transpose is again one of
- * them, but for broadcasting, whose transpose sums. Dimensions, permutations and starts are int64_t arrays in the attribute:
- * its size gives the rank.
+ * Each primitive is linear with weights 0 and 1, so its tangent is the primitive itself. The transpose is
+ * again one of them, but for broadcasting, whose transpose sums. Dimensions, permutations and starts are
+ * int64_t arrays in the attribute: its size gives the rank.
  */
 #include "primitives/axes.h"
 #include "primitives/operands.h"
@@ -24,12 +24,15 @@ static const char *print_dims(int rank, const int64_t dim[], char text[192]) {
   return strchr(text, '(');
 }
 
-static bool shape_given(int rank, const int64_t dim[]) { return rank >= 0 && rank <= AD_MAX_RANK && (dim || rank == 0); }
+static bool shape_given(int rank, const int64_t dim[]) {
+  return rank >= 0 && rank <= AD_MAX_RANK && (dim || rank == 0);
+}
 
 static ad_var refuse_shape(ad_var x, const char *name, int rank) {
   if (rank >= 0 && rank <= AD_MAX_RANK)
     return ad_fail(ad_tape_of(1, &x), AD_ERROR_ARGUMENT, "%s: no dimensions given", name);
-  return ad_fail(ad_tape_of(1, &x), AD_ERROR_ARGUMENT, "%s: rank %d is not within 0 and %d", name, rank, AD_MAX_RANK);
+  return ad_fail(ad_tape_of(1, &x), AD_ERROR_ARGUMENT, "%s: rank %d is not within 0 and %d", name, rank,
+                 AD_MAX_RANK);
 }
 
 static ad_var record_dims(const ad_primitive *p, ad_var x, int rank, const int64_t dim[]) {
@@ -43,7 +46,7 @@ static ad_status copy_all(const ad_operation *op, void *z, const void *x) {
   return AD_OK;
 }
 
-/* --- reshape: the same elements in the same order ------------------------------------------------------------------------ */
+/* --- reshape: the same elements in the same order ------------------------------------------------------- */
 
 static ad_status reshape_type(ad_operation *op) {
   char from[192], to[192];
@@ -62,10 +65,12 @@ static ad_status reshape_run(const ad_operation *op, void *z, const void *const 
 static ad_var reshape_vjp(ad_rule *r, int k) { return ad_reshape(r->g, r->op->x[k]->rank, r->op->x[k]->dim); }
 
 static const ad_primitive reshape_primitive = {
-  .name = "reshape", .doc = "the same elements in another shape", .traits = MOVES | AD_TRAIT_ALIAS | AD_TRAIT_IN_PLACE,
+  .name = "reshape", .doc = "the same elements in another shape",
+  .traits = MOVES | AD_TRAIT_ALIAS | AD_TRAIT_IN_PLACE,
   .type = reshape_type, .run = reshape_run, .vjp = reshape_vjp };
 
-/* Puts the dimension that is left over where dim has a -1. It stays -1 (and is refused) where no whole number fits. */
+/* Puts the dimension that is left over where dim has a -1. It stays -1 (and is refused) where no whole
+ * number fits. */
 static void fill_missing(int rank, int64_t dim[], int64_t count) {
   int missing = -1;
   int64_t others = 1;
@@ -109,17 +114,19 @@ ad_var ad_expand(ad_var x, int axis) {
   char text[192];
   if (t.rank < 0) return record_dims(&reshape_primitive, x, 0, NULL);
   if (t.rank == AD_MAX_RANK)
-    return ad_fail(ad_tape_of(1, &x), AD_ERROR_SHAPE, "expand: %s has %d axes already", ad_type_print(t, text, sizeof text),
+    return ad_fail(ad_tape_of(1, &x), AD_ERROR_SHAPE, "expand: %s has %d axes already",
+                   ad_type_print(t, text, sizeof text),
                    AD_MAX_RANK);
   int a = axis_resolve(axis, t.rank + 1);
   if (a < 0)
-    return ad_fail(ad_tape_of(1, &x), AD_ERROR_ARGUMENT, "expand: axis %d is not within %d and %d", axis, -t.rank - 1, t.rank);
+    return ad_fail(ad_tape_of(1, &x), AD_ERROR_ARGUMENT, "expand: axis %d is not within %d and %d", axis,
+                   -t.rank - 1, t.rank);
   memmove(t.dim + a + 1, t.dim + a, (size_t)(t.rank - a)*sizeof *t.dim);
   t.dim[a] = 1;
   return ad_reshape(x, t.rank + 1, t.dim);
 }
 
-/* --- transpose: z axis i is x axis perm[i] --------------------------------------------------------------------------------- */
+/* --- transpose: z axis i is x axis perm[i] -------------------------------------------------------------- */
 
 static ad_status transpose_type(ad_operation *op) {
   const ad_type *x = op->x[0];
@@ -129,7 +136,8 @@ static ad_status transpose_type(ad_operation *op) {
   op->z = *x;
   for (int d = 0; d < x->rank; d++) {
     bool fits = attribute_rank(op) == x->rank && perm[d] >= 0 && perm[d] < x->rank && !(seen >> perm[d] & 1);
-    if (!fits) return ad_refuse(op, AD_ERROR_ARGUMENT, "not a permutation of the axes of %s", ad_type_print(*x, text, sizeof text));
+    if (!fits) return ad_refuse(op, AD_ERROR_ARGUMENT, "not a permutation of the axes of %s",
+                                ad_type_print(*x, text, sizeof text));
     seen |= 1u << perm[d];
     op->z.dim[d] = x->dim[perm[d]];
   }
@@ -173,7 +181,7 @@ ad_var ad_transpose(ad_var x, const int perm[]) {
   return record_dims(&transpose_primitive, x, t.rank < 0 ? 0 : t.rank, order);
 }
 
-/* --- broadcast_to: axes of size 1, and missing ones in front, repeated ------------------------------------------------------- */
+/* --- broadcast_to: axes of size 1, and missing ones in front, repeated ---------------------------------- */
 
 static ad_status broadcast_to_type(ad_operation *op) {
   const ad_type *x = op->x[0];
@@ -183,7 +191,8 @@ static ad_status broadcast_to_type(ad_operation *op) {
   bool fits = new >= 0;
   for (int d = 0; fits && d < rank; d++)
     fits = dim[d] >= 0 && (d < new || x->dim[d - new] == dim[d] || x->dim[d - new] == 1);
-  if (!fits) return ad_refuse(op, AD_ERROR_SHAPE, "%s does not broadcast to %s", ad_type_print(*x, from, sizeof from),
+  if (!fits) return ad_refuse(op, AD_ERROR_SHAPE, "%s does not broadcast to %s",
+                              ad_type_print(*x, from, sizeof from),
                               print_dims(rank, dim, to));
   op->z = ad_type_make(x->dtype, rank, dim);
   return op->z.rank < 0 ? ad_refuse(op, AD_ERROR_SIZE, "%s is too big", print_dims(rank, dim, to)) : AD_OK;
@@ -214,11 +223,12 @@ static const ad_primitive broadcast_to_primitive = {
 ad_var ad_broadcast_to(ad_var x, int rank, const int64_t dim[]) {
   ad_type t = ad_type_of(x);
   if (!shape_given(rank, dim)) return refuse_shape(x, "broadcast_to", rank);
-  if (t.rank == rank && !operand_is_literal(x) && (!rank || !memcmp(t.dim, dim, (size_t)rank*sizeof *dim))) return x;
+  const bool same = t.rank == rank && (rank == 0 || !memcmp(t.dim, dim, (size_t)rank*sizeof *dim));
+  if (same && !operand_is_literal(x)) return x;
   return record_dims(&broadcast_to_primitive, x, rank, dim);
 }
 
-/* --- flip: z[.., i, ..] = x[.., dim - 1 - i, ..] along the axes of the mask; its own transpose ---------------------------------- */
+/* --- flip: z[.., i, ..] = x[.., dim - 1 - i, ..] along the axes of the mask; its own transpose ---------- */
 
 static ad_status flip_type(ad_operation *op) {
   op->z = *op->x[0];

@@ -47,7 +47,8 @@ ad_var operand_with_shape(ad_var x, const ad_type *type) {
   ad_type t = ad_type_of(x), want = *type, both;
   if (t.rank < 0 || type->rank < 0) return x;
   want.dtype = t.dtype;
-  if (ad_type_equal(t, want) || ad_type_broadcast(t, want, &both) != AD_OK || !ad_type_equal(both, want)) return x;
+  if (ad_type_equal(t, want) || ad_type_broadcast(t, want, &both) != AD_OK) return x;
+  if (!ad_type_equal(both, want)) return x;
   return ad_broadcast_to(x, want.rank, want.dim);
 }
 
@@ -57,7 +58,8 @@ ad_var zeros_like_cotangent(const ad_rule *r, const ad_type *type) {
 
 ad_status refuse_axis(ad_operation *op, int64_t axis, const ad_type *type) {
   char text[192];
-  return ad_refuse(op, AD_ERROR_ARGUMENT, "axis %lld is not in %s", (long long)axis, ad_type_print(*type, text, sizeof text));
+  return ad_refuse(op, AD_ERROR_ARGUMENT, "axis %lld is not in %s", (long long)axis,
+                   ad_type_print(*type, text, sizeof text));
 }
 
 ad_var fail_axis(ad_var x, const char *name, int axis) {

@@ -1,7 +1,8 @@
 /* slice.c -- parts of arrays: slice and at, their transposes slice_add and at_add, pad, split.
  *
- * The transposes add a part into a base. Reverse mode records them on a base of zeros, and the sweep then chains all that
- * goes into one variable through a single buffer (AD_TRAIT_ADDS_INTO): a loop that reads n elements costs O(n), not O(n^2).
+ * The transposes add a part into a base. Reverse mode records them on a base of zeros, and the sweep then
+ * chains all that goes into one variable through a single buffer (AD_TRAIT_ADDS_INTO): a loop that reads n
+ * elements costs O(n), not O(n^2).
  */
 #include "primitives/axes.h"
 #include "primitives/operands.h"
@@ -20,7 +21,7 @@ static const ad_primitive slice_primitive, slice_add_primitive, at_primitive, at
 /* Elements start + i*step, 0 <= i < count, of one axis; the attribute has one for each axis. */
 typedef struct range { int64_t start, count, step; } range;
 
-/* --- slice: z[i..] = x[start + i*step ..] ---------------------------------------------------------------------------------- */
+/* --- slice: z[i..] = x[start + i*step ..] --------------------------------------------------------------- */
 
 static bool range_fits(const range *a, int64_t dim) {
   int64_t last;
@@ -34,15 +35,16 @@ static bool range_fits(const range *a, int64_t dim) {
 static ad_status sliced_type(ad_operation *op, const ad_type *x, ad_type *z) {
   const range *a = op->attribute;
   char text[192];
-  ad_type_print(*x, text, sizeof text);
   *z = *x;
-  if (op->attribute_size != (size_t)x->rank*sizeof *a) return ad_refuse(op, AD_ERROR_ARGUMENT, "not the axes of %s", text);
+  if (op->attribute_size != (size_t)x->rank*sizeof *a)
+    return ad_refuse(op, AD_ERROR_ARGUMENT, "ranges for another rank");
   for (int d = 0; d < x->rank; d++) {
     z->dim[d] = a[d].count;
     if (a[d].step == 0) return ad_refuse(op, AD_ERROR_ARGUMENT, "a step of 0 along axis %d", d);
     if (!range_fits(&a[d], x->dim[d]))
       return ad_refuse(op, AD_ERROR_ARGUMENT, "start %lld, count %lld, step %lld do not fit axis %d of %s",
-                       (long long)a[d].start, (long long)a[d].count, (long long)a[d].step, d, text);
+                       (long long)a[d].start, (long long)a[d].count, (long long)a[d].step, d,
+                       ad_type_print(*x, text, sizeof text));
   }
   return AD_OK;
 }
@@ -81,7 +83,7 @@ static const ad_primitive slice_primitive = {
   .name = "slice", .doc = "every step-th element of a range, along each axis", .traits = MOVES,
   .type = slice_type, .run = slice_run, .vjp = slice_vjp };
 
-/* --- slice_add: base with part added at the slice ------------------------------------------------------------------------------ */
+/* --- slice_add: base with part added at the slice ------------------------------------------------------- */
 
 static ad_status slice_add_type(ad_operation *op) {
   ad_type part;
@@ -90,7 +92,8 @@ static ad_status slice_add_type(ad_operation *op) {
   if (status != AD_OK) return status;
   op->z = *op->x[0];
   if (ad_type_equal(part, *op->x[1])) return AD_OK;
-  return ad_refuse(op, part.dtype == op->x[1]->dtype ? AD_ERROR_SHAPE : AD_ERROR_DTYPE, "the slice is %s, the part %s",
+  return ad_refuse(op, part.dtype == op->x[1]->dtype ? AD_ERROR_SHAPE : AD_ERROR_DTYPE,
+                   "the slice is %s, the part %s",
                    ad_type_print(part, want, sizeof want), ad_type_print(*op->x[1], given, sizeof given));
 }
 
@@ -121,9 +124,10 @@ static const ad_primitive slice_add_primitive = {
   .name = "slice_add", .doc = "an array with another one added to a slice of it", .traits = ADDS,
   .type = slice_add_type, .run = slice_add_run, .vjp = slice_add_vjp };
 
-/* --- recording slices ----------------------------------------------------------------------------------------------------------- */
+/* --- recording slices ----------------------------------------------------------------------------------- */
 
-/* Slices that are the same get the same attribute: starts from the front, step 1 where there are fewer than two elements. */
+/* Slices that are the same get the same attribute: starts from the front, step 1 where there are fewer
+ * than two elements. */
 static range normalised(int64_t start, int64_t count, int64_t step, int64_t dim) {
   range a = { start < 0 && start >= -dim ? start + dim : start, count, step };
   if (count == 0 && a.start >= 0 && a.start <= dim) a.start = 0;
@@ -168,7 +172,7 @@ ad_var ad_slice_add(ad_var base, ad_var part, int axis, int64_t start, int64_t s
   return ad_record(tape, &slice_add_primitive, 2, x, a, size);
 }
 
-/* --- at: z = x[index[0], .., index[n-1]], the remaining axes whole: one contiguous piece ------------------------------------------ */
+/* --- at: z = x[index[0], .., index[n-1]], the remaining axes whole: one contiguous piece ---------------- */
 
 static int index_count(const ad_operation *op) { return (int)(op->attribute_size/sizeof(int64_t)); }
 
@@ -176,11 +180,12 @@ static ad_status picked_type(ad_operation *op, const ad_type *x, ad_type *z) {
   const int64_t *index = op->attribute;
   const int n = index_count(op);
   char text[192];
-  ad_type_print(*x, text, sizeof text);
-  if (n > x->rank) return ad_refuse(op, AD_ERROR_ARGUMENT, "%d indices into %s", n, text);
+  if (n > x->rank)
+    return ad_refuse(op, AD_ERROR_ARGUMENT, "%d indices into %s", n, ad_type_print(*x, text, sizeof text));
   for (int d = 0; d < n; d++)
     if (index[d] < 0 || index[d] >= x->dim[d])
-      return ad_refuse(op, AD_ERROR_ARGUMENT, "index %lld is outside of axis %d of %s", (long long)index[d], d, text);
+      return ad_refuse(op, AD_ERROR_ARGUMENT, "index %lld is outside of axis %d of %s", (long long)index[d],
+                       d, ad_type_print(*x, text, sizeof text));
   *z = ad_type_make(x->dtype, x->rank - n, x->dim + n);
   return AD_OK;
 }
@@ -252,7 +257,7 @@ ad_var ad_at(ad_var x, int n, const int64_t index[]) {
   return ad_record(NULL, &at_primitive, 1, &x, n ? from_front : NULL, (size_t)n*sizeof *index);
 }
 
-/* --- pad: z = x with value around it ------------------------------------------------------------------------------------------------ */
+/* --- pad: z = x with value around it -------------------------------------------------------------------- */
 
 /* The attribute: before[rank], then after[rank]. z has before + dim + after elements along each axis. */
 static ad_status pad_type(ad_operation *op) {
@@ -260,13 +265,17 @@ static ad_status pad_type(ad_operation *op) {
   const int64_t *before = op->attribute, *after = before ? before + x->rank : NULL;
   int64_t dim[AD_MAX_RANK];
   char text[192];
-  if (op->attribute_size != (size_t)x->rank*2*sizeof *before) return ad_refuse(op, AD_ERROR_ARGUMENT, "widths for another rank");
+  if (op->attribute_size != (size_t)x->rank*2*sizeof *before)
+    return ad_refuse(op, AD_ERROR_ARGUMENT, "widths for another rank");
   if (op->x[1]->rank)
-    return ad_refuse(op, AD_ERROR_SHAPE, "the value is %s, not a scalar", ad_type_print(*op->x[1], text, sizeof text));
+    return ad_refuse(op, AD_ERROR_SHAPE, "the value is %s, not a scalar",
+                     ad_type_print(*op->x[1], text, sizeof text));
   if (x->dtype != op->x[1]->dtype) return ad_refuse(op, AD_ERROR_DTYPE, "array and value differ in type");
   for (int d = 0; d < x->rank; d++) {
-    if (before[d] < 0 || after[d] < 0) return ad_refuse(op, AD_ERROR_ARGUMENT, "a negative width along axis %d", d);
-    if (__builtin_add_overflow(x->dim[d], before[d], &dim[d]) || __builtin_add_overflow(dim[d], after[d], &dim[d]))
+    if (before[d] < 0 || after[d] < 0)
+      return ad_refuse(op, AD_ERROR_ARGUMENT, "a negative width along axis %d", d);
+    if (__builtin_add_overflow(x->dim[d], before[d], &dim[d])
+        || __builtin_add_overflow(dim[d], after[d], &dim[d]))
       return ad_refuse(op, AD_ERROR_SIZE, "axis %d becomes too long", d);
   }
   op->z = ad_type_make(x->dtype, x->rank, dim);
@@ -290,8 +299,8 @@ static ad_status pad_run(const ad_operation *op, void *z, const void *const x[],
   return AD_OK;
 }
 
-/* xbar is the inner part of g. The adjoint of the value is the sum of the rest, taken without the inner part: its elements
- * may be infinite, and would cancel badly in sum(g) - sum(xbar). */
+/* xbar is the inner part of g. The adjoint of the value is the sum of the rest, taken without the inner
+ * part: its elements may be infinite, and would cancel badly in sum(g) - sum(xbar). */
 static ad_var pad_vjp(ad_rule *r, int k) {
   const ad_type *x = r->op->x[0];
   const int64_t *before = r->op->attribute;
@@ -300,7 +309,8 @@ static ad_var pad_vjp(ad_rule *r, int k) {
     for (int d = 0; d < x->rank; d++) a[d] = normalised(before[d], x->dim[d], 1, r->op->z.dim[d]);
     return ad_record(r->tape, &slice_primitive, 1, &r->g, x->rank ? a : NULL, (size_t)x->rank*sizeof *a);
   }
-  ad_var inside = ad_full(r->tape, type_with_dtype(x, AD_BOOL), 0), around = ad_full(r->tape, AD_BOOL(), 1);
+  ad_var inside = ad_zeros(r->tape, type_with_dtype(x, AD_BOOL));
+  ad_var around = ad_ones(r->tape, ad_type_make(AD_BOOL, 0, NULL));
   ad_var operands[2] = { inside, around };
   ad_var outside = ad_record(r->tape, &pad_primitive, 2, operands, r->op->attribute, r->op->attribute_size);
   return ad_sum(ad_select(outside, r->g, ad_integer(0)), AD_ALL_AXES, false);
@@ -323,7 +333,7 @@ ad_var ad_pad(ad_var x, const int64_t before[], const int64_t after[], ad_var va
   return ad_record(tape, &pad_primitive, 2, operands, rank ? width : NULL, (size_t)rank*2*sizeof *width);
 }
 
-/* --- split: consecutive slices that make up the whole axis --------------------------------------------------------------------------- */
+/* --- split: consecutive slices that make up the whole axis ---------------------------------------------- */
 
 static ad_status refuse_split(ad_var x, ad_status status, const char *what) {
   ad_fail(ad_tape_of(1, &x), status, "split: %s", what);
@@ -338,9 +348,11 @@ static ad_status check_split(ad_var x, int axis, int n, const int64_t size[], in
   if (a < 0) return fail_axis(x, "split", axis), AD_ERROR_ARGUMENT;
   if (n < 1) return refuse_split(x, AD_ERROR_ARGUMENT, "a number of parts below 1");
   *dim = left = t.dim[a];
-  if (!size) return left%n ? refuse_split(x, AD_ERROR_SHAPE, "the axis has no such number of equal parts") : AD_OK;
+  if (!size && left%n) return refuse_split(x, AD_ERROR_SHAPE, "the axis has no such number of equal parts");
+  if (!size) return AD_OK;
   for (int i = 0; i < n; i++) {
-    if (size[i] < 0 || size[i] > left) return refuse_split(x, AD_ERROR_SHAPE, "sizes are negative or more than the axis has");
+    if (size[i] < 0 || size[i] > left)
+      return refuse_split(x, AD_ERROR_SHAPE, "sizes are negative or more than the axis has");
     left -= size[i];
   }
   return left ? refuse_split(x, AD_ERROR_SHAPE, "sizes do not add up to that of the axis") : AD_OK;

@@ -1,11 +1,12 @@
 /* sort.c -- order along an axis: argsort, sort, topk.
  *
- * argsort maps each element to an unsigned key whose order is the wanted one, and sorts (key, position) pairs: by
- * insertion when there are few, else by radix, least significant byte first (Knuth, The Art of Computer Programming, vol. 3,
- * 5.2.5), leaving out bytes in which all keys agree. Both are stable. nan gets the largest key in either direction, -0 that of 0.
+ * argsort maps each element to an unsigned key whose order is the wanted one, and sorts (key, position)
+ * pairs: by insertion when there are few, else by radix, least significant byte first (Knuth, The Art of
+ * Computer Programming, vol. 3, 5.2.5), leaving out bytes in which all keys agree. Both are stable. nan gets
+ * the largest key in either direction, -0 that of 0.
  *
- * sort(x) is x gathered by argsort(x). The order is an operand of its own: value, tangents and adjoints of any order share one
- * argsort, and sort itself is linear, a permutation.
+ * sort(x) is x gathered by argsort(x). The order is an operand of its own: value, tangents and adjoints of
+ * any order share one argsort, and sort itself is linear, a permutation.
  */
 #include "primitives/axes.h"
 #include "primitives/operands.h"
@@ -17,7 +18,7 @@ static const ad_primitive argsort_primitive, sort_primitive;
 
 typedef struct entry { uint64_t key; int64_t position; } entry;
 
-/* --- keys ------------------------------------------------------------------------------------------------------------------ */
+/* --- keys ----------------------------------------------------------------------------------------------- */
 
 /* Order of IEEE numbers as unsigned integers: the sign bit flipped when clear, all bits flipped when set. */
 static uint64_t key_f64(const void *x, int64_t i, bool descending) {
@@ -54,9 +55,9 @@ static uint64_t key_bool(const void *x, int64_t i, bool descending) {
 }
 
 /* Inlined once per dtype, so that each loop has its own key and no call. */
-#define FILL(dtype)                                                                                           \
-  static void fill_##dtype(entry *e, int64_t n, const void *x, int64_t step, bool descending) {               \
-    for (int64_t i = 0; i < n; i++) e[i] = (entry){ key_##dtype(x, i*step, descending), i };                  \
+#define FILL(dtype)                                                                                          \
+  static void fill_##dtype(entry *e, int64_t n, const void *x, int64_t step, bool descending) {              \
+    for (int64_t i = 0; i < n; i++) e[i] = (entry){ key_##dtype(x, i*step, descending), i };                 \
   }
 FILL(bool)
 FILL(i32)
@@ -67,7 +68,7 @@ FILL(f64)
 typedef void fill_function(entry *e, int64_t n, const void *x, int64_t step, bool descending);
 static fill_function *const fill[AD_DTYPES] = { fill_bool, fill_i32, fill_i64, fill_f32, fill_f64 };
 
-/* --- sorting pairs ------------------------------------------------------------------------------------------------------------ */
+/* --- sorting pairs -------------------------------------------------------------------------------------- */
 
 static void insertion_sort(entry *e, int64_t n) {
   for (int64_t i = 1; i < n; i++) {
@@ -104,7 +105,8 @@ static entry *radix_sort(entry *e, entry *other, int64_t n) {
   return e;
 }
 
-static void argsort_line(ad_dtype dtype, int64_t n, const void *x, int64_t *z, int64_t step, bool descending, entry *room) {
+static void argsort_line(ad_dtype dtype, int64_t n, const void *x, int64_t *z, int64_t step, bool descending,
+                         entry *room) {
   enum { FEW = 96 };
   entry *e = room;
   fill[dtype](e, n, x, step, descending);
@@ -113,7 +115,7 @@ static void argsort_line(ad_dtype dtype, int64_t n, const void *x, int64_t *z, i
   for (int64_t i = 0; i < n; i++) z[i*step] = e[i].position;
 }
 
-/* --- argsort ----------------------------------------------------------------------------------------------------------------------- */
+/* --- argsort -------------------------------------------------------------------------------------------- */
 
 typedef struct order { int64_t axis, descending; } order;
 
@@ -138,7 +140,8 @@ static size_t argsort_scratch(const ad_operation *op) {
   return (size_t)workers(op)*(size_t)length*2*sizeof(entry);
 }
 
-static void argsort_lines(const ad_operation *op, int64_t begin, int64_t end, void *z, const void *x, entry *room) {
+static void argsort_lines(const ad_operation *op, int64_t begin, int64_t end, void *z, const void *x,
+                          entry *room) {
   const order *a = op->attribute;
   const int axis = (int)a->axis;
   const int64_t length = op->z.dim[axis], inner = axes_product(&op->z, axis + 1, op->z.rank);
@@ -161,7 +164,8 @@ static ad_status argsort_run(const ad_operation *op, void *z, const void *const 
   }
   PARALLEL_FOR
   for (int w = 0; w < n; w++)
-    argsort_lines(op, part_begin(lines, w, n), part_begin(lines, w + 1, n), z, x[0], (entry *)scratch + w*2*length);
+    argsort_lines(op, part_begin(lines, w, n), part_begin(lines, w + 1, n), z, x[0],
+                  (entry *)scratch + w*2*length);
   return AD_OK;
 }
 
@@ -174,18 +178,18 @@ ad_var ad_argsort(ad_var x, int axis, bool descending) {
   return ad_record(NULL, &argsort_primitive, 1, &x, &a, sizeof a);
 }
 
-/* --- sort: z[.., i, ..] = x[.., order[.., i, ..], ..], order a permutation of each line ----------------------------------------------- */
+/* --- sort: z[.., i, ..] = x[.., order[.., i, ..], ..], order a permutation of each line ----------------- */
 
 static ad_status sort_type(ad_operation *op) {
   op->z = *op->x[0];
   return AD_OK;
 }
 
-#define SORT_LINE(T)                                                                                          \
-  static void permute_##T(int64_t n, int64_t step, void *to, const void *from, const int64_t *position) {     \
-    T *z = to;                                                                                                \
-    const T *x = from;                                                                                        \
-    for (int64_t i = 0; i < n; i++) z[i*step] = x[position[i*step]*step];                                     \
+#define SORT_LINE(T)                                                                                         \
+  static void permute_##T(int64_t n, int64_t step, void *to, const void *from, const int64_t *position) {    \
+    T *z = to;                                                                                               \
+    const T *x = from;                                                                                       \
+    for (int64_t i = 0; i < n; i++) z[i*step] = x[position[i*step]*step];                                    \
   }
 typedef uint8_t word_1;
 typedef uint32_t __attribute__((may_alias)) word_4;
@@ -203,7 +207,8 @@ static ad_status sort_run(const ad_operation *op, void *z, const void *const x[]
   for (int64_t l = 0; l < lines; l++) {
     const int64_t first = l/inner*length*inner + l%inner;
     (width == 8 ? permute_word_8 : width == 4 ? permute_word_4 : permute_word_1)
-      (length, inner, (char *)z + (size_t)first*width, (const char *)x[0] + (size_t)first*width, (const int64_t *)x[1] + first);
+      (length, inner, (char *)z + (size_t)first*width, (const char *)x[0] + (size_t)first*width,
+       (const int64_t *)x[1] + first);
   }
   return AD_OK;
 }
@@ -215,7 +220,8 @@ static ad_var sort_vjp(ad_rule *r, int k) {
 }
 
 static const ad_primitive sort_primitive = {
-  .name = "sort", .doc = "the elements in their order along an axis", .traits = AD_TRAIT_LINEAR | AD_TRAIT_UNIT_WEIGHTS,
+  .name = "sort", .doc = "the elements in their order along an axis",
+  .traits = AD_TRAIT_LINEAR | AD_TRAIT_UNIT_WEIGHTS,
   .not_connected = 1u << 1, .type = sort_type, .run = sort_run, .vjp = sort_vjp };
 
 ad_var ad_sort(ad_var x, int axis, bool descending) {
@@ -226,7 +232,7 @@ ad_var ad_sort(ad_var x, int axis, bool descending) {
   return ad_record(NULL, &sort_primitive, 2, operands, &a, sizeof a);
 }
 
-/* --- topk --------------------------------------------------------------------------------------------------------------------------------- */
+/* --- topk ----------------------------------------------------------------------------------------------- */
 
 ad_status ad_topk(ad_var x, int64_t k, int axis, ad_var *values, ad_var *indices) {
   ad_tape *tape = ad_tape_of(1, &x);
@@ -237,7 +243,8 @@ ad_status ad_topk(ad_var x, int64_t k, int axis, ad_var *values, ad_var *indices
   if (t.rank < 0) best = chosen = ad_record(tape, &argsort_primitive, 1, &x, NULL, 0);
   else if (a < 0) best = chosen = fail_axis(x, "topk", axis);
   else if (k < 0 || k > t.dim[a])
-    best = chosen = ad_fail(tape, AD_ERROR_ARGUMENT, "topk: %lld of the elements along axis %d of %s", (long long)k, a,
+    best = chosen = ad_fail(tape, AD_ERROR_ARGUMENT, "topk: %lld of the elements along axis %d of %s",
+                            (long long)k, a,
                             ad_type_print(t, text, sizeof text));
   else {
     best = ad_slice(ad_argsort(x, axis, true), axis, 0, k, 1);

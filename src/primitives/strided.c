@@ -1,8 +1,9 @@
 /* strided.c -- strided boxes, walked in an order that suits the caches.
  *
- * A box is first made smaller (axes of size 1 go, neighbours that continue each other become one), then two axes are
- * chosen for the inner loops: one for the lines, one for the tiles of lines. Where z and x are contiguous in different
- * axes (a transpose) the tiles are squares of 32, so that each cache line of either is used up while it is there.
+ * A box is first made smaller (axes of size 1 go, neighbours that continue each other become one), then two
+ * axes are chosen for the inner loops: one for the lines, one for the tiles of lines. Where z and x are
+ * contiguous in different axes (a transpose) the tiles are squares of 32, so that each cache line of either
+ * is used up while it is there.
  */
 #include "primitives/strided.h"
 
@@ -13,29 +14,29 @@ typedef uint8_t word_1;
 typedef uint32_t __attribute__((may_alias)) word_4;
 typedef uint64_t __attribute__((may_alias)) word_8;
 
-#define COPY_LINE(bytes)                                                                                      \
-  static void copy_##bytes(int64_t n, void *to_array, int64_t to, const void *from_array, int64_t from) {     \
-    word_##bytes *restrict z = to_array;                                                                      \
-    const word_##bytes *restrict x = from_array;                                                              \
-    if (to != 1) for (int64_t i = 0; i < n; i++) z[i*to] = x[i*from];                                         \
-    else if (from == 1) memcpy(z, x, (size_t)n*sizeof *z);                                                    \
-    else if (from == -1) for (int64_t i = 0; i < n; i++) z[i] = x[-i];                                        \
-    else if (from != 0) for (int64_t i = 0; i < n; i++) z[i] = x[i*from];                                     \
-    else {                                                                                                    \
-      const word_##bytes value = *x;                                                                          \
-      for (int64_t i = 0; i < n; i++) z[i] = value;                                                           \
-    }                                                                                                         \
+#define COPY_LINE(bytes)                                                                                     \
+  static void copy_##bytes(int64_t n, void *to_array, int64_t to, const void *from_array, int64_t from) {    \
+    word_##bytes *restrict z = to_array;                                                                     \
+    const word_##bytes *restrict x = from_array;                                                             \
+    if (to != 1) for (int64_t i = 0; i < n; i++) z[i*to] = x[i*from];                                        \
+    else if (from == 1) memcpy(z, x, (size_t)n*sizeof *z);                                                   \
+    else if (from == -1) for (int64_t i = 0; i < n; i++) z[i] = x[-i];                                       \
+    else if (from != 0) for (int64_t i = 0; i < n; i++) z[i] = x[i*from];                                    \
+    else {                                                                                                   \
+      const word_##bytes value = *x;                                                                         \
+      for (int64_t i = 0; i < n; i++) z[i] = value;                                                          \
+    }                                                                                                        \
   }
 COPY_LINE(1)
 COPY_LINE(4)
 COPY_LINE(8)
 
-#define ADD_LINE(name, T, SUM)                                                                                \
-  static void add_##name(int64_t n, void *to_array, int64_t to, const void *from_array, int64_t from) {       \
-    T *restrict z = to_array;                                                                                 \
-    const T *restrict x = from_array;                                                                         \
-    if (to == 1 && from == 1) for (int64_t i = 0; i < n; i++) z[i] = (T)(z[i] SUM x[i]);                      \
-    else for (int64_t i = 0; i < n; i++) z[i*to] = (T)(z[i*to] SUM x[i*from]);                                \
+#define ADD_LINE(name, T, SUM)                                                                               \
+  static void add_##name(int64_t n, void *to_array, int64_t to, const void *from_array, int64_t from) {      \
+    T *restrict z = to_array;                                                                                \
+    const T *restrict x = from_array;                                                                        \
+    if (to == 1 && from == 1) for (int64_t i = 0; i < n; i++) z[i] = (T)(z[i] SUM x[i]);                     \
+    else for (int64_t i = 0; i < n; i++) z[i*to] = (T)(z[i*to] SUM x[i*from]);                               \
   }
 ADD_LINE(bool, uint8_t, |)
 ADD_LINE(i32, uint32_t, +)
@@ -58,7 +59,7 @@ void dense_strides(int rank, const int64_t dim[], int64_t stride[]) {
   }
 }
 
-/* --- the order of the loops ------------------------------------------------------------------------------------------ */
+/* --- the order of the loops ----------------------------------------------------------------------------- */
 
 typedef struct axis { int64_t dim, to, from; } axis;
 
@@ -131,7 +132,8 @@ static void run_inner(const loops *l, const arrays *a, int64_t z, int64_t x) {
     for (int64_t c0 = 0; c0 < c.dim; c0 += shorter(l->line, c.dim - c0)) {
       const int64_t n = shorter(l->line, c.dim - c0), end = t0 + shorter(l->tile, t.dim - t0);
       for (int64_t i = t0; i < end; i++)
-        a->line(n, a->z + (z + i*t.to + c0*c.to)*bytes, c.to, a->x + (x + i*t.from + c0*c.from)*bytes, c.from);
+        a->line(n, a->z + (z + i*t.to + c0*c.to)*bytes, c.to, a->x + (x + i*t.from + c0*c.from)*bytes,
+                c.from);
     }
 }
 
@@ -151,7 +153,7 @@ static void run_serial(const strided *s, const arrays *a) {
   } while (d >= 0);
 }
 
-/* --- threads ---------------------------------------------------------------------------------------------------------- */
+/* --- threads -------------------------------------------------------------------------------------------- */
 
 static int axis_to_split(const strided *s) {
   int longest = 0;

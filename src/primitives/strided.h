@@ -1,7 +1,9 @@
-/* strided.h -- moving and adding elements between two strided boxes: the kernel behind movement, slices and joins.
+/* strided.h -- moving and adding elements between two strided boxes: the kernel behind movement, slices and
+ * joins.
  *
- * z[sum_d i_d*to[d]] = x[sum_d i_d*from[d]] (or += for strided_add) for all 0 <= i_d < dim[d]. Strides count elements and may
- * be 0 in x (broadcasting) or negative. The two boxes must not overlap, and the addresses in z must be different ones.
+ * z[sum_d i_d*to[d]] = x[sum_d i_d*from[d]] (or += for strided_add) for all 0 <= i_d < dim[d]. Strides count
+ * elements and may be 0 in x (broadcasting) or negative. The two boxes must not overlap, and the addresses in
+ * z must be different ones.
  */
 #ifndef ADIT_PRIMITIVES_STRIDED_H
 #define ADIT_PRIMITIVES_STRIDED_H
@@ -32,8 +34,8 @@ static inline int64_t part_begin(int64_t dim, int part, int parts) {
   return dim/parts*part + dim%parts*part/parts;
 }
 
-/* Work is shared among threads from this many elements on, in a fixed number of parts: the result does not depend on
- * the number of threads. */
+/* Work is shared among threads from this many elements on, in a fixed number of parts: the result does not
+ * depend on the number of threads. */
 enum { PARALLEL_ELEMENTS = 100000, PARALLEL_PARTS = 16 };
 #ifdef _OPENMP
 #  define PARALLEL_FOR _Pragma("omp parallel for schedule(dynamic)")

@@ -83,3 +83,35 @@ ad_status plan_run(const plan *p, const void *const in[], void *const out[], voi
   store_outputs(p, in, out, where, memory);
   return AD_OK;
 }
+
+/* --- lanes ------------------------------------------------------------------------------------------------------------------ */
+
+static void *locate_lane(const plan *p, const place *at, const void *const in[], void *const out[], char *memory) {
+  if (at->kind == PLACE_FIXED) return at->fixed;
+  if (at->kind == PLACE_OUTPUT) return out[at->number];
+  return in[at->number] ? (void *)(uintptr_t)in[at->number] : memory + p->workspace;
+}
+
+/* Outputs that are inputs, constants or other outputs. */
+static void copy_lanes(const plan *p, int64_t n, void *const out[], void *const where[]) {
+  for (uint32_t i = 0; i < p->copies; i++) {
+    const place *at = &p->place[p->copy[i].place];
+    char *to = out[p->copy[i].number];
+    const char *from = where[p->copy[i].place];
+    const size_t step = at->kind == PLACE_FIXED ? 0 : at->bytes;
+    if (step) memmove(to, from, (size_t)n*step);
+    else for (int64_t k = 0; k < n; k++) memcpy(to + (size_t)k*at->bytes, from, at->bytes);
+  }
+}
+
+ad_status plan_run_lanes(const plan *p, int64_t n, const void *const in[], void *const out[], void *memory) {
+  void **where = (void **)(void *)((char *)memory + p->table);
+  if (p->steps > 1 || (p->steps == 1 && p->step[0].kind != KIND_ELEMENTWISE)) return AD_ERROR_UNSUPPORTED;
+  for (uint32_t i = 0; i < p->places; i++) {
+    if (p->place[i].kind == PLACE_WORK) return AD_ERROR_UNSUPPORTED;
+    where[i] = locate_lane(p, &p->place[i], in, out, memory);
+  }
+  if (p->steps) region_run(&p->step[0].region, n, where, (char *)memory + p->scratch, p->threads);
+  copy_lanes(p, n, out, where);
+  return AD_OK;
+}

@@ -8,7 +8,7 @@
 
 typedef struct search {
   ad_tape *t;
-  bool use_known;
+  unsigned options;
   uint64_t *seen;                   /* a bit for each tape index up to the highest target */
   uint32_t *stack;
   size_t words, depth, capacity, found, edges;
@@ -16,7 +16,7 @@ typedef struct search {
 } search;
 
 static bool is_given(const search *s, uint32_t i) {
-  return node_is_leaf(s->t, i) || (s->use_known && node_known(&s->t->node[i]));
+  return node_is_leaf(s->t, i) || ((s->options & GRAPH_USE_KNOWN) && node_known(&s->t->node[i]));
 }
 
 static bool visit(search *s, uint32_t i) {
@@ -61,9 +61,9 @@ static bool is_scalar(const run_graph *g, uint32_t i, const ad_primitive *p) {
   return true;
 }
 
-static node_kind classify(const run_graph *g, uint32_t i) {
+static node_kind classify(const run_graph *g, uint32_t i, unsigned options) {
   const ad_primitive *p = node_primitive(g->t, g->node[i]);
-  if (is_scalar(g, i, p)) return KIND_SCALAR;
+  if (!(options & GRAPH_LANES) && is_scalar(g, i, p)) return KIND_SCALAR;
   return p->row || !p->type || p == &cast_primitive ? KIND_ELEMENTWISE : KIND_STRUCTURED;
 }
 
@@ -108,7 +108,7 @@ static void fill(run_graph *g, const search *s) {
         const uint32_t *x = node_operands(g->t, i, &n);
         for (int k = 0; k < n; k++) g->operand[edges++] = g->map[x[k] - g->low];
         g->operand_start[count + 1] = edges;
-        g->kind[count] = (unsigned char)classify(g, count);
+        g->kind[count] = (unsigned char)classify(g, count, s->options);
       }
       count++;
     }
@@ -125,8 +125,8 @@ static void find_users(run_graph *g) {
       g->user[g->user_start[g->operand[k] + 1]++] = i;
 }
 
-ad_status graph_open(run_graph *g, ad_tape *t, int n, const uint32_t targets[], bool use_known) {
-  search s = { .t = t, .use_known = use_known, .low = UINT32_MAX };
+ad_status graph_open(run_graph *g, ad_tape *t, int n, const uint32_t targets[], unsigned options) {
+  search s = { .t = t, .options = options, .low = UINT32_MAX };
   *g = (run_graph){ .t = t };
   uint32_t highest = 0;
   for (int k = 0; k < n; k++)

@@ -23,8 +23,13 @@ typedef struct run_graph {
   uint32_t low, range;
 } run_graph;
 
-/* Everything that targets[0..n) need (INVALID_INDEX: not wanted), down to given nodes: leaves and, with use_known, known nodes. */
-ad_status graph_open(run_graph *g, ad_tape *t, int n, const uint32_t targets[], bool use_known);
+enum {
+  GRAPH_USE_KNOWN = 1,              /* known nodes are given */
+  GRAPH_LANES = 2                   /* scalars are operations of a region too: one element for each lane */
+};
+
+/* Everything that targets[0..n) need (INVALID_INDEX: not wanted), down to given nodes. Leaves are always given. */
+ad_status graph_open(run_graph *g, ad_tape *t, int n, const uint32_t targets[], unsigned options);
 void graph_close(run_graph *g);
 /* The number of a tape index that may or may not be in the graph: UINT32_MAX if it is not. */
 uint32_t graph_find(const run_graph *g, uint32_t node);

@@ -31,6 +31,7 @@ static bool operand_slot(builder *b, uint32_t node, uint32_t *slot) {
   if (*slot == NOWHERE) {
     int64_t stride[AD_MAX_RANK] = { 0 };
     slot_kind kind = region_classify(graph_type(&b->q->g, node), b->shape, stride);
+    if (b->q->request->lanes && b->q->p->place[b->q->place_of[node]].kind == PLACE_FIXED) kind = SLOT_SPLAT;
     if (!add_slot(b, node, kind, slot)) return false;
     memcpy(b->r->slot[*slot].stride, stride, sizeof stride);
   }

@@ -62,7 +62,7 @@ static bool place_output(planner *q, uint32_t node, uint32_t number) {
   const run_graph *g = &q->g;
   if (g->kind[node] == KIND_SCALAR) return true;              /* stored from its slot, once slots have numbers */
   place *at = &q->p->place[q->place_of[node]];
-  if (at->kind == PLACE_WORK && graph_type(g, node)->rank > 0 && !q->life[q->place_of[node]].pinned) {
+  if (at->kind == PLACE_WORK && (graph_type(g, node)->rank > 0 || q->request->lanes) && !q->life[q->place_of[node]].pinned) {
     at->kind = PLACE_OUTPUT;
     at->number = number;
     return true;
@@ -209,7 +209,8 @@ ad_status plan_make(plan *p, const plan_request *r) {
 #ifdef _OPENMP
   p->threads = omp_get_max_threads();
 #endif
-  ad_status status = graph_open(&q.g, r->t, r->n_out, r->out, r->keep);
+  ad_status status = graph_open(&q.g, r->t, r->n_out, r->out,
+                                (r->keep ? GRAPH_USE_KNOWN : 0u) | (r->lanes ? GRAPH_LANES : 0u));
   if (status != AD_OK) return status;
   status = schedule_make(&q.s, &q.g);
   if (status != AD_OK) {

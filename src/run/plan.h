@@ -69,12 +69,16 @@ typedef struct plan_request {
   int n_in, n_out;
   const uint32_t *in, *out;         /* nodes; out INVALID_INDEX: not wanted */
   bool keep;                        /* values stay on the tape: known nodes are given, what is computed becomes known */
+  bool lanes;                       /* all scalars, run at many points: one region over the points */
 } plan_request;
 
 ad_status plan_make(plan *p, const plan_request *q);
 void plan_free(plan *p);
 
 /* in[i] NULL: zeros. memory: p->workspace bytes, 64-byte aligned. message (may be NULL) gets the operation that failed. */
+/* The same at n points, for plans with lanes: in[i] and out[j] are arrays of n. Extra memory for inputs that are not given: n*8 bytes
+ * behind p->workspace. AD_ERROR_UNSUPPORTED for plans that are more than one region. */
+ad_status plan_run_lanes(const plan *p, int64_t n, const void *const in[], void *const out[], void *memory);
 ad_status plan_run(const plan *p, const void *const in[], void *const out[], void *memory, char *message, size_t size);
 
 #endif

@@ -1,4 +1,4 @@
-/* test_blas.c -- the product seam against long double loops: every kernel, transposition, shape class and stride. */
+/* test_blas.c -- the product seam against long double loops: every kernel, transposition, shape and stride. */
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -21,9 +21,10 @@ static uint64_t next(void) {
   state ^= state << 13, state ^= state >> 7, state ^= state << 17;
   return state;
 }
+static int64_t below(uint64_t n) { return (int64_t)(next()%n); }
 static double uniform(void) { return (double)(next() >> 11)*0x1p-53*2 - 1; }
 
-/* One product: operands in buffers with leading dimensions wider than the matrices, and shifted off alignment. */
+/* One product: operands in buffers with rows further apart than they are wide, and shifted off alignment. */
 typedef struct problem {
   bool wide, ta, tb, add;
   int64_t m, n, k, lda, ldb, ldc;
@@ -49,8 +50,10 @@ static char *filled(const problem *p, int64_t rows, int64_t ld, int64_t shift, c
   return x;
 }
 
-static problem make_problem(bool wide, bool ta, bool tb, bool add, int64_t m, int64_t n, int64_t k, int64_t pad, int64_t shift) {
-  problem p = {.wide = wide, .ta = ta, .tb = tb, .add = add, .m = m, .n = n, .k = k};
+/* way: bit 0 transposes A, bit 1 B, bit 2 adds to C. */
+static problem make_problem(bool wide, int way, int64_t m, int64_t n, int64_t k, int64_t pad, int64_t shift) {
+  bool ta = way & 1, tb = way & 2;
+  problem p = {.wide = wide, .ta = ta, .tb = tb, .add = way & 4, .m = m, .n = n, .k = k};
   p.size = wide ? sizeof(double) : sizeof(float);
   p.lda = (ta ? m : k) + pad, p.ldb = (tb ? k : n) + 2*pad, p.ldc = n + 3*pad;
   p.a = filled(&p, ta ? k : m, p.lda, shift, &p.block_a);
@@ -70,14 +73,14 @@ static void run(const problem *p, const gemm_kernels *kernels, int threads, char
                   .a = p->a, .b = p->b, .c = c, .lda = p->lda, .ldb = p->ldb, .c_row = p->ldc, .c_col = 1};
   if (kernels) gemm_run(kernels, &job, threads);
   else if (p->wide)
-    (p->add ? gemm_add_f64 : gemm_f64)(p->ta, p->tb, p->m, p->n, p->k, (void *)p->a, p->lda, (void *)p->b, p->ldb,
-                                       (void *)c, p->ldc);
+    (p->add ? gemm_add_f64 : gemm_f64)(p->ta, p->tb, p->m, p->n, p->k, (void *)p->a, p->lda, (void *)p->b,
+                                       p->ldb, (void *)c, p->ldc);
   else
-    (p->add ? gemm_add_f32 : gemm_f32)(p->ta, p->tb, p->m, p->n, p->k, (void *)p->a, p->lda, (void *)p->b, p->ldb,
-                                       (void *)c, p->ldc);
+    (p->add ? gemm_add_f32 : gemm_f32)(p->ta, p->tb, p->m, p->n, p->k, (void *)p->a, p->lda, (void *)p->b,
+                                       p->ldb, (void *)c, p->ldc);
 }
 
-/* |error| <= (k + 2) u sum |a||b|, the bound of any order of summation, and nothing written between the rows. */
+/* |error| <= (k + 2) u sum |a||b|, the bound for any order of summation; and nothing written between rows. */
 static bool right(const problem *p) {
   double unit = p->wide ? 0x1p-53 : 0x1p-24;
   for (int64_t i = 0; i < p->m; i++) {
@@ -97,14 +100,15 @@ static bool right(const problem *p) {
   return true;
 }
 
-static void check_problem(const gemm_kernels *kernels, int threads, bool wide, int way, int64_t m, int64_t n, int64_t k,
-                          int64_t pad, int64_t shift) {
-  problem p = make_problem(wide, way & 1, way & 2, way & 4, m, n, k, pad, shift);
+static void check_problem(const gemm_kernels *kernels, int threads, bool wide, int way, int64_t m, int64_t n,
+                          int64_t k, int64_t pad, int64_t shift) {
+  problem p = make_problem(wide, way, m, n, k, pad, shift);
   run(&p, kernels, threads, p.c);
   char what[200];
   snprintf(what, sizeof what, "%s %s%s%s%s %lld x %lld x %lld, pad %lld, shift %lld, %d threads",
            kernels ? kernels->name : "seam", wide ? "f64" : "f32", way & 1 ? " A'" : "", way & 2 ? " B'" : "",
-           way & 4 ? " +=" : "", (long long)m, (long long)n, (long long)k, (long long)pad, (long long)shift, threads);
+           way & 4 ? " +=" : "", (long long)m, (long long)n, (long long)k, (long long)pad, (long long)shift,
+           threads);
   check(right(&p), what);
   free_problem(&p);
 }
@@ -127,8 +131,9 @@ static void test_each_kernel(void) {
   int count = gemm_kernels_at_hand(at_hand);
   for (int e = 0; e < count; e++)
     for (int t = 0; t < 400; t++) {
-      int64_t m = 1 + (int64_t)(next()%40), n = 1 + (int64_t)(next()%(t%4 ? 60 : 160)), k = 1 + (int64_t)(next()%(t%5 ? 40 : 600));
-      check_problem(at_hand[e], 1 + t%3, t%2, (int)(next()%8), m, n, k, (int64_t)(next()%4), (int64_t)(next()%4));
+      int64_t m = below(40) + 1, n = below(t%4 ? 60 : 160) + 1, k = below(t%5 ? 40 : 600) + 1;
+      int way = (int)below(8);
+      check_problem(at_hand[e], 1 + t%3, t%2, way, m, n, k, below(4), below(4));
     }
   for (int e = 0; e < count; e++)
     for (int way = 0; way < 8; way++) {
@@ -144,10 +149,12 @@ static void test_each_kernel(void) {
 static void test_bits(void) {
   const gemm_kernels *at_hand[3];
   int count = gemm_kernels_at_hand(at_hand);
-  static const int64_t shapes[][3] = {{150, 90, 700}, {1, 333, 500}, {333, 1, 500}, {6, 100, 999}, {31, 47, 10}, {4, 4, 4}};
+  static const int64_t shapes[][3] = {
+    {150, 90, 700}, {1, 333, 500}, {333, 1, 500}, {6, 100, 999}, {31, 47, 10}, {4, 4, 4}
+  };
   for (int s = 0; s < 6; s++)
     for (int way = 0; way < 8; way++) {
-      problem p = make_problem(s%2, way & 1, way & 2, way & 4, shapes[s][0], shapes[s][1], shapes[s][2], s%3, 1);
+      problem p = make_problem(s%2, way, shapes[s][0], shapes[s][1], shapes[s][2], s%3, 1);
       size_t bytes = (size_t)(p.m*p.ldc)*p.size;
       char *other = malloc(bytes + 64);
       if (!other) exit(2);
@@ -167,8 +174,8 @@ static void test_bits(void) {
     }
 }
 
-/* Bits 2 and 6 of XINUSE: upper halves of vector registers that are not zero. Left so, they slow every SSE instruction
- * after the call down (five times, on Zen 5). 0 where the processor does not say. */
+/* Bits 2 and 6 of XINUSE: upper halves of vector registers that are not zero. Left so, they slow down every SSE
+ * instruction after the call (five times, on Zen 5). 0 where the processor does not say. */
 static unsigned upper_halves_in_use(void) {
   unsigned used = 0;
 #if GEMM_X86
@@ -183,7 +190,9 @@ static unsigned upper_halves_in_use(void) {
 static void test_upper_halves_clean(void) {
   const gemm_kernels *at_hand[3];
   int count = gemm_kernels_at_hand(at_hand);
-  static const int64_t shapes[][3] = {{3, 3, 3}, {64, 64, 64}, {1, 50, 300}, {5, 60, 100}, {1, 300, 50}, {150, 90, 300}};
+  static const int64_t shapes[][3] = {
+    {3, 3, 3}, {64, 64, 64}, {1, 50, 300}, {5, 60, 100}, {1, 300, 50}, {150, 90, 300}
+  };
 #if GEMM_X86
   if (__builtin_cpu_supports("avx")) __asm__ volatile("vzeroupper" ::: "memory");
 #endif
@@ -191,7 +200,7 @@ static void test_upper_halves_clean(void) {
   for (int e = 0; e < count; e++)
     for (int s = 0; s < 6; s++)
       for (int way = 0; way < 8; way++) {
-        problem p = make_problem(s%2, way & 1, way & 2, way & 4, shapes[s][0], shapes[s][1], shapes[s][2], 1, 1);
+        problem p = make_problem(s%2, way, shapes[s][0], shapes[s][1], shapes[s][2], 1, 1);
         run(&p, at_hand[e], 1, p.c);
         check(!upper_halves_in_use(), "upper halves of vector registers are clean after a product");
         free_problem(&p);
@@ -231,7 +240,7 @@ static void test_repeated_row(void) {
 static void test_batch(void) {
   static const int64_t batches[] = {0, 1, 2, 7, 500};
   for (int t = 0; t < 40; t++) {
-    int64_t batch = batches[t%5], m = 1 + (int64_t)(next()%9), n = 1 + (int64_t)(next()%9), k = (int64_t)(next()%20);
+    int64_t batch = batches[t%5], m = below(9) + 1, n = below(9) + 1, k = below(20);
     bool ta = t & 1, tb = t & 2, shared = t & 4;
     int64_t sa = m*k + (t & 8 ? 3 : 0), sb = shared ? 0 : k*n, sc = m*n;
     double *a = calloc((size_t)(batch*sa + 1), sizeof *a), *b = calloc((size_t)(batch*k*n + 1), sizeof *b);
@@ -260,7 +269,8 @@ static void test_integers(void) {
     int64_t m = sizes[next()%5], n = sizes[next()%7], k = sizes[next()%6];
     bool ta = t & 1, tb = t & 2;
     int64_t lda = (ta ? m : k) + 2, ldb = (tb ? k : n) + 1, ldc = n + 3;
-    size_t na = (size_t)((m + k)*(m + k + 2) + 1), nb = (size_t)((n + k)*(n + k + 1) + 1), nc = (size_t)(m*ldc + 1);
+    size_t na = (size_t)((m + k)*(m + k + 2) + 1), nb = (size_t)((n + k)*(n + k + 1) + 1);
+    size_t nc = (size_t)(m*ldc + 1);
     int64_t *a = calloc(na, sizeof *a), *b = calloc(nb, sizeof *b), *c = calloc(nc, sizeof *c);
     int32_t *ai = calloc(na, sizeof *ai), *bi = calloc(nb, sizeof *bi), *ci = calloc(nc, sizeof *ci);
     if (!a || !b || !c || !ai || !bi || !ci) exit(2);

@@ -4,6 +4,7 @@
 set -eu
 way=$1 kind=$2 prefix=$3 lib=$4 folder=$5 cc=$6
 here=$(cd "$(dirname "$0")" && pwd)/consumer
+unset MAKEFLAGS MAKELEVEL MFLAGS
 rm -rf "$folder"
 mkdir -p "$folder"
 cd "$folder"
@@ -20,8 +21,8 @@ build_pkgconfig() {
 }
 
 build_cmake() {
-  cmake -S "$here" -B . --log-level=WARNING -DCMAKE_C_COMPILER="$cc" -DCMAKE_PREFIX_PATH="$prefix" -DKIND="$kind"
-  cmake --build . >build.log 2>&1 || { cat build.log; exit 1; }
+  { cmake -S "$here" -B . -DCMAKE_C_COMPILER="$cc" -DCMAKE_PREFIX_PATH="$prefix" -DKIND="$kind" && cmake --build .; } \
+    >build.log 2>&1 || { cat build.log; exit 1; }
 }
 
 build_"$way"

@@ -12,8 +12,10 @@ export UBSAN_OPTIONS=print_stacktrace=1
 fixed=
 if setarch "$(uname -m)" -R true 2>/dev/null; then fixed="setarch $(uname -m) -R"; fi
 
-cmake -S "$source" -B "$build" --log-level=WARNING "$@"
+mkdir -p "$build"
+log=$build/build.log
 # shellcheck disable=SC2086 # words on purpose
-cmake --build "$build" -j "$jobs" --target $targets
+{ cmake -S "$source" -B "$build" "$@" && cmake --build "$build" -j "$jobs" --target $targets; } >"$log" 2>&1 \
+  || { cat "$log"; exit 1; }
 # shellcheck disable=SC2086
 exec $fixed ctest --test-dir "$build" -j "$jobs" --output-on-failure --no-tests=error $selection

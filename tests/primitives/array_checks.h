@@ -1,7 +1,8 @@
 /* array_checks.h -- what the tests of movement, indexing and construction share.
  *
- * Movement is checked against a list of places: for every element of the result, the operand and the element that it must be.
- * The same list says what tangents and adjoints must be, exactly: all numbers are small integers.
+ * Movement is checked against a list of places: for every element of the result, the operand and the element
+ * that it must be. The same list says what tangents and adjoints must be, exactly: all numbers are small
+ * integers.
  */
 #ifndef ADIT_TESTS_ARRAY_CHECKS_H
 #define ADIT_TESTS_ARRAY_CHECKS_H
@@ -18,7 +19,7 @@
 
 static int passed, failed;
 
-/* --- randomness ------------------------------------------------------------------------------------------------------ */
+/* --- randomness ----------------------------------------------------------------------------------------- */
 
 static uint64_t random_state = 1;
 
@@ -43,7 +44,7 @@ static inline ad_type random_type(ad_dtype dtype, int low_rank, int high_rank) {
   return ad_type_make(dtype, rank, dim);
 }
 
-/* --- elements as numbers ------------------------------------------------------------------------------------------------ */
+/* --- elements as numbers -------------------------------------------------------------------------------- */
 
 static inline double element(ad_dtype dtype, const void *data, int64_t i) {
   switch (dtype) {
@@ -95,7 +96,7 @@ static inline void *read_all(ad_var x) {
   return data;
 }
 
-/* --- indices --------------------------------------------------------------------------------------------------------------- */
+/* --- indices -------------------------------------------------------------------------------------------- */
 
 static inline void unravel(ad_type type, int64_t flat, int64_t index[]) {
   for (int d = type.rank - 1; d >= 0; d--) {
@@ -110,7 +111,7 @@ static inline int64_t ravel(ad_type type, const int64_t index[]) {
   return flat;
 }
 
-/* --- verdicts ---------------------------------------------------------------------------------------------------------------- */
+/* --- verdicts ------------------------------------------------------------------------------------------- */
 
 static inline bool check(bool good, const char *what) {
   if (good) passed++;
@@ -139,7 +140,9 @@ static inline bool has_values(ad_var x, const double *want) {
   return good;
 }
 
-static inline void check_values(ad_var x, const double *want, const char *what) { check(has_values(x, want), what); }
+static inline void check_values(ad_var x, const double *want, const char *what) {
+  check(has_values(x, want), what);
+}
 
 /* The last call must have failed with this status and a message that contains text. Clears the error. */
 static inline void check_error(ad_tape *t, ad_var z, ad_status status, const char *text) {
@@ -149,7 +152,7 @@ static inline void check_error(ad_tape *t, ad_var z, ad_status status, const cha
   ad_tape_clear(t);
 }
 
-/* --- the transpose test on places ---------------------------------------------------------------------------------------------- */
+/* --- the transpose test on places ----------------------------------------------------------------------- */
 
 /* Element `flat` of an operand; operand -1: a number that is none of theirs. */
 typedef struct place { int operand; int64_t flat; } place;
@@ -169,7 +172,8 @@ static inline bool tangents_move(ad_tape *t, int n, const ad_var x[], ad_var z, 
     free(data);
   }
   double *want = room_for(ad_type_make(AD_F64, type.rank, type.dim));
-  for (int64_t i = 0; i < ad_type_count(type); i++) want[i] = from[i].operand < 0 ? 0 : v[from[i].operand][from[i].flat];
+  for (int64_t i = 0; i < ad_type_count(type); i++)
+    want[i] = from[i].operand < 0 ? 0 : v[from[i].operand][from[i].flat];
   bool good = ad_jvp(n, x, xdot, 1, &z, &zdot) == AD_OK && has_values(zdot, want);
   for (int k = 0; k < n; k++) free(v[k]);
   free(want);
@@ -182,7 +186,10 @@ static inline bool adjoints_move(ad_tape *t, int n, const ad_var x[], ad_var z, 
   double *want[MOST_OPERANDS];
   void *u = read_all(zbar);
   bool good = ad_vjp(1, &z, &zbar, n, x, xbar) == AD_OK;
-  for (int k = 0; k < n; k++) want[k] = room_for(ad_type_make(AD_F64, ad_type_of(x[k]).rank, ad_type_of(x[k]).dim));
+  for (int k = 0; k < n; k++) {
+    ad_type tk = ad_type_of(x[k]);
+    want[k] = room_for(ad_type_make(AD_F64, tk.rank, tk.dim));
+  }
   for (int64_t i = 0; i < ad_type_count(type); i++)
     if (from[i].operand >= 0) want[from[i].operand][from[i].flat] += element(type.dtype, u, i);
   for (int k = 0; k < n; k++) {
@@ -210,9 +217,10 @@ static inline bool sweep_counts(int n, const ad_var x[], ad_var z, const place *
   return good;
 }
 
-/* z, of type want, moves the elements of the operands as `from` says, forwards and backwards. fill: the value at places of
- * no operand. Operands are distinct inputs. */
-static inline void check_places(ad_tape *t, int n, const ad_var x[], ad_var z, ad_type want, const place *from, double fill,
+/* z, of type want, moves the elements of the operands as `from` says, forwards and backwards. fill: the
+ * value at places of no operand. Operands are distinct inputs. */
+static inline void check_places(ad_tape *t, int n, const ad_var x[], ad_var z, ad_type want,
+                                const place *from, double fill,
                                 const char *what) {
   if (!check_type(t, z, want, what)) {
     ad_tape_clear(t);
@@ -237,7 +245,7 @@ static inline void check_places(ad_tape *t, int n, const ad_var x[], ad_var z, a
   ad_tape_clear(t);
 }
 
-/* --- the same for additions: z = base, z[to[i]] += updates[i] ---------------------------------------------------------------------- */
+/* --- the same for additions: z = base, z[to[i]] += updates[i] ------------------------------------------- */
 
 static inline bool sums_up(ad_var z, const ad_var base, const ad_var updates, const int64_t *to) {
   ad_type b = ad_type_of(base), u = ad_type_of(updates);
@@ -264,7 +272,8 @@ static inline bool reads_back(ad_var xbar, ad_var zbar, const int64_t *to) {
   return good;
 }
 
-static inline void check_addition(ad_tape *t, ad_var base, ad_var updates, ad_var z, const int64_t *to, const char *what) {
+static inline void check_addition(ad_tape *t, ad_var base, ad_var updates, ad_var z, const int64_t *to,
+                                  const char *what) {
   ad_var x[2] = { base, updates }, xdot[2], zdot, xbar[2], zbar;
   if (!check_type(t, z, ad_type_of(base), what)) return;
   check(sums_up(z, base, updates, to), what);

@@ -1,12 +1,14 @@
-/* test_index.c -- take, gather, their transposes, one_hot, sort, argsort, topk: against index arithmetic and a plain stable
- * sort, for every dtype and both index types, with exact derivatives; sizes at which threads share the work; errors. */
+/* test_index.c -- take, gather, their transposes, one_hot, sort, argsort, topk: against index arithmetic
+ * and a plain stable sort, for every dtype and both index types, with exact derivatives; sizes at which
+ * threads share the work; errors. */
 #include "array_checks.h"
 
 enum { TRIALS = 30 };
 
-/* --- index arrays --------------------------------------------------------------------------------------------------------- */
+/* --- index arrays --------------------------------------------------------------------------------------- */
 
-/* Indices into [0, n) as a constant of either type, a third of them counted from the end; k receives them counted from the front. */
+/* Indices into [0, n) as a constant of either type, a third of them counted from the end; k receives them
+ * counted from the front. */
 static ad_var random_index(ad_tape *t, ad_type shape, int64_t n, int64_t k[]) {
   ad_type type = ad_type_make(below(2) ? AD_I32 : AD_I64, shape.rank, shape.dim);
   void *data = room_for(type);
@@ -19,7 +21,8 @@ static ad_var random_index(ad_tape *t, ad_type shape, int64_t n, int64_t k[]) {
   return index;
 }
 
-/* One choice along an axis: what is chosen from, by what, and for each element of the result the element chosen. */
+/* One choice along an axis: what is chosen from, by what, and for each element of the result the element
+ * chosen. */
 typedef struct choice {
   ad_type x, z;
   int axis, given_axis;
@@ -45,12 +48,14 @@ static bool random_take(ad_tape *t, ad_type x, ad_type index, choice *c) {
   const int axis = random_axis(c);
   if (x.dim[axis] == 0 && ad_type_count(index)) return false;
   for (int d = 0; d < c->z.rank; d++)
-    c->z.dim[d] = d < axis ? x.dim[d] : d < axis + index.rank ? index.dim[d - axis] : x.dim[d - index.rank + 1];
+    c->z.dim[d] = d < axis ? x.dim[d]
+                : d < axis + index.rank ? index.dim[d - axis] : x.dim[d - index.rank + 1];
   if (!make_room(c, index, &k)) abort();
   c->index = random_index(t, index, x.dim[axis], k);
   for (int64_t i = 0; i < ad_type_count(c->z); i++) {
     unravel(c->z, i, zi);
-    for (int d = 0; d < x.rank; d++) xi[d] = d < axis ? zi[d] : d == axis ? k[ravel(index, zi + axis)] : zi[d + index.rank - 1];
+    for (int d = 0; d < x.rank; d++)
+      xi[d] = d < axis ? zi[d] : d == axis ? k[ravel(index, zi + axis)] : zi[d + index.rank - 1];
     c->from[i] = ravel(x, xi);
   }
   free(k);
@@ -81,7 +86,7 @@ static bool random_gather(ad_tape *t, ad_type x, choice *c) {
   return true;
 }
 
-/* --- take and gather, scatter_add and gather_add ---------------------------------------------------------------------------- */
+/* --- take and gather, scatter_add and gather_add -------------------------------------------------------- */
 
 typedef ad_var choose(ad_var x, ad_var index, int axis);
 typedef ad_var add_at(ad_var base, ad_var index, ad_var updates, int axis);
@@ -116,7 +121,8 @@ static void test_choices(void) {
 
 static void test_large_choices(void) {
   static const struct { ad_type x; int64_t indices; } size[] = {
-    { { AD_F64, 2, { 50, 300 } }, 500 }, { { AD_F32, 3, { 40, 3, 50 } }, 120 }, { { AD_F64, 1, { 1000 } }, 120000 },
+    { { AD_F64, 2, { 50, 300 } }, 500 }, { { AD_F32, 3, { 40, 3, 50 } }, 120 },
+    { { AD_F64, 1, { 1000 } }, 120000 },
     { { AD_I32, 2, { 7, 20000 } }, 6 } };
   choice c;
   for (size_t i = 0; i < sizeof size/sizeof *size; i++) {
@@ -142,8 +148,10 @@ static void test_updates_that_are_numbers(void) {
   ad_var counts = ad_scatter_add(ad_zeros(t, AD_I32(4)), index, ad_integer(1), 0);
   check_values(counts, (double[]){ 1, 0, 3, 1 }, "a histogram");
   check(ad_type_of(counts).dtype == AD_I32, "of i32");
-  check_values(ad_take(ad_arange(t, 0, 4, 1, AD_F32), ad_integer(-1), 0), (double[]){ 3 }, "take at a number");
-  check(ad_type_of(ad_scatter_add(ad_zeros(t, AD_F32(4)), index, ad_real(0.5), 0)).dtype == AD_F32, "a literal is weak");
+  check_values(ad_take(ad_arange(t, 0, 4, 1, AD_F32), ad_integer(-1), 0), (double[]){ 3 },
+               "take at a number");
+  check(ad_type_of(ad_scatter_add(ad_zeros(t, AD_F32(4)), index, ad_real(0.5), 0)).dtype == AD_F32,
+        "a literal is weak");
   ad_tape_free(t);
 }
 
@@ -152,7 +160,8 @@ static void test_elements_not_chosen_have_no_slope(void) {
   const double d[3] = { 0, 4, 0 };
   const int32_t one[1] = { 1 };
   ad_var x = ad_array(t, AD_F64(3), d), index = ad_constant(t, AD_I32(1), one), root = ad_sqrt(x), dx;
-  ad_var y[3] = { ad_take(root, index, 0), ad_gather(root, index, 0), ad_slice(ad_sort(root, 0, true), 0, 0, 1, 1) };
+  ad_var y[3] = { ad_take(root, index, 0), ad_gather(root, index, 0),
+                  ad_slice(ad_sort(root, 0, true), 0, 0, 1, 1) };
   for (int k = 0; k < 3; k++) {
     char what[64];
     snprintf(what, sizeof what, "elements not chosen by an index, case %d", k);
@@ -161,7 +170,7 @@ static void test_elements_not_chosen_have_no_slope(void) {
   ad_tape_free(t);
 }
 
-/* --- one_hot ------------------------------------------------------------------------------------------------------------------ */
+/* --- one_hot -------------------------------------------------------------------------------------------- */
 
 static void test_one_hot(void) {
   for (int dtype = 0; dtype < AD_DTYPES; dtype++) {
@@ -171,13 +180,14 @@ static void test_one_hot(void) {
     ad_var z = ad_one_hot(ad_constant(t, AD_I32(2, 2), k), 3, (ad_dtype)dtype);
     check_values(z, (double[]){ 0, 1, 0,  0, 0, 0,  0, 0, 0,  1, 0, 0 }, "one_hot, out of range: zeros");
     check(ad_type_of(z).rank == 3 && ad_type_of(z).dtype == (ad_dtype)dtype, "one_hot has a new last axis");
-    check_values(ad_one_hot(ad_constant(t, AD_I64(1), wide), 2, (ad_dtype)dtype), (double[]){ 0, 0 }, "one_hot far out of range");
+    check_values(ad_one_hot(ad_constant(t, AD_I64(1), wide), 2, (ad_dtype)dtype), (double[]){ 0, 0 },
+                 "one_hot far out of range");
     check(ad_tape_status(t) == AD_OK, "one_hot");
     ad_tape_free(t);
   }
 }
 
-/* --- sorting -------------------------------------------------------------------------------------------------------------------- */
+/* --- sorting -------------------------------------------------------------------------------------------- */
 
 /* a before b: nan after everything, equal ones not before each other. */
 static bool before(double a, double b, bool descending) {
@@ -186,11 +196,13 @@ static bool before(double a, double b, bool descending) {
 }
 
 /* Positions of x[i*step], i < n, in order: each is inserted behind its equals. */
-static void plain_sort(ad_dtype dtype, const void *x, int64_t first, int64_t step, int64_t n, bool descending, int64_t position[]) {
+static void plain_sort(ad_dtype dtype, const void *x, int64_t first, int64_t step, int64_t n, bool descending,
+                       int64_t position[]) {
   for (int64_t i = 0; i < n; i++) {
     int64_t k = i;
     double v = element(dtype, x, first + i*step);
-    for (; k > 0 && before(v, element(dtype, x, first + position[k - 1]*step), descending); k--) position[k] = position[k - 1];
+    for (; k > 0 && before(v, element(dtype, x, first + position[k - 1]*step), descending); k--)
+      position[k] = position[k - 1];
     position[k] = i;
   }
 }
@@ -250,7 +262,8 @@ static void test_sort_of_long_lines(void) {
         ad_type type = ad_type_make((ad_dtype)dtype, 2, dim);
         void *data = room_for(type);
         for (int64_t i = 0; i < ad_type_count(type); i++) {
-          double v = dtype < AD_F32 ? (double)(int32_t)random_bits() : ldexp((double)below(1000) - 500, (int)below(100) - 50);
+          double v = dtype < AD_F32 ? (double)(int32_t)random_bits()
+              : ldexp((double)below(1000) - 500, (int)below(100) - 50);
           if (specials && dtype >= AD_F32 && below(4) == 0) v = special[below(8)];
           set_element(type.dtype, data, i, v);
         }
@@ -272,14 +285,16 @@ static void test_sorted_values(void) {
   const double d[6] = { 2, NAN, -1, -0.0, 0, NAN };
   double z[6];
   ad_var x = ad_array(t, AD_F64(6), d);
-  check(ad_read(ad_sort(x, 0, false), z) == AD_OK && z[0] == -1 && signbit(z[1]) && !signbit(z[2]) && z[3] == 2
+  check(ad_read(ad_sort(x, 0, false), z) == AD_OK && z[0] == -1 && signbit(z[1]) && !signbit(z[2])
+        && z[3] == 2
         && isnan(z[4]) && isnan(z[5]), "ascending: nan last, zeros in the order they had");
   check(ad_read(ad_sort(x, 0, true), z) == AD_OK && z[0] == 2 && signbit(z[1]) && !signbit(z[2]) && z[3] == -1
         && isnan(z[4]) && isnan(z[5]), "descending: nan last, zeros in the order they had");
   check(!strcmp(ad_operation_name(ad_sort(x, 0, false)), "sort"), "sort is named");
   const int64_t i[3] = { INT64_MAX, INT64_MIN, -1 };
   int64_t sorted[3];
-  check(ad_read(ad_sort(ad_array(t, AD_I64(3), i), 0, false), sorted) == AD_OK && sorted[0] == INT64_MIN && sorted[2] == INT64_MAX,
+  check(ad_read(ad_sort(ad_array(t, AD_I64(3), i), 0, false), sorted) == AD_OK && sorted[0] == INT64_MIN
+        && sorted[2] == INT64_MAX,
         "integers at the ends of their range");
   ad_tape_free(t);
 }
@@ -291,7 +306,8 @@ static void test_topk(void) {
   check(ad_topk(x, 2, -1, &values, &indices) == AD_OK, "topk");
   check_values(values, (double[]){ 5, 5, 7, 3 }, "topk values");
   check_values(indices, (double[]){ 1, 3, 0, 2 }, "topk indices, the first of ties first");
-  check(ad_vjp(1, &values, NULL, 1, &x, &xbar) == AD_OK && has_values(xbar, (double[]){ 0, 1, 0, 1, 1, 0, 1, 0 }), "topk's adjoint");
+  check(ad_vjp(1, &values, NULL, 1, &x, &xbar) == AD_OK
+        && has_values(xbar, (double[]){ 0, 1, 0, 1, 1, 0, 1, 0 }), "topk's adjoint");
   check(ad_topk(x, 1, 0, &values, NULL) == AD_OK && ad_type_of(values).dim[0] == 1, "topk without indices");
   check(ad_topk(x, 0, 0, NULL, &indices) == AD_OK && ad_type_count(ad_type_of(indices)) == 0, "topk of none");
   check(ad_topk(x, 5, 1, &values, &indices) == AD_ERROR_ARGUMENT, "topk refuses");
@@ -301,7 +317,7 @@ static void test_topk(void) {
   ad_tape_free(t);
 }
 
-/* --- errors ------------------------------------------------------------------------------------------------------------------------ */
+/* --- errors --------------------------------------------------------------------------------------------- */
 
 static void out_of_range(ad_tape *t, ad_var z, const char *what) {
   double room[64];
@@ -314,7 +330,8 @@ static void test_indices_out_of_range_are_errors_when_run(void) {
   const int64_t high[2] = { 0, 3 }, low[2] = { -4, 0 };
   const int32_t far[2] = { INT32_MIN, 0 };
   ad_var x = random_input(t, AD_F64(3)), m = random_input(t, AD_F64(3, 2));
-  ad_var index[3] = { ad_constant(t, AD_I64(2), high), ad_constant(t, AD_I64(2), low), ad_constant(t, AD_I32(2), far) };
+  ad_var index[3] = { ad_constant(t, AD_I64(2), high), ad_constant(t, AD_I64(2), low),
+                      ad_constant(t, AD_I32(2), far) };
   for (int k = 0; k < 3; k++) {
     out_of_range(t, ad_take(x, index[k], 0), "take out of range");
     out_of_range(t, ad_take(m, index[k], 0), "take of rows out of range");
@@ -329,17 +346,21 @@ static void test_indices_out_of_range_are_errors_when_run(void) {
 
 static void test_errors(void) {
   ad_tape *t = ad_tape_new();
-  ad_var x = random_input(t, AD_F64(2, 3)), f = random_input(t, AD_F64(2)), i = ad_zeros(t, AD_I32(4)), b = ad_zeros(t, AD_BOOL(2));
+  ad_var x = random_input(t, AD_F64(2, 3)), f = random_input(t, AD_F64(2)), i = ad_zeros(t, AD_I32(4)),
+      b = ad_zeros(t, AD_BOOL(2));
   ad_var full = ad_zeros(t, ad_type_make(AD_I32, 8, (const int64_t[]){ 1, 1, 1, 1, 1, 1, 1, 1 }));
   check_error(t, ad_take(x, f, 0), AD_ERROR_DTYPE, "take: the index is f64, it must be i32 or i64");
   check_error(t, ad_take(x, b, 0), AD_ERROR_DTYPE, "take: the index is bool");
   check_error(t, ad_take(x, i, 2), AD_ERROR_ARGUMENT, "take: axis 2 is not in f64(2,3)");
   check_error(t, ad_take(x, i, -3), AD_ERROR_ARGUMENT, "take: axis -3 is not in f64(2,3)");
   check_error(t, ad_take(x, full, 0), AD_ERROR_SHAPE, "take: the result has too many axes");
-  check_error(t, ad_gather(x, i, 0), AD_ERROR_SHAPE, "gather: array and index differ in rank, f64(2,3) by i32(4) along axis 0");
-  check_error(t, ad_gather(x, ad_zeros(t, AD_I32(2, 2)), 0), AD_ERROR_SHAPE, "gather: array and index do not broadcast");
+  check_error(t, ad_gather(x, i, 0), AD_ERROR_SHAPE,
+              "gather: array and index differ in rank, f64(2,3) by i32(4) along axis 0");
+  check_error(t, ad_gather(x, ad_zeros(t, AD_I32(2, 2)), 0), AD_ERROR_SHAPE,
+              "gather: array and index do not broadcast");
   check_error(t, ad_scatter_add(x, i, f, 1), AD_ERROR_SHAPE, "scatter_add: updates are f64(2), not f64(2,4)");
-  check_error(t, ad_gather_add(x, ad_zeros(t, AD_I32(2, 1)), f, 1), AD_ERROR_SHAPE, "gather_add: updates are f64(2), not f64(2,1)");
+  check_error(t, ad_gather_add(x, ad_zeros(t, AD_I32(2, 1)), f, 1), AD_ERROR_SHAPE,
+              "gather_add: updates are f64(2), not f64(2,1)");
   check_error(t, ad_one_hot(f, 3, AD_F64), AD_ERROR_DTYPE, "one_hot: the index is f64");
   check_error(t, ad_one_hot(i, -1, AD_F64), AD_ERROR_ARGUMENT, "one_hot: a negative depth, -1");
   check_error(t, ad_one_hot(i, INT64_MAX/2, AD_F64), AD_ERROR_SIZE, "one_hot: the result is too big");

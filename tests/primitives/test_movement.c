@@ -1,5 +1,6 @@
-/* test_movement.c -- reshape, transpose, broadcast_to, squeeze, expand, flip, slices, joins, tile, repeat: against index
- * arithmetic, for every dtype, with exact derivatives; sizes at which threads share the work; errors. */
+/* test_movement.c -- reshape, transpose, broadcast_to, squeeze, expand, flip, slices, joins, tile, repeat:
+ * against index arithmetic, for every dtype, with exact derivatives; sizes at which threads share the
+ * work; errors. */
 #include "array_checks.h"
 
 enum { TRIALS = 25 };
@@ -13,7 +14,8 @@ static place *places_for(ad_type z) {
 /* One array in, one out: from[i] comes from the index that `map` makes of i's. */
 typedef void index_map(const void *how, ad_type x, const int64_t z_index[], int64_t x_index[]);
 
-static void check_map(ad_tape *t, ad_var x, ad_var z, ad_type want, index_map *map, const void *how, const char *what) {
+static void check_map(ad_tape *t, ad_var x, ad_var z, ad_type want, index_map *map, const void *how,
+                      const char *what) {
   int64_t zi[AD_MAX_RANK], xi[AD_MAX_RANK];
   place *from = places_for(want);
   for (int64_t i = 0; i < ad_type_count(want); i++) {
@@ -38,7 +40,7 @@ static void on_random_types(int low_rank, int high_rank, body_function *body) {
     }
 }
 
-/* --- shapes ------------------------------------------------------------------------------------------------------------ */
+/* --- shapes --------------------------------------------------------------------------------------------- */
 
 static void keeps_order(const void *how, ad_type x, const int64_t z_index[], int64_t x_index[]) {
   unravel(x, ravel(*(const ad_type *)how, z_index), x_index);
@@ -103,12 +105,14 @@ static void broadcast_body(ad_tape *t, ad_type type) {
   ad_var x = random_input(t, type);
   int new = (int)below(3);
   ad_type z = { type.dtype, type.rank + new, { 0 } };
-  for (int d = 0; d < z.rank; d++) z.dim[d] = d < new || type.dim[d - new] == 1 ? below(5) : type.dim[d - new];
+  for (int d = 0; d < z.rank; d++)
+    z.dim[d] = d < new || type.dim[d - new] == 1 ? below(5) : type.dim[d - new];
   check_map(t, x, ad_broadcast_to(x, z.rank, z.dim), z, by_broadcast, &z, "broadcast_to");
 }
 
 static void by_flip(const void *how, ad_type x, const int64_t z_index[], int64_t x_index[]) {
-  for (int d = 0; d < x.rank; d++) x_index[d] = *(const unsigned *)how >> d & 1 ? x.dim[d] - 1 - z_index[d] : z_index[d];
+  for (int d = 0; d < x.rank; d++)
+    x_index[d] = *(const unsigned *)how >> d & 1 ? x.dim[d] - 1 - z_index[d] : z_index[d];
 }
 
 static void flip_body(ad_tape *t, ad_type type) {
@@ -122,7 +126,7 @@ static void flip_body(ad_tape *t, ad_type type) {
   check_map(t, x, ad_flip(x, AD_ALL_AXES), type, by_flip, &mask, "flip of all axes");
 }
 
-/* --- slices --------------------------------------------------------------------------------------------------------------- */
+/* --- slices --------------------------------------------------------------------------------------------- */
 
 typedef struct cut { int axis; int64_t start, count, step; } cut;
 
@@ -200,7 +204,9 @@ static void split_body(ad_tape *t, ad_type type) {
     check_map(t, x, part[k], z, by_cut, &c, "split");
     c.start += size[k];
   }
-  if (dim%2 == 0) check(ad_split(x, c.axis, 2, NULL, equal) == AD_OK && ad_type_of(equal[1]).dim[c.axis] == dim/2, "equal parts");
+  if (dim%2) return;
+  check(ad_split(x, c.axis, 2, NULL, equal) == AD_OK, "split into equal parts");
+  check(ad_type_of(equal[1]).dim[c.axis] == dim/2, "equal parts");
 }
 
 static void pad_body(ad_tape *t, ad_type type) {
@@ -228,7 +234,7 @@ static void pad_body(ad_tape *t, ad_type type) {
   free(from);
 }
 
-/* --- joins ------------------------------------------------------------------------------------------------------------------ */
+/* --- joins ---------------------------------------------------------------------------------------------- */
 
 static void concat_body(ad_tape *t, ad_type type) {
   const int axis = (int)below(type.rank), n = 1 + (int)below(4);
@@ -299,11 +305,12 @@ static void repeat_body(ad_tape *t, ad_type type) {
   check_map(t, x, ad_repeat(x, (int)how[0] - type.rank, how[1]), z, by_quotient, how, "repeat");
 }
 
-/* --- sizes that threads share -------------------------------------------------------------------------------------------------- */
+/* --- sizes that threads share --------------------------------------------------------------------------- */
 
 static void test_large_arrays(void) {
-  static const ad_type shape[] = { { AD_F64, 2, { 333, 410 } }, { AD_F32, 3, { 67, 3, 701 } }, { AD_BOOL, 3, { 70000, 2, 1 } },
-                                   { AD_I32, 4, { 2, 31, 2, 1050 } }, { AD_F64, 1, { 150000 } }, { AD_F32, 3, { 3, 50000, 1 } } };
+  static const ad_type shape[] = {
+    { AD_F64, 2, { 333, 410 } }, { AD_F32, 3, { 67, 3, 701 } }, { AD_BOOL, 3, { 70000, 2, 1 } },
+    { AD_I32, 4, { 2, 31, 2, 1050 } }, { AD_F64, 1, { 150000 } }, { AD_F32, 3, { 3, 50000, 1 } } };
   for (size_t i = 0; i < sizeof shape/sizeof *shape; i++) {
     ad_tape *t = ad_tape_new();
     transpose_body(t, shape[i]);
@@ -317,7 +324,7 @@ static void test_large_arrays(void) {
   }
 }
 
-/* --- mixed operands ---------------------------------------------------------------------------------------------------------------- */
+/* --- mixed operands ------------------------------------------------------------------------------------- */
 
 static void test_mixed_types_are_promoted(void) {
   ad_tape *t = ad_tape_new();
@@ -330,7 +337,8 @@ static void test_mixed_types_are_promoted(void) {
   check(ad_type_of(ad_concat(2, (ad_var[]){ w, w }, 0)).dtype == AD_BOOL, "bools stay bool");
   ad_var s = ad_at(x, 1, (const int64_t[]){ 0 });
   check(ad_type_of(ad_stack(2, (ad_var[]){ s, ad_real(0.25) }, 0)).dtype == AD_F32, "a literal is weak");
-  check_values(ad_stack(3, (ad_var[]){ ad_integer(3), s, ad_real(0.25) }, 0), (double[]){ 3, 1.5, 0.25 }, "stack of literals");
+  check_values(ad_stack(3, (ad_var[]){ ad_integer(3), s, ad_real(0.25) }, 0), (double[]){ 3, 1.5, 0.25 },
+               "stack of literals");
   const int64_t one[1] = { 1 }, none[1] = { 0 };
   check(ad_type_of(ad_pad(y, one, none, ad_real(0.5))).dtype == AD_F64, "a real literal makes integers f64");
   check(ad_type_of(ad_pad(w, one, none, ad_integer(1))).dtype == AD_BOOL, "1 fits into bool");
@@ -358,7 +366,7 @@ static void test_names(void) {
   ad_tape_free(t);
 }
 
-/* --- what is not connected ---------------------------------------------------------------------------------------------------------- */
+/* --- what is not connected ------------------------------------------------------------------------------ */
 
 /* sqrt has an infinite slope at 0; elements of it that are not chosen must give 0, not nan. */
 static void test_elements_not_chosen_have_no_slope(void) {
@@ -368,7 +376,8 @@ static void test_elements_not_chosen_have_no_slope(void) {
   const int64_t one[1] = { 1 };
   y[0] = ad_at(root, 1, one);
   y[1] = ad_sum(ad_slice(root, 0, 1, 1, 1), AD_ALL_AXES, false);
-  y[2] = ad_at(ad_transpose(ad_reshape(root, 2, (const int64_t[]){ 2, 2 }), NULL), 2, (const int64_t[]){ 1, 0 });
+  y[2] = ad_at(ad_transpose(ad_reshape(root, 2, (const int64_t[]){ 2, 2 }), NULL), 2,
+               (const int64_t[]){ 1, 0 });
   y[3] = ad_at(ad_flip(root, AD_ALL_AXES), 1, (const int64_t[]){ 2 });
   y[4] = ad_at(ad_concat(2, (ad_var[]){ x, root }, 0), 1, (const int64_t[]){ 5 });
   y[5] = ad_at(ad_pad(root, one, one, ad_real(0)), 1, (const int64_t[]){ 2 });
@@ -377,8 +386,8 @@ static void test_elements_not_chosen_have_no_slope(void) {
     snprintf(what, sizeof what, "elements not chosen, case %d", k);
     check(ad_grad(y[k], 1, &x, &dx) == AD_OK && has_values(dx, (double[]){ 0, 0.25, 0, 0 }), what);
     double bar[4] = { 1, 1, 1, 1 };
-    check(ad_backward(y[k]) == AD_OK && ad_read_adjoint(x, bar) == AD_OK && bar[0] == 0 && bar[1] == 0.25 && bar[2] == 0
-          && bar[3] == 0, what);
+    check(ad_backward(y[k]) == AD_OK && ad_read_adjoint(x, bar) == AD_OK && bar[0] == 0 && bar[1] == 0.25
+          && bar[2] == 0 && bar[3] == 0, what);
   }
   ad_tape_free(t);
 }
@@ -395,26 +404,32 @@ static void test_a_loop_over_elements(void) {
     y = ad_add(y, ad_mul(e, ad_mul(e, e)));
   }
   check(ad_grad(y, 1, &x, &dx) == AD_OK && has_values(dx, want), "gradient of a loop over elements");
-  check(ad_backward(y) == AD_OK && ad_read_adjoint(x, d) == AD_OK && !memcmp(d, want, sizeof d), "backward through it");
+  check(ad_backward(y) == AD_OK && ad_read_adjoint(x, d) == AD_OK && !memcmp(d, want, sizeof d),
+        "backward through it");
   ad_tape_free(t);
 }
 
-/* --- errors -------------------------------------------------------------------------------------------------------------------------- */
+/* --- errors --------------------------------------------------------------------------------------------- */
 
 static void test_shape_errors(void) {
   ad_tape *t = ad_tape_new();
   ad_var x = random_input(t, AD_F64(2, 3)), v = random_input(t, AD_F64(3));
-  const int64_t bad[2] = { 4, 2 }, two_missing[2] = { -1, -1 }, huge[2] = { INT64_MAX/8, 3 }, odd[2] = { 4, -1 };
-  check_error(t, ad_reshape(x, 2, bad), AD_ERROR_SHAPE, "reshape: f64(2,3) and (4,2) differ in the number of elements");
+  const int64_t bad[2] = { 4, 2 }, two_missing[2] = { -1, -1 }, huge[2] = { INT64_MAX/8, 3 },
+      odd[2] = { 4, -1 };
+  check_error(t, ad_reshape(x, 2, bad), AD_ERROR_SHAPE,
+              "reshape: f64(2,3) and (4,2) differ in the number of elements");
   check_error(t, ad_reshape(x, 2, two_missing), AD_ERROR_SHAPE, "reshape: f64(2,3) and (-1,-1)");
   check_error(t, ad_reshape(x, 2, odd), AD_ERROR_SHAPE, "reshape: f64(2,3) and (4,-1)");
   check_error(t, ad_reshape(x, 9, bad), AD_ERROR_ARGUMENT, "reshape: rank 9 is not within 0 and 8");
   check_error(t, ad_reshape(x, -1, bad), AD_ERROR_ARGUMENT, "reshape: rank -1");
   check_error(t, ad_reshape(x, 2, NULL), AD_ERROR_ARGUMENT, "reshape: no dimensions");
-  check_error(t, ad_transpose(x, (const int[]){ 0, 0 }), AD_ERROR_ARGUMENT, "transpose: not a permutation of the axes of f64(2,3)");
+  check_error(t, ad_transpose(x, (const int[]){ 0, 0 }), AD_ERROR_ARGUMENT,
+              "transpose: not a permutation of the axes of f64(2,3)");
   check_error(t, ad_transpose(x, (const int[]){ 0, 2 }), AD_ERROR_ARGUMENT, "transpose: not a permutation");
-  check_error(t, ad_broadcast_to(v, 2, bad), AD_ERROR_SHAPE, "broadcast_to: f64(3) does not broadcast to (4,2)");
-  check_error(t, ad_broadcast_to(x, 1, bad), AD_ERROR_SHAPE, "broadcast_to: f64(2,3) does not broadcast to (4)");
+  check_error(t, ad_broadcast_to(v, 2, bad), AD_ERROR_SHAPE,
+              "broadcast_to: f64(3) does not broadcast to (4,2)");
+  check_error(t, ad_broadcast_to(x, 1, bad), AD_ERROR_SHAPE,
+              "broadcast_to: f64(2,3) does not broadcast to (4)");
   check_error(t, ad_broadcast_to(v, 2, huge), AD_ERROR_SIZE, "broadcast_to: ");
   check_error(t, ad_broadcast_to(v, 9, bad), AD_ERROR_ARGUMENT, "broadcast_to: rank 9");
   check_error(t, ad_squeeze(x, AD_AXES(0)), AD_ERROR_SHAPE, "squeeze: axis 0 of f64(2,3) has not size 1");
@@ -431,10 +446,12 @@ static void test_shape_errors(void) {
 static void test_slice_errors(void) {
   ad_tape *t = ad_tape_new();
   ad_var x = random_input(t, AD_F64(2, 5)), out[2];
-  const int64_t outside[2] = { 1, 5 }, three[3] = { 0, 0, 0 }, sizes[2] = { 2, 2 }, one[2] = { 1, 1 }, minus[2] = { -1, 0 };
+  const int64_t outside[2] = { 1, 5 }, three[3] = { 0, 0, 0 }, sizes[2] = { 2, 2 }, one[2] = { 1, 1 },
+      minus[2] = { -1, 0 };
   const int64_t huge[2] = { INT64_MAX, INT64_MAX };
   check_error(t, ad_slice(x, 2, 0, 1, 1), AD_ERROR_ARGUMENT, "slice: axis 2 is not in f64(2,5)");
-  check_error(t, ad_slice(x, 1, 3, 4, 1), AD_ERROR_ARGUMENT, "slice: start 3, count 4, step 1 do not fit axis 1 of f64(2,5)");
+  check_error(t, ad_slice(x, 1, 3, 4, 1), AD_ERROR_ARGUMENT,
+              "slice: start 3, count 4, step 1 do not fit axis 1 of f64(2,5)");
   check_error(t, ad_slice(x, 1, -6, 1, 1), AD_ERROR_ARGUMENT, "slice: start -6");
   check_error(t, ad_slice(x, 1, 5, 1, 1), AD_ERROR_ARGUMENT, "slice: start 5");
   check_error(t, ad_slice(x, 1, 0, -1, 1), AD_ERROR_ARGUMENT, "count -1");
@@ -442,8 +459,10 @@ static void test_slice_errors(void) {
   check_error(t, ad_slice(x, 1, 0, 3, INT64_MAX), AD_ERROR_ARGUMENT, "do not fit");
   check_error(t, ad_slice(x, 1, 4, INT64_MAX, INT64_MIN), AD_ERROR_ARGUMENT, "do not fit");
   check(ad_type_of(ad_slice(x, 1, 5, 0, 1)).dim[1] == 0, "an empty slice at the end");
-  check_error(t, ad_slice_add(x, ad_zeros(t, AD_F64(3, 1)), 1, 0, 1), AD_ERROR_SHAPE, "slice_add: the slice is f64(2,1), the part f64(3,1)");
-  check_error(t, ad_slice_add(x, ad_zeros(t, AD_F64(2, 6)), 1, 0, 1), AD_ERROR_ARGUMENT, "slice_add: start 0, count 6");
+  check_error(t, ad_slice_add(x, ad_zeros(t, AD_F64(3, 1)), 1, 0, 1), AD_ERROR_SHAPE,
+              "slice_add: the slice is f64(2,1), the part f64(3,1)");
+  check_error(t, ad_slice_add(x, ad_zeros(t, AD_F64(2, 6)), 1, 0, 1), AD_ERROR_ARGUMENT,
+              "slice_add: start 0, count 6");
   check_error(t, ad_at(x, 2, outside), AD_ERROR_ARGUMENT, "at: index 5 is outside of axis 1 of f64(2,5)");
   check_error(t, ad_at(x, 3, three), AD_ERROR_ARGUMENT, "at: 3 indices into f64(2,5)");
   check_error(t, ad_at(x, -1, three), AD_ERROR_ARGUMENT, "at: -1 indices");
@@ -462,8 +481,10 @@ static void test_slice_errors(void) {
 
 static void test_join_errors(void) {
   ad_tape *t = ad_tape_new(), *other = ad_tape_new();
-  ad_var x = random_input(t, AD_F64(2, 3)), y = random_input(t, AD_F64(3, 3)), away = random_input(other, AD_F64(2, 3));
-  check_error(t, ad_concat(2, (ad_var[]){ x, y }, 1), AD_ERROR_SHAPE, "concat: array 1 is f64(3,3), which does not fit the first, f64(2,3)");
+  ad_var x = random_input(t, AD_F64(2, 3)), y = random_input(t, AD_F64(3, 3)),
+      away = random_input(other, AD_F64(2, 3));
+  check_error(t, ad_concat(2, (ad_var[]){ x, y }, 1), AD_ERROR_SHAPE,
+              "concat: array 1 is f64(3,3), which does not fit the first, f64(2,3)");
   check_error(t, ad_concat(2, (ad_var[]){ x, y }, 2), AD_ERROR_ARGUMENT, "concat: axis 2 is not in f64(2,3)");
   check_error(t, ad_stack(2, (ad_var[]){ x, y }, 0), AD_ERROR_SHAPE, "stack: array 1 is f64(3,3)");
   check_error(t, ad_stack(1, &x, 3), AD_ERROR_ARGUMENT, "stack: axis 3 is not in a result of rank 3");
@@ -473,7 +494,8 @@ static void test_join_errors(void) {
   check_error(t, ad_repeat(x, 0, INT64_MAX/2), AD_ERROR_SIZE, "repeat: the result is too big");
   check_error(t, ad_repeat(x, 2, 2), AD_ERROR_ARGUMENT, "repeat: axis 2 is not in f64(2,3)");
   check_error(t, ad_tile(x, 1, (const int64_t[]){ -2 }), AD_ERROR_ARGUMENT, "tile: -2 repetitions");
-  check_error(t, ad_tile(x, 2, (const int64_t[]){ INT64_MAX/8, 9 }), AD_ERROR_SIZE, "tile: the result is too big");
+  check_error(t, ad_tile(x, 2, (const int64_t[]){ INT64_MAX/8, 9 }), AD_ERROR_SIZE,
+              "tile: the result is too big");
   check_error(t, ad_tile(x, 9, NULL), AD_ERROR_ARGUMENT, "tile: 9 numbers");
   ad_var invalid = ad_concat(2, (ad_var[]){ x, y }, 1);
   ad_tape_clear(t);

@@ -1,0 +1,60 @@
+/* reduce_logic.c -- whether any, whether all elements over axes differ from 0. nan does. */
+#include "primitives/reduce.h"
+
+#include "primitives/axes.h"
+#include "primitives/operands.h"
+
+#include <string.h>
+
+static const ad_primitive any_primitive, all_primitive;
+
+#define FOLD(name) any_##name
+#define KERNEL static const reduction_kernel any_of_bool
+#define ELEMENT uint8_t
+#define RESULT uint8_t
+#define ACC uint8_t
+#define CELL boolean
+#define TERM(x) (x)
+#define COMBINE(a, b) ((uint8_t)((a) | (b)))
+#define FINISH(a) (a)
+#define EMPTY 0
+#include "primitives/fold.inc"
+
+#define FOLD(name) all_##name
+#define KERNEL static const reduction_kernel all_of_bool
+#define ELEMENT uint8_t
+#define RESULT uint8_t
+#define ACC uint8_t
+#define CELL boolean
+#define TERM(x) (x)
+#define COMBINE(a, b) ((uint8_t)((a) & (b)))
+#define FINISH(a) (a)
+#define EMPTY 1
+#include "primitives/fold.inc"
+
+const reduction_kernel *logic_kernel(const ad_operation *op) {
+  if (op->primitive == &any_primitive) return &any_of_bool;
+  return op->primitive == &all_primitive ? &all_of_bool : NULL;
+}
+
+static ad_status logic_type(ad_operation *op) {
+  if (op->x[0]->dtype != AD_BOOL) return ad_refuse(op, AD_ERROR_DTYPE, "takes bool");
+  return reduction_type(op, AD_BOOL);
+}
+
+static const ad_primitive any_primitive = {
+  .name = "any", .doc = "true where an element over the axes is", .not_connected = 1,
+  .type = logic_type, .run = reduction_run, .scratch_bytes = reduction_scratch };
+static const ad_primitive all_primitive = {
+  .name = "all", .doc = "true where every element over the axes is", .not_connected = 1,
+  .type = logic_type, .run = reduction_run, .scratch_bytes = reduction_scratch };
+
+static ad_var record_logic(const ad_primitive *p, ad_var x, ad_axes axes, bool keep) {
+  ad_type z;
+  if (ad_type_of(x).rank >= 0 && !operand_is_literal(x)) x = cast_to(x, AD_BOOL);
+  if (reduction_is_reshape(x, axes, keep, &z)) return ad_reshape(x, z.rank, z.dim);
+  return reduction_record(p, x, axes, keep);
+}
+
+ad_var ad_any(ad_var x, ad_axes axes, bool keep) { return record_logic(&any_primitive, x, axes, keep); }
+ad_var ad_all(ad_var x, ad_axes axes, bool keep) { return record_logic(&all_primitive, x, axes, keep); }

@@ -1,0 +1,207 @@
+/* reduce_sum.c -- sums over axes, and what is made of them: mean, variance.
+ *
+ * Floats are summed in f64, by the tree of reduce.h; f32 sums are rounded once, at the end. bool, i32 and i64 sum in i64
+ * and wrap.
+ */
+#include "primitives/reduce.h"
+
+#include "adit/elementwise.h"
+#include "primitives/axes.h"
+
+#include <math.h>
+#include <string.h>
+
+static const ad_primitive sum_primitive, variance_primitive;
+
+/* --- folds: z = sum x --------------------------------------------------------------------------------------------------- */
+
+#define FOLD(name) sum_f64_##name
+#define KERNEL const reduction_kernel sum_of_f64
+#define ELEMENT double
+#define RESULT double
+#define ACC double
+#define CELL f64
+#define TERM(x) (x)
+#define COMBINE(a, b) ((a) + (b))
+#define FINISH(a) (a)
+#define EMPTY 0
+#include "primitives/fold.inc"
+
+#define FOLD(name) sum_f32_##name
+#define KERNEL const reduction_kernel sum_of_f32
+#define ELEMENT float
+#define RESULT float
+#define ACC double
+#define CELL f64
+#define TERM(x) ((double)(x))
+#define COMBINE(a, b) ((a) + (b))
+#define FINISH(a) ((float)(a))
+#define EMPTY 0
+#include "primitives/fold.inc"
+
+#define FOLD(name) sum_i64_##name
+#define KERNEL static const reduction_kernel sum_of_i64
+#define ELEMENT int64_t
+#define RESULT int64_t
+#define ACC uint64_t
+#define CELL u64
+#define TERM(x) ((uint64_t)(x))
+#define COMBINE(a, b) ((a) + (b))
+#define FINISH(a) ((int64_t)(a))
+#define EMPTY 0
+#include "primitives/fold.inc"
+
+#define FOLD(name) sum_i32_##name
+#define KERNEL static const reduction_kernel sum_of_i32
+#define ELEMENT int32_t
+#define RESULT int64_t
+#define ACC int64_t
+#define CELL i64
+#define TERM(x) (x)
+#define COMBINE(a, b) ((a) + (b))
+#define FINISH(a) (a)
+#define EMPTY 0
+#include "primitives/fold.inc"
+
+#define FOLD(name) sum_bool_##name
+#define KERNEL static const reduction_kernel sum_of_bool
+#define ELEMENT uint8_t
+#define RESULT int64_t
+#define ACC int64_t
+#define CELL i64
+#define TERM(x) (x)
+#define COMBINE(a, b) ((a) + (b))
+#define FINISH(a) (a)
+#define EMPTY 0
+#include "primitives/fold.inc"
+
+/* --- folds: z = sum (x - mean)^2/divisor, the mean in a first pass -------------------------------------------------------- */
+
+/* What variance is asked for. The divisor is n - ddof, at least 0. */
+typedef struct variance_attribute {
+  reduction r;
+  double divisor;
+} variance_attribute;
+
+enum { BUFFER = 1024 };
+
+/* Pass 0 sums x; the shift becomes the mean. Pass 1 sums the squares of what is left. */
+#define VARIANCE(T, suffix)                                                                                              \
+  static void variance_##suffix##_rows(reduction_partial *p, int64_t n, const void *vx, int64_t stride) {                \
+    const T *x = vx;                                                                                                     \
+    const int64_t w = p->columns, most = BUFFER/w;                                                                       \
+    double buffer[BUFFER];                                                                                               \
+    if (p->pass == 0) {                                                                                                  \
+      sum_##suffix##_rows(p, n, x, stride);                                                                              \
+      return;                                                                                                            \
+    }                                                                                                                    \
+    for (int64_t m; n > 0; n -= m) {                                                                                     \
+      m = n < most ? n : most;                                                                                           \
+      for (int64_t r = 0; r < m; r++, x += stride)                                                                       \
+        REDUCE_SIMD for (int64_t j = 0; j < w; j++) {                                                                    \
+          const double d = (double)x[j] - p->shift[j];                                                                   \
+          buffer[r*w + j] = d*d;                                                                                         \
+        }                                                                                                                \
+      sum_f64_rows(p, m, buffer, w);                                                                                     \
+    }                                                                                                                    \
+  }                                                                                                                      \
+  static bool variance_##suffix##_end(reduction_partial *p, void *vz) {                                                  \
+    T *z = vz;                                                                                                           \
+    const double divisor = ((const variance_attribute *)p->attribute)->divisor;                                          \
+    double sum[REDUCE_COLUMNS];                                                                                          \
+    const double n = (double)(p->blocks*REDUCE_BLOCK) + (double)p->filled;                                               \
+    sum_f64_end(p, sum);                                                                                                 \
+    for (int64_t j = 0; j < p->columns; j++) {                                                                           \
+      p->shift[j] = sum[j]/n;                                                                                            \
+      if (p->pass == 1) z[j] = (T)(sum[j]/divisor);                                                                      \
+    }                                                                                                                    \
+    return p->pass++ == 0;                                                                                               \
+  }                                                                                                                      \
+  static const reduction_kernel variance_of_##suffix = { .begin = sum_f64_begin, .rows = variance_##suffix##_rows,       \
+                                                         .end = variance_##suffix##_end, .join = sum_f64_join };
+VARIANCE(double, f64)
+VARIANCE(float, f32)
+
+const reduction_kernel *sum_kernel(const ad_operation *op) {
+  static const reduction_kernel *const sums[AD_DTYPES] = { &sum_of_bool, &sum_of_i32, &sum_of_i64, &sum_of_f32, &sum_of_f64 };
+  if (op->primitive == &sum_primitive) return sums[op->x[0]->dtype];
+  if (op->primitive == &variance_primitive) return op->z.dtype == AD_F32 ? &variance_of_f32 : &variance_of_f64;
+  return NULL;
+}
+
+/* --- sum ------------------------------------------------------------------------------------------------------------------ */
+
+static ad_status sum_type(ad_operation *op) {
+  const ad_dtype d = op->x[0]->dtype;
+  return reduction_type(op, d < AD_F32 ? AD_I64 : d);
+}
+
+/* xbar = zbar, for every element that went into z */
+static ad_var sum_vjp(ad_rule *r, int k) {
+  (void)k;
+  return reduction_spread(r, r->g);
+}
+
+static const ad_primitive sum_primitive = {
+  .name = "sum", .doc = "sum over axes", .traits = AD_TRAIT_LINEAR | AD_TRAIT_UNIT_WEIGHTS,
+  .type = sum_type, .run = reduction_run, .scratch_bytes = reduction_scratch, .vjp = sum_vjp };
+
+ad_var ad_sum(ad_var x, ad_axes axes, bool keep) {
+  ad_type z;
+  if (!reduction_is_reshape(x, axes, keep, &z)) return reduction_record(&sum_primitive, x, axes, keep);
+  return ad_reshape(cast_to(x, z.dtype < AD_F32 ? AD_I64 : z.dtype), z.rank, z.dim);
+}
+
+/* --- mean = (sum x)/n ------------------------------------------------------------------------------------------------------- */
+
+static ad_var float_of(ad_var x) { return ad_type_of(x).dtype < AD_F32 ? cast_to(x, AD_F64) : x; }
+
+ad_var ad_mean(ad_var x, ad_axes axes, bool keep) {
+  const ad_type t = ad_type_of(x);
+  ad_var sum = ad_sum(float_of(x), axes, keep);
+  unsigned mask;
+  if (!ad_is_valid(sum) || t.rank < 0 || !axes_resolve(axes, t.rank, &mask)) return sum;
+  const int64_t n = reduction_count(&t, mask);
+  return n == 1 ? sum : ad_div(sum, (double)n);
+}
+
+/* --- variance = sum (x - mean)^2/divisor -------------------------------------------------------------------------------------- */
+
+static ad_status variance_type(ad_operation *op) { return reduction_type(op, op->x[0]->dtype); }
+
+/* dz/dx = (x - mean)*2/divisor: the mean's own contribution is a sum of x - mean, which is 0. */
+static ad_var variance_slope(const ad_rule *r) {
+  const reduction a = ((const variance_attribute *)r->op->attribute)->r;
+  const double divisor = ((const variance_attribute *)r->op->attribute)->divisor;
+  ad_axes axes = { 0, { 0 } };
+  for (int d = 0; d < r->op->x[0]->rank; d++)
+    if (a.mask >> d & 1) axes.axis[axes.count++] = d;
+  return ad_mul(ad_sub(r->x[0], ad_mean(r->x[0], axes, true)), 2/divisor);
+}
+
+static ad_var variance_jvp(ad_rule *r, int k) {
+  (void)k;
+  return reduction_sum(r, ad_mul(variance_slope(r), r->g));
+}
+static ad_var variance_vjp(ad_rule *r, int k) {
+  (void)k;
+  return ad_mul(variance_slope(r), reduction_kept(r, r->g));
+}
+
+static const ad_primitive variance_primitive = {
+  .name = "variance", .doc = "mean square of the distances from the mean, over axes",
+  .type = variance_type, .run = reduction_run, .scratch_bytes = reduction_scratch,
+  .jvp = variance_jvp, .vjp = variance_vjp };
+
+ad_var ad_variance(ad_var x, ad_axes axes, bool keep, int ddof) {
+  const ad_type t = ad_type_of(x);
+  unsigned mask = 0;
+  x = float_of(x);
+  if (t.rank < 0 || !axes_resolve(axes, t.rank, &mask)) return reduction_record(&variance_primitive, x, axes, keep);
+  const double divisor = (double)reduction_count(&t, mask) - ddof;
+  variance_attribute a;
+  memset(&a, 0, sizeof a);
+  a.r = (reduction){ mask, keep };
+  a.divisor = divisor > 0 ? divisor : 0;
+  return ad_record(NULL, &variance_primitive, 1, &x, &a, sizeof a);
+}

@@ -1,0 +1,198 @@
+/* call.c -- calling functions: a plan for each set of wanted outputs, made once, and a workspace for each caller. */
+#include "function/function.h"
+#include "run/plan.h"
+
+#include <string.h>
+
+struct ad_workspace {
+  ad_allocator allocator;
+  char *block;
+  size_t bytes;
+};
+
+/* Plans of one function: a list that only grows, published by its head. */
+typedef struct plan_entry {
+  struct plan_entry *next;
+  plan plan;
+  bool lanes;
+  unsigned char wanted[];           /* one for each output */
+} plan_entry;
+
+/* --- workspaces ------------------------------------------------------------------------------------------------------------ */
+
+static ad_workspace *workspace_on(const ad_allocator *a) {
+  ad_workspace *w = memory_get_zeroed(a, 1, sizeof *w);
+  if (w) w->allocator = *a;
+  return w;
+}
+
+ad_workspace *ad_workspace_new(void) { return workspace_on(&memory_standard); }
+
+void ad_workspace_free(ad_workspace *w) {
+  if (!w) return;
+  const ad_allocator a = w->allocator;
+  memory_release(&a, w->block, w->bytes);
+  memory_release(&a, w, sizeof *w);
+}
+
+/* The block, at least that large, aligned to a cache line. Its contents are not kept. */
+static void *workspace_memory(ad_workspace *w, size_t bytes) {
+  bytes += 64;
+  if (w->bytes < bytes) {
+    memory_release(&w->allocator, w->block, w->bytes);
+    w->block = memory_get(&w->allocator, bytes);
+    w->bytes = w->block ? bytes : 0;
+    if (!w->block) return NULL;
+  }
+  return w->block + (64 - (uintptr_t)w->block%64)%64;
+}
+
+static ad_workspace *take_spare(ad_function *f) {
+  for (int i = 0; i < FUNCTION_SPARES; i++) {
+    ad_workspace *w = atomic_exchange_explicit(&f->spare[i], NULL, memory_order_acquire);
+    if (w) return w;
+  }
+  return workspace_on(&f->body->allocator);
+}
+
+static void put_spare(ad_function *f, ad_workspace *w) {
+  for (int i = 0; i < FUNCTION_SPARES; i++) {
+    ad_workspace *empty = NULL;
+    if (atomic_compare_exchange_strong_explicit(&f->spare[i], &empty, w, memory_order_release, memory_order_relaxed)) return;
+  }
+  ad_workspace_free(w);
+}
+
+/* --- plans --------------------------------------------------------------------------------------------------------------------- */
+
+static size_t entry_bytes(const ad_function *f) { return sizeof(plan_entry) + (size_t)f->n_out; }
+
+static void free_entry(const ad_function *f, plan_entry *e) {
+  plan_free(&e->plan);
+  memory_release(&f->body->allocator, e, entry_bytes(f));
+}
+
+void function_free_plans(ad_function *f) {
+  for (plan_entry *e = f->plans, *next; e; e = next) {
+    next = e->next;
+    free_entry(f, e);
+  }
+  for (int i = 0; i < FUNCTION_SPARES; i++) ad_workspace_free(f->spare[i]);
+}
+
+static bool fits(const ad_function *f, const plan_entry *e, void *const out[], bool lanes) {
+  if (e->lanes != lanes) return false;
+  for (int j = 0; j < f->n_out; j++)
+    if (e->wanted[j] != (out[j] != NULL)) return false;
+  return true;
+}
+
+static ad_status make_plan(ad_function *f, plan_entry *e, void *const out[], bool lanes) {
+  const ad_allocator *a = &f->body->allocator;
+  const size_t bytes = (size_t)f->n_out*sizeof(uint32_t) + 1;
+  uint32_t *target = memory_get(a, bytes);
+  if (!target) return AD_ERROR_MEMORY;
+  for (int j = 0; j < f->n_out; j++) {
+    e->wanted[j] = out[j] != NULL;
+    target[j] = out[j] ? f->out[j] : INVALID_INDEX;
+  }
+  e->lanes = lanes;
+  const plan_request request = { .t = f->body, .n_in = f->n_in, .in = f->in, .n_out = f->n_out, .out = target, .lanes = lanes };
+  ad_status status = plan_make(&e->plan, &request);
+  memory_release(a, target, bytes);
+  return status;
+}
+
+/* Two threads may make the same plan at once: both are published, the first found is used. */
+static ad_status add_plan(ad_function *f, void *const out[], bool lanes, plan_entry **result) {
+  plan_entry *e = memory_get_zeroed(&f->body->allocator, 1, entry_bytes(f));
+  ad_status status = e ? make_plan(f, e, out, lanes) : AD_ERROR_MEMORY;
+  if (status != AD_OK) {
+    memory_release(&f->body->allocator, e, entry_bytes(f));
+    return status;
+  }
+  void *head = atomic_load_explicit(&f->plans, memory_order_relaxed);
+  do e->next = head;
+  while (!atomic_compare_exchange_weak_explicit(&f->plans, &head, e, memory_order_release, memory_order_relaxed));
+  *result = e;
+  return AD_OK;
+}
+
+static ad_status find_plan(ad_function *f, void *const out[], bool lanes, const plan **result) {
+  plan_entry *e = atomic_load_explicit(&f->plans, memory_order_acquire);
+  while (e && !fits(f, e, out, lanes)) e = e->next;
+  ad_status status = e ? AD_OK : add_plan(f, out, lanes, &e);
+  if (status == AD_OK) *result = &e->plan;
+  return status;
+}
+
+/* --- calls --------------------------------------------------------------------------------------------------------------------- */
+
+static ad_status run_in(ad_function *f, const void *const in[], void *const out[], ad_workspace *w) {
+  const plan *p = NULL;
+  ad_status status = find_plan(f, out, false, &p);
+  if (status != AD_OK) return status;
+  void *memory = workspace_memory(w, p->workspace);
+  return memory ? plan_run(p, in, out, memory, NULL, 0) : AD_ERROR_MEMORY;
+}
+
+ad_status ad_function_call(ad_function *f, const void *const in[], void *const out[], ad_workspace *w) {
+  if (!f || (f->n_in && !in) || (f->n_out && !out)) return AD_ERROR_ARGUMENT;
+  if (w) return run_in(f, in, out, w);
+  if (!(w = take_spare(f))) return AD_ERROR_MEMORY;
+  ad_status status = run_in(f, in, out, w);
+  put_spare(f, w);
+  return status;
+}
+
+/* --- lanes ---------------------------------------------------------------------------------------------------------------------- */
+
+static bool all_scalars(const ad_function *f) {
+  for (int i = 0; i < f->n_in; i++)
+    if (node_type(f->body, f->in[i])->type.rank) return false;
+  for (int j = 0; j < f->n_out; j++)
+    if (node_type(f->body, f->out[j])->type.rank) return false;
+  return true;
+}
+
+static size_t scalar_bytes(const ad_function *f, uint32_t node) { return node_type(f->body, node)->bytes; }
+
+/* Point by point, for functions that use arrays inside. */
+static ad_status run_points(ad_function *f, size_t n, const void *const in[], void *const out[], ad_workspace *w) {
+  const size_t count = (size_t)f->n_in + (size_t)f->n_out;
+  const void **x = memory_get(&f->body->allocator, count*sizeof *x + 1);
+  if (!x) return AD_ERROR_MEMORY;
+  void **y = (void **)(uintptr_t)(x + f->n_in);
+  ad_status status = AD_OK;
+  for (size_t k = 0; k < n && status == AD_OK; k++) {
+    for (int i = 0; i < f->n_in; i++) x[i] = in[i] ? (const char *)in[i] + k*scalar_bytes(f, f->in[i]) : NULL;
+    for (int j = 0; j < f->n_out; j++) y[j] = out[j] ? (char *)out[j] + k*scalar_bytes(f, f->out[j]) : NULL;
+    status = run_in(f, x, y, w);
+  }
+  memory_release(&f->body->allocator, x, count*sizeof *x + 1);
+  return status;
+}
+
+static ad_status run_lanes(ad_function *f, size_t n, const void *const in[], void *const out[], ad_workspace *w) {
+  const plan *p = NULL;
+  ad_status status = find_plan(f, out, true, &p);
+  if (status != AD_OK) return status;
+  size_t zeros = 0;
+  for (int i = 0; i < f->n_in; i++)
+    if (!in[i]) zeros = n*sizeof(double);
+  void *memory = workspace_memory(w, p->workspace + zeros);
+  if (!memory) return AD_ERROR_MEMORY;
+  if (zeros) memset((char *)memory + p->workspace, 0, zeros);
+  status = plan_run_lanes(p, (int64_t)n, in, out, memory);
+  return status == AD_ERROR_UNSUPPORTED ? run_points(f, n, in, out, w) : status;
+}
+
+ad_status ad_function_call_lanes(ad_function *f, size_t n, const void *const in[], void *const out[], ad_workspace *w) {
+  if (!f || (f->n_in && !in) || (f->n_out && !out) || !all_scalars(f)) return AD_ERROR_ARGUMENT;
+  if (n > PTRDIFF_MAX/16) return AD_ERROR_SIZE;
+  if (w) return run_lanes(f, n, in, out, w);
+  if (!(w = take_spare(f))) return AD_ERROR_MEMORY;
+  ad_status status = run_lanes(f, n, in, out, w);
+  put_spare(f, w);
+  return status;
+}
