@@ -2,9 +2,10 @@
  *
  *     blas [-t threads] [-d f64|f32] [-s all|small|big] [-k] [name=library.so ...]
  *
- * -k adds the kernels for older processors. A library is a CBLAS (OpenBLAS, BLIS), oneDNN (f32 only) or libxsmm, told
- * apart by its symbols; it is loaded for itself (RTLD_LOCAL), so several can be compared in one run, interleaved:
- * every round times each of them, and the best round counts. Prints GFLOP/s, one row per shape. Build: link libadit.a and -ldl, with -fopenmp.
+ * -k adds the kernels for older processors. A library is a CBLAS (OpenBLAS, BLIS), oneDNN (f32 only) or
+ * libxsmm, told apart by its symbols; it is loaded for itself (RTLD_LOCAL), so several can be compared in one
+ * run, interleaved: every round times each of them, and the best round counts. Prints GFLOP/s, one row per
+ * shape. Build: link libadit.a and -ldl, with -fopenmp.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -22,14 +23,18 @@
 #include "../src/base/blas.h"
 #include "../src/base/blas_kernel.h"
 
-typedef void cblas_d(int, int, int, int, int, int, double, const double *, int, const double *, int, double, double *, int);
-typedef void cblas_s(int, int, int, int, int, int, float, const float *, int, const float *, int, float, float *, int);
-typedef int onednn_s(char, char, int64_t, int64_t, int64_t, float, const float *, int64_t, const float *, int64_t, float,
-                     float *, int64_t);
-typedef void fortran_d(const char *, const char *, const int *, const int *, const int *, const double *, const double *,
-                       const int *, const double *, const int *, const double *, double *, const int *);
-typedef void fortran_s(const char *, const char *, const int *, const int *, const int *, const float *, const float *,
-                       const int *, const float *, const int *, const float *, float *, const int *);
+typedef void cblas_d(int, int, int, int, int, int, double, const double *, int, const double *, int, double,
+                     double *, int);
+typedef void cblas_s(int, int, int, int, int, int, float, const float *, int, const float *, int, float,
+                     float *, int);
+typedef int onednn_s(char, char, int64_t, int64_t, int64_t, float, const float *, int64_t, const float *,
+                     int64_t, float, float *, int64_t);
+typedef void fortran_d(const char *, const char *, const int *, const int *, const int *, const double *,
+                       const double *, const int *, const double *, const int *, const double *, double *,
+                       const int *);
+typedef void fortran_s(const char *, const char *, const int *, const int *, const int *, const float *,
+                       const float *, const int *, const float *, const int *, const float *, float *,
+                       const int *);
 
 typedef struct backend {
   const char *name;
@@ -41,15 +46,17 @@ typedef struct backend {
 typedef struct shape { bool ta, tb; int m, n, k; } shape;
 
 static const shape shapes[] = {
-  {0, 0, 2, 2, 2}, {0, 0, 4, 4, 4}, {0, 0, 8, 8, 8}, {0, 0, 16, 16, 16}, {0, 0, 24, 24, 24}, {0, 0, 32, 32, 32},
-  {0, 0, 33, 33, 33}, {0, 0, 48, 48, 48}, {0, 0, 64, 64, 64}, {0, 1, 64, 64, 64}, {1, 0, 64, 64, 64}, {0, 0, 96, 96, 96},
-  {0, 0, 128, 128, 128}, {0, 1, 128, 128, 128}, {1, 0, 128, 128, 128}, {0, 0, 256, 256, 256}, {0, 1, 256, 256, 256},
-  {1, 0, 256, 256, 256}, {0, 0, 512, 512, 512}, {0, 0, 1000, 1000, 1000}, {0, 0, 1024, 1024, 1024}, {0, 1, 1024, 1024, 1024},
+  {0, 0, 2, 2, 2}, {0, 0, 4, 4, 4}, {0, 0, 8, 8, 8}, {0, 0, 16, 16, 16}, {0, 0, 24, 24, 24},
+  {0, 0, 32, 32, 32}, {0, 0, 33, 33, 33}, {0, 0, 48, 48, 48}, {0, 0, 64, 64, 64}, {0, 1, 64, 64, 64},
+  {1, 0, 64, 64, 64}, {0, 0, 96, 96, 96}, {0, 0, 128, 128, 128}, {0, 1, 128, 128, 128},
+  {1, 0, 128, 128, 128}, {0, 0, 256, 256, 256}, {0, 1, 256, 256, 256}, {1, 0, 256, 256, 256},
+  {0, 0, 512, 512, 512}, {0, 0, 1000, 1000, 1000}, {0, 0, 1024, 1024, 1024}, {0, 1, 1024, 1024, 1024},
   {1, 0, 1024, 1024, 1024}, {0, 0, 2048, 2048, 2048},
-  {0, 1, 128, 512, 784}, {0, 0, 128, 784, 512}, {1, 0, 512, 784, 128}, {0, 0, 128, 10, 512}, {0, 0, 32, 512, 128},
-  {0, 1, 256, 768, 3072}, {0, 0, 256, 3072, 768}, {0, 0, 10000, 16, 16}, {1, 0, 16, 16, 10000}, {0, 0, 10000, 3, 3},
-  {0, 0, 512, 64, 64}, {0, 1, 8, 1024, 1024}, {0, 0, 8, 1024, 1024}, {0, 0, 1000, 1, 1000}, {1, 0, 1000, 1, 1000},
-  {0, 0, 100, 1, 100}, {0, 0, 1, 1, 10000}, {0, 0, 1000, 1000, 1},
+  {0, 1, 128, 512, 784}, {0, 0, 128, 784, 512}, {1, 0, 512, 784, 128}, {0, 0, 128, 10, 512},
+  {0, 0, 32, 512, 128}, {0, 1, 256, 768, 3072}, {0, 0, 256, 3072, 768}, {0, 0, 10000, 16, 16},
+  {1, 0, 16, 16, 10000}, {0, 0, 10000, 3, 3}, {0, 0, 512, 64, 64}, {0, 1, 8, 1024, 1024},
+  {0, 0, 8, 1024, 1024}, {0, 0, 1000, 1, 1000}, {1, 0, 1000, 1, 1000}, {0, 0, 100, 1, 100},
+  {0, 0, 1, 1, 10000}, {0, 0, 1000, 1000, 1},
 };
 enum { SHAPES = sizeof shapes/sizeof *shapes, MOST = 12 };
 
@@ -67,8 +74,8 @@ static void multiply(const backend *e, bool wide, shape p, const void *a, const 
   const double one = 1, zero = 0;
   const float onef = 1, zerof = 0;
   if (e->kernels)
-    gemm_run(e->kernels, &(gemm_job){.wide = wide, .ta = p.ta, .tb = p.tb, .m = p.m, .n = p.n, .k = p.k, .a = a, .b = b,
-             .c = c, .lda = lda, .ldb = ldb, .c_row = p.n, .c_col = 1}, threads);
+    gemm_run(e->kernels, &(gemm_job){.wide = wide, .ta = p.ta, .tb = p.tb, .m = p.m, .n = p.n, .k = p.k,
+             .a = a, .b = b, .c = c, .lda = lda, .ldb = ldb, .c_row = p.n, .c_col = 1}, threads);
   else if (!e->library && wide) gemm_f64(p.ta, p.tb, p.m, p.n, p.k, a, lda, b, ldb, c, p.n);
   else if (!e->library) gemm_f32(p.ta, p.tb, p.m, p.n, p.k, a, lda, b, ldb, c, p.n);
   else if (e->onednn) e->onednn(*xa, *xb, p.m, p.n, p.k, 1, a, lda, b, ldb, 0, c, p.n);
@@ -78,10 +85,10 @@ static void multiply(const backend *e, bool wide, shape p, const void *a, const 
   else e->s(101, ta, tb, p.m, p.n, p.k, 1, a, lda, b, ldb, 0, c, p.n);
 }
 
-/* libxsmm multiplies small matrices; bigger ones it hands to a BLAS it was linked with. */
+/* libxsmm multiplies small matrices; others it hands to a BLAS it was linked with. */
 static bool able(const backend *e, bool wide, shape p) {
   if (e->onednn) return !wide;
-  if (e->fd) return (double)p.m*p.n*p.k <= 64*64*64;
+  if (e->fd) return (double)p.m*p.n*p.k <= 64*64*64 && !p.tb;
   return true;
 }
 
@@ -105,7 +112,8 @@ static bool load(backend *e, const char *argument) {
   return e->onednn || e->fd || e->d;
 }
 
-static double seconds(const backend *e, bool wide, shape p, const void *a, const void *b, void *c, long times) {
+static double seconds(const backend *e, bool wide, shape p, const void *a, const void *b, void *c,
+                      long times) {
   double start = now();
   for (long i = 0; i < times; i++) multiply(e, wide, p, a, b, c);
   return (now() - start)/(double)times;
@@ -149,7 +157,8 @@ static void measure(int n, const backend *e, bool wide, shape p) {
   for (int round = 0; round < 5; round++)
     for (int i = 0; i < n; i++)
       if (able(&e[i], wide, p)) best[i] = fmin(best[i], seconds(&e[i], wide, p, a, b, c, times[i]));
-  printf("| %s %s%s%d x %d x %d |", wide ? "f64" : "f32", p.ta ? "A' " : "", p.tb ? "B' " : "", p.m, p.n, p.k);
+  printf("| %s %s%s%d x %d x %d |", wide ? "f64" : "f32", p.ta ? "A' " : "", p.tb ? "B' " : "", p.m,
+         p.n, p.k);
   for (int i = 0; i < n; i++) {
     if (!isfinite(best[i])) printf(" - |");
     else if (flops < 2*17.*17*17) printf(" %.3g (%.0f ns) |", flops/best[i]*1e-9, best[i]*1e9);
@@ -178,7 +187,8 @@ int main(int argc, char **argv) {
 #ifdef _OPENMP
   omp_set_num_threads(threads);
 #endif
-  printf("GFLOP/s, %d thread%s, m x n x k; adit's kernels: %s\n\n| shape |", threads, threads > 1 ? "s" : "", gemm_kernels_name());
+  printf("GFLOP/s, %d thread%s, m x n x k; adit's kernels: %s\n\n| shape |", threads, threads > 1 ? "s" : "",
+         gemm_kernels_name());
   for (int i = 0; i < n; i++) printf(" %s |", e[i].name);
   printf("\n|---|");
   for (int i = 0; i < n; i++) printf("---|");

@@ -55,7 +55,7 @@ typedef struct ad_type {
 
 /* The type with these dimensions. A rank outside 0..8, a negative dimension or a byte count beyond PTRDIFF_MAX
  * gives a type of rank -1, which every function refuses. dim may be NULL when rank is 0. */
-AD_API ad_type ad_type_make(ad_dtype dtype, int rank, const int64_t dim[]);
+AD_API ad_type ad_type_make(ad_dtype dtype, int rank, const int64_t *dim);
 
 AD_API bool ad_type_valid(ad_type type);
 AD_API bool ad_type_equal(ad_type a, ad_type b);

@@ -8,8 +8,8 @@
 
 #include "blas_kernel.h"
 
-/* Multiplications that a thread should have at least: 10 or 20 us of work, against 1 or 2 us to start it on an idle
- * core and milliseconds if another process has that core. Products with a vector are bound by memory. */
+/* Multiplications that a thread should have at least: 10 or 20 us of work, against 1 or 2 us to start it on
+ * an idle core and milliseconds if another process has that core. Products with a vector are bound by memory. */
 enum { THREAD_WORK = 1 << 20, VECTOR_WORK = 1 << 19 };
 /* Few enough rows that dot products beat rearranging the other operand, and long enough rows. */
 enum { DOT_MOST_ROWS = 8, DOT_LEAST_DEPTH = 64 };
@@ -49,7 +49,8 @@ static void transpose_job(gemm_job *job) {
   job->c_row = was.c_col, job->c_col = was.c_row;
 }
 
-/* Vectors have two readings, as a row and as a column: take the one whose kernel runs along them. Sets the path. */
+/* Vectors have two readings, as a row and as a column: take the one whose kernel runs along them. Sets the
+ * path. */
 static void choose_path(gemm_job *job) {
   if (job->m == 1 && job->ta && job->lda == 1) job->ta = false, job->lda = job->k;
   if (job->n == 1 && !job->tb && job->ldb == 1) job->tb = true, job->ldb = job->k;
@@ -190,7 +191,8 @@ static void batch_product(gemm_job *job, int64_t batch, int64_t stride_a, int64_
 
 #define FLOAT_JOB(real, accumulate) \
   &(gemm_job){.wide = sizeof(real) == sizeof(double), .ta = ta, .tb = tb, .add = accumulate, \
-              .m = m, .n = n, .k = k, .a = a, .b = b, .c = c, .lda = lda, .ldb = ldb, .c_row = ldc, .c_col = 1}
+              .m = m, .n = n, .k = k, .a = a, .b = b, .c = c, .lda = lda, .ldb = ldb, \
+              .c_row = ldc, .c_col = 1}
 
 #define FLOAT_PRODUCT(real, type) \
   void gemm_##type(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const real *a, int64_t lda, \

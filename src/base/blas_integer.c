@@ -1,10 +1,13 @@
-/* blas_integer.c -- products of integers: plain loops that compilers vectorise, wrapping around like unsigned. */
+/* blas_integer.c -- products of integers: plain loops that compilers vectorise, wrapping around like
+ * unsigned. */
 #include "blas.h"
 
-/* Columns of C taken at once, so that a row of sums stays in the L1, and depth, so that rows of B stay in the L2. */
+/* Columns of C taken at once, so that a row of sums stays in the L1, and depth, so that rows of B stay in the
+ * L2. */
 enum { COLUMNS = 512, DEPTH = 128 };
 
-/* Columns [j0, j1) and terms [p0, p1) of one row: c[j] += sum_p a[p] B[p][j], along the rows of B as it is stored. */
+/* Columns [j0, j1) and terms [p0, p1) of one row: c[j] += sum_p a[p] B[p][j], along the rows of B as it is
+ * stored. */
 #define INTEGER_PRODUCT(integer, natural, type) \
   static void rows_##type(int64_t p0, int64_t p1, int64_t j0, int64_t j1, const integer *a, \
                           int64_t stride_a, const integer *b, int64_t ldb, integer *c) { \

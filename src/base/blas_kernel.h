@@ -9,7 +9,8 @@
  * GEMM_DOTS:  A is m x k and B is n x k, both running along p (tb and not ta): vectors of partial sums. */
 typedef enum gemm_path { GEMM_TILES, GEMM_DOTS } gemm_path;
 
-/* C (m x n) = op(A) op(B), or C += if add. C[i][j] is c[i*c_row + j*c_col]; the rest as in blas.h. m, n, k > 0. */
+/* C (m x n) = op(A) op(B), or C += if add. C[i][j] is c[i*c_row + j*c_col]; the rest as in blas.h. m, n, k >
+ * 0. */
 typedef struct gemm_job {
   gemm_path path;
   bool wide;                      /* elements are double, else float */
@@ -37,12 +38,13 @@ extern const gemm_kernels gemm_avx2, gemm_avx512;
 /* The kernels at hand on this processor, best first; writes at most 3, returns how many. */
 int gemm_kernels_at_hand(const gemm_kernels *out[3]);
 
-/* Runs a product with given kernels: chooses the path (rewriting job), splits over at most `threads` threads. c_col
- * must be 1. */
+/* Runs a product with given kernels: chooses the path (rewriting job), splits over at most `threads` threads.
+ * c_col must be 1. */
 void gemm_run(const gemm_kernels *kernels, gemm_job *job, int threads);
 
 #ifdef ADIT_CBLAS
-/* The product through a CBLAS. False, and nothing done, if a size does not fit its int or is too small to pay. */
+/* The product through a CBLAS. False, and nothing done, if a size does not fit its int or is too small to
+ * pay. */
 bool gemm_library(const gemm_job *job);
 #endif
 

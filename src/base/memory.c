@@ -8,29 +8,74 @@
 #  include <sys/mman.h>
 #endif
 
-/* A fresh 4 KiB page costs about as much as a hundred recorded operations, so big blocks ask for huge pages. */
-enum { HUGE_PAGE = 2 << 20, HUGE_FROM = 8 << 20 };
+#if defined(__linux__)
 
-static void ask_for_huge_pages(void *pointer, size_t size) {
-#if defined(__linux__) && defined(MADV_HUGEPAGE)
-  if (size < HUGE_FROM) return;
-  uintptr_t first = ((uintptr_t)pointer + HUGE_PAGE - 1) & ~((uintptr_t)HUGE_PAGE - 1);
-  uintptr_t last = ((uintptr_t)pointer + size) & ~((uintptr_t)HUGE_PAGE - 1);
-  if (first < last) (void)madvise((void *)first, last - first, MADV_HUGEPAGE);
-#else
-  (void)pointer, (void)size;
-#endif
+/* Big blocks are mappings of their own. Each reserves address space far beyond its size, so that growing it moves and copies
+ * nothing, and begins at a huge page: a fresh 4 KiB page costs as much as a hundred recorded operations, and a fresh huge page a
+ * sixth of that per byte. How much is reserved follows from the size alone, so nothing needs to be remembered. */
+enum { BIG = 1 << 20, HUGE_PAGE = 2 << 20 };
+
+static size_t huge_pages(size_t size) { return (size + HUGE_PAGE - 1) & ~((size_t)HUGE_PAGE - 1); }
+
+static size_t reserve_of(size_t size) {
+  for (size_t reserve = (size_t)64 << 20; reserve <= (size_t)1 << 38; reserve <<= 6)
+    if (size <= reserve) return reserve;
+  return huge_pages(size);
 }
 
-static void *standard(void *user, void *pointer, size_t old_size, size_t new_size) {
-  (void)user, (void)old_size;
-  if (new_size == 0) {
-    free(pointer);
-    return NULL;
-  }
-  void *block = realloc(pointer, new_size);
-  if (block) ask_for_huge_pages(block, new_size);
+/* Makes [from, to) of a reservation usable. */
+static bool commit(char *block, size_t from, size_t to) {
+  from &= ~((size_t)HUGE_PAGE - 1);
+  to = huge_pages(to);
+  if (from >= to) return true;
+  if (mprotect(block + from, to - from, PROT_READ | PROT_WRITE)) return false;
+#ifdef MADV_HUGEPAGE
+  (void)madvise(block + from, to - from, MADV_HUGEPAGE);
+#endif
+  return true;
+}
+
+static void *map_new(size_t size) {
+  const size_t reserve = reserve_of(size), more = reserve + HUGE_PAGE;
+  if (more < size) return NULL;
+  char *base = mmap(NULL, more, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (base == MAP_FAILED) return NULL;
+  char *block = base + (HUGE_PAGE - (uintptr_t)base%HUGE_PAGE)%HUGE_PAGE;
+  if (block > base) munmap(base, (size_t)(block - base));
+  munmap(block + reserve, (size_t)(base + more - (block + reserve)));
+  if (commit(block, 0, size)) return block;
+  munmap(block, reserve);
+  return NULL;
+}
+
+static void release(void *pointer, size_t size) {
+  if (pointer && size >= BIG) munmap(pointer, reserve_of(size));
+  else free(pointer);
+}
+
+static void *resize(void *pointer, size_t old_size, size_t new_size) {
+  if (new_size < BIG && old_size < BIG) return realloc(pointer, new_size);
+  if (pointer && old_size >= BIG && new_size >= BIG && reserve_of(old_size) == reserve_of(new_size))
+    return new_size <= old_size || commit(pointer, old_size, new_size) ? pointer : NULL;
+  void *block = new_size >= BIG ? map_new(new_size) : malloc(new_size);
+  if (!block) return NULL;
+  if (pointer) memcpy(block, pointer, old_size < new_size ? old_size : new_size);
+  release(pointer, old_size);
   return block;
+}
+
+#else
+
+static void release(void *pointer, size_t size) { (void)size, free(pointer); }
+static void *resize(void *pointer, size_t old_size, size_t new_size) { (void)old_size; return realloc(pointer, new_size); }
+
+#endif
+
+static void *standard(void *user, void *pointer, size_t old_size, size_t new_size) {
+  (void)user;
+  if (new_size) return resize(pointer, old_size, new_size);
+  release(pointer, old_size);
+  return NULL;
 }
 
 const ad_allocator memory_standard = { standard, NULL };

@@ -31,7 +31,7 @@ static bool fits(ad_dtype dtype, int rank, const int64_t dim[]) {
   return bytes <= PTRDIFF_MAX/2;
 }
 
-ad_type ad_type_make(ad_dtype dtype, int rank, const int64_t dim[]) {
+ad_type ad_type_make(ad_dtype dtype, int rank, const int64_t *dim) {
   if (!known(dtype) || rank < 0 || rank > AD_MAX_RANK || (rank > 0 && !dim)) return invalid_type;
   if (!fits(dtype, rank, dim)) return invalid_type;
   ad_type type = { dtype, rank, { 0 } };

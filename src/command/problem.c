@@ -52,7 +52,8 @@ static int record(problem *p, const options *o) {
   p->out = calloc((size_t)capacity, sizeof *p->out);
   if (!p->out) return out_of_memory(o);
   if (!ad_formula_all(p->tape, o->expression, p->n, p->names, p->vars, capacity, p->out, &p->outputs, &report)) return DONE;
-  return complain(o, o->expression, report.position, "%s", report.message);
+  const bool unbound = strstr(report.message, "has no value") != NULL;
+  return complain(o, o->expression, report.position, "%s%s", report.message, unbound ? "; values follow the expression, as in x=2" : "");
 }
 
 int problem_open(problem *p, const options *o) {

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "formula/scalar_calls.h"
+#include "primitives/library.h"
 
 #define PI_L 3.14159265358979323846264338327950288L
 
@@ -225,6 +226,18 @@ static bool rule_value(const char *rule, const operand_set *s, long double *z) {
 
 /* --- the sweep -------------------------------------------------------------------------------------------------------------- */
 
+/* A conversion to another data type: the derivative goes through between floats. */
+static bool convert(const wengert *w, int i, long double value[], long double d[], bool reached[]) {
+  const uint32_t index = w->node[i].index;
+  const int operand = wengert_operand(w, i, 0);
+  if (node_primitive(w->tape, index) != &cast_primitive) return false;
+  const bool exact = operand >= 0 && node_type(w->tape, index)->type.dtype == AD_F64;
+  value[i] = exact ? value[operand] : wengert_value(w, i);
+  reached[i] = exact && reached[operand] && node_is_float(w->tape, w->node[operand].index);
+  d[i] = reached[i] ? d[operand] : 0;
+  return true;
+}
+
 /* The value and derivative of the operation at place i from those of its operands. */
 static bool step(const wengert *w, int i, long double value[], long double d[], bool reached[], const char **doubles) {
   const uint32_t index = w->node[i].index;
@@ -232,7 +245,7 @@ static bool step(const wengert *w, int i, long double value[], long double d[], 
   int n;
   const uint32_t *x = node_operands(w->tape, index, &n);
   operand_set s = { .a = node_row_attribute(w->tape, index), .doubles = doubles };
-  if (!row || n > 3) return false;
+  if (!row) return convert(w, i, value, d, reached);
   const elementwise_id id = (elementwise_id)(row - elementwise_rows);
   for (int k = 0; k < n; k++) s.x[k] = w->place[x[k]] >= 0 ? value[w->place[x[k]]] : ad_value(handle(w->tape, x[k]));
   if (!reference_row(id, s.x, s.a, &value[i])) *doubles = row->name;

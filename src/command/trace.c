@@ -29,7 +29,7 @@ static void write_step(FILE *out, const char *left, const char *sign, const char
 }
 
 static int formula_width(const wengert *w) {
-  int width = 12;
+  int width = 24;
   for (int i = 0; i < w->count; i++) {
     int length = (int)strlen(w->node[i].variable ? w->node[i].variable : w->node[i].formula);
     if (length > width && length <= 48) width = length;

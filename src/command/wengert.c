@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "formula/text.h"
+#include "primitives/library.h"
 
 /* --- notes ------------------------------------------------------------------------------------------------------------- */
 
@@ -70,7 +71,8 @@ static void add(wengert *w, uint32_t index, int number, const char *variable) {
   const ad_type *type = &node_type(w->tape, index)->type;
   w->place[index] = w->count;
   w->node[w->count++] = (wengert_node){ index, number, variable, NULL };
-  w->scalar = w->scalar && type->rank == 0 && type->dtype == AD_F64;
+  const ad_primitive *primitive = node_primitive(w->tape, index);
+  w->scalar = w->scalar && type->rank == 0 && (primitive->row || variable || primitive == &cast_primitive);
 }
 
 int wengert_open(wengert *w, const problem *p, const options *o) {

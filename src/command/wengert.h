@@ -19,7 +19,7 @@ typedef struct wengert {
   wengert_node *node;
   int *place;                         /* from tape indices below `limit` to places in the list, -1: none */
   uint32_t limit;
-  bool scalar;                        /* everything is a float scalar, so sweeps can be written out */
+  bool scalar;                        /* everything has rank 0, so sweeps can be written out */
 } wengert;
 
 int wengert_open(wengert *w, const problem *p, const options *o);

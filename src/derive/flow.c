@@ -262,6 +262,7 @@ typedef ad_var rule_function(ad_rule *r, uint32_t i, int k);
 
 /* Applies a rule to g under its mask. Where every weight is 1 (or 0) the rule itself, on the mask as numbers, says what is reached. */
 static flow structured(ad_rule *r, uint32_t i, int k, flow g, rule_function *apply) {
+  if (apply == reverse_rule && (r->op->primitive->traits & AD_TRAIT_UNIT_WEIGHTS)) g = with_mask(r->tape, g);
   r->g = flow_settle(g);
   r->connected = ad_none();
   ad_var value = apply(r, i, k);

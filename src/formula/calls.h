@@ -15,6 +15,7 @@ typedef struct formula_value {
 /* A formula while it is recorded. */
 typedef struct formula_run {
   ad_tape *tape;
+  const char *text;
   const expression *e;
   formula_value *value;               /* of every node that was reached */
   ad_formula_report *report;

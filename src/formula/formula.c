@@ -10,6 +10,19 @@
 
 /* --- errors ------------------------------------------------------------------------------------------------------------- */
 
+/* The column of an offset, counted from 1 in characters (UTF-8). */
+static int column(const char *text, int position) {
+  int n = 1;
+  for (int i = 0; i < position && text[i]; i++) n += ((unsigned char)text[i] & 0xC0) != 0x80;
+  return n;
+}
+
+/* Leaves the report's error on the tape: at once, before an operation trips over what is missing. */
+static ad_status leave(ad_tape *tape, const char *text, const ad_formula_report *r) {
+  if (r->status) tape_fail(tape, r->status, "formula: %s, at column %d", r->message, column(text, r->position));
+  return r->status;
+}
+
 ad_var formula_refuse(formula_run *f, int node, ad_status status, const char *format, ...) {
   ad_formula_report *r = f->report;
   if (!r->status) {
@@ -19,21 +32,9 @@ ad_var formula_refuse(formula_run *f, int node, ad_status status, const char *fo
     va_start(list, format);
     vsnprintf(r->message, sizeof r->message, format, list);
     va_end(list);
+    leave(f->tape, f->text, r);
   }
   return handle_invalid(f->tape);
-}
-
-/* The column of an offset, counted from 1 in characters (UTF-8). */
-static int column(const char *text, int position) {
-  int n = 1;
-  for (int i = 0; i < position && text[i]; i++) n += ((unsigned char)text[i] & 0xC0) != 0x80;
-  return n;
-}
-
-/* Leaves the report's error on the tape. */
-static ad_status leave(ad_tape *tape, const char *text, const ad_formula_report *r) {
-  if (r->status) tape_fail(tape, r->status, "formula: %s, at column %d", r->message, column(text, r->position));
-  return r->status;
 }
 
 static void report_syntax(ad_formula_report *r, ad_status status, const expression_error *e) {
@@ -249,7 +250,7 @@ static ad_status record(recorder *r, ad_tape *tape, const char *text, int n, con
     report_syntax(report, status, &error);
     return leave(tape, text, report);
   }
-  r->run.tape = tape, r->run.e = &e;
+  r->run.tape = tape, r->run.text = text, r->run.e = &e;
   record_expression(r, n, names);
   if (!report->status && !r->count) {
     report->status = AD_ERROR_SYNTAX, report->position = (int)strlen(text);

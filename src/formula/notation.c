@@ -1,5 +1,6 @@
 /* notation.c -- the sheet an expression is laid out on, and the text it is written to. */
 #include "formula/notation.h"
+#include "primitives/expression.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -26,8 +27,21 @@ int sheet_name(sheet *s, const char *name, int length) {
   return add_note(s, (note){ .kind = NOTE_NAME, .name = name, .length = length }, 0, NULL);
 }
 
+/* The operand of a note that is a negation, else -1. */
+static int negated(const sheet *s, int i) {
+  if (i < 0 || s->note[i].kind != NOTE_CALL || !expression_is(s->note[i].name, s->note[i].length, "neg")) return -1;
+  return s->argument[s->note[i].first];
+}
+
+/* Minus signs move outwards: (-x)*y is -(x*y), x + -y is x - y. The values are the same bit for bit. */
 int sheet_call(sheet *s, const char *name, int length, int count, const int argument[]) {
-  return add_note(s, (note){ .kind = NOTE_CALL, .name = name, .length = length }, count, argument);
+  const note call = { .kind = NOTE_CALL, .name = name, .length = length };
+  const bool mul = expression_is(name, length, "mul"), div = expression_is(name, length, "div");
+  int left = count == 2 && (mul || div) ? negated(s, argument[0]) : -1;
+  if (left >= 0) return sheet_call1(s, "neg", add_note(s, call, 2, (const int[]){ left, argument[1] }));
+  int right = count == 2 && expression_is(name, length, "add") ? negated(s, argument[1]) : -1;
+  if (right >= 0) return sheet_call2(s, "sub", argument[0], right);
+  return add_note(s, call, count, argument);
 }
 
 int sheet_call1(sheet *s, const char *name, int x) { return sheet_call(s, name, (int)strlen(name), 1, &x); }

@@ -1,5 +1,6 @@
 /* text.c -- what was recorded as text again. */
 #include "formula/text.h"
+#include "primitives/library.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +23,11 @@ static int constant_note(const ad_tape *t, uint32_t i, sheet *s) {
   return sheet_name(s, "constant", 8);
 }
 
+/* A conversion is written as the formula's function of that name: f64(x). */
+static int cast_note(const ad_tape *t, uint32_t i, const int operand[], sheet *s) {
+  return sheet_call1(s, ad_dtype_name(node_type(t, i)->type.dtype), operand[0]);
+}
+
 static int call_note(const ad_tape *t, uint32_t i, const int operand[], sheet *s) {
   enum { MOST = 16 };
   const ad_primitive *p = node_primitive(t, i);
@@ -38,6 +44,7 @@ static int call_note(const ad_tape *t, uint32_t i, const int operand[], sheet *s
 int text_node(const ad_tape *t, uint32_t i, const int operand[], sheet *s) {
   if (node_is_constant(t, i)) return constant_note(t, i, s);
   if (node_is_leaf(t, i)) return sheet_value(s, (int)i);
+  if (node_primitive(t, i) == &cast_primitive) return cast_note(t, i, operand, s);
   return call_note(t, i, operand, s);
 }
 

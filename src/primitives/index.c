@@ -79,7 +79,8 @@ static indexed_line *copy_line(size_t bytes, bool wide) {
 static indexed_line *add_line(ad_dtype dtype, bool wide) {
   static indexed_line *const line[AD_DTYPES][2] = {
     { add_bool_by_i32, add_bool_by_i64 }, { add_i32_by_i32, add_i32_by_i64 },
-    { add_i64_by_i32, add_i64_by_i64 }, { add_f32_by_i32, add_f32_by_i64 }, { add_f64_by_i32, add_f64_by_i64 } };
+    { add_i64_by_i32, add_i64_by_i64 }, { add_f32_by_i32, add_f32_by_i64 },
+    { add_f64_by_i32, add_f64_by_i64 } };
   return line[dtype][wide];
 }
 

@@ -246,7 +246,7 @@ size_t reduction_scratch(const ad_operation *op) {
 
 const reduction_kernel *reduction_kernel_of(const ad_operation *op) {
   const reduction_kernel *(*const files[])(const ad_operation *) = { sum_kernel, product_kernel, extremum_kernel, logic_kernel,
-                                                                    norm_kernel };
+                                                                    norm_kernel, logsumexp_kernel };
   for (size_t i = 0; i < sizeof files/sizeof files[0]; i++) {
     const reduction_kernel *k = files[i](op);
     if (k) return k;

@@ -52,6 +52,7 @@ typedef struct reduction_partial {
   int pass;                         /* folds that look at the elements more than once: 0, 1, .. */
   const void *attribute;            /* of the operation; single-pass folds do not look at it */
   double shift[REDUCE_COLUMNS];     /* what an earlier pass found for each column */
+  double extra[REDUCE_COLUMNS];     /* what a fold wants beside its cells */
   union {
     double f64[REDUCE_CELLS];
     float f32[REDUCE_CELLS];
@@ -92,6 +93,7 @@ const reduction_kernel *product_kernel(const ad_operation *op);
 const reduction_kernel *extremum_kernel(const ad_operation *op);
 const reduction_kernel *logic_kernel(const ad_operation *op);
 const reduction_kernel *norm_kernel(const ad_operation *op);
+const reduction_kernel *logsumexp_kernel(const ad_operation *op);
 
 /* Sums of floats: what the folds of several passes are built on. */
 extern const reduction_kernel sum_of_f64, sum_of_f32, max_of_f64, max_of_f32;

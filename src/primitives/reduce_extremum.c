@@ -23,121 +23,71 @@ static const ad_primitive min_primitive, max_primitive, argmin_primitive, argmax
 #define FOLD(name) min_f64_##name
 #define KERNEL static const reduction_kernel min_of_f64
 #define ELEMENT double
-#define RESULT double
-#define ACC double
 #define CELL f64
-#define TERM(x) (x)
 #define COMBINE(a, b) LESS_OF(a, b)
-#define FINISH(a) (a)
-#define EMPTY 0
 #include "primitives/fold.inc"
 
 #define FOLD(name) min_f32_##name
 #define KERNEL static const reduction_kernel min_of_f32
 #define ELEMENT float
-#define RESULT float
-#define ACC float
 #define CELL f32
-#define TERM(x) (x)
 #define COMBINE(a, b) LESS_OF(a, b)
-#define FINISH(a) (a)
-#define EMPTY 0
 #include "primitives/fold.inc"
 
 #define FOLD(name) min_i64_##name
 #define KERNEL static const reduction_kernel min_of_i64
 #define ELEMENT int64_t
-#define RESULT int64_t
-#define ACC int64_t
 #define CELL i64
-#define TERM(x) (x)
 #define COMBINE(a, b) INTEGER_LESS_OF(a, b)
-#define FINISH(a) (a)
-#define EMPTY 0
 #include "primitives/fold.inc"
 
 #define FOLD(name) min_i32_##name
 #define KERNEL static const reduction_kernel min_of_i32
 #define ELEMENT int32_t
-#define RESULT int32_t
-#define ACC int32_t
 #define CELL i32
-#define TERM(x) (x)
 #define COMBINE(a, b) INTEGER_LESS_OF(a, b)
-#define FINISH(a) (a)
-#define EMPTY 0
 #include "primitives/fold.inc"
 
 #define FOLD(name) min_bool_##name
 #define KERNEL static const reduction_kernel min_of_bool
 #define ELEMENT uint8_t
-#define RESULT uint8_t
-#define ACC uint8_t
 #define CELL boolean
-#define TERM(x) (x)
 #define COMBINE(a, b) INTEGER_LESS_OF(a, b)
-#define FINISH(a) (a)
-#define EMPTY 0
 #include "primitives/fold.inc"
 
 #define FOLD(name) max_f64_##name
 #define KERNEL const reduction_kernel max_of_f64
 #define ELEMENT double
-#define RESULT double
-#define ACC double
 #define CELL f64
-#define TERM(x) (x)
 #define COMBINE(a, b) GREATER_OF(a, b)
-#define FINISH(a) (a)
-#define EMPTY 0
 #include "primitives/fold.inc"
 
 #define FOLD(name) max_f32_##name
 #define KERNEL const reduction_kernel max_of_f32
 #define ELEMENT float
-#define RESULT float
-#define ACC float
 #define CELL f32
-#define TERM(x) (x)
 #define COMBINE(a, b) GREATER_OF(a, b)
-#define FINISH(a) (a)
-#define EMPTY 0
 #include "primitives/fold.inc"
 
 #define FOLD(name) max_i64_##name
 #define KERNEL static const reduction_kernel max_of_i64
 #define ELEMENT int64_t
-#define RESULT int64_t
-#define ACC int64_t
 #define CELL i64
-#define TERM(x) (x)
 #define COMBINE(a, b) INTEGER_GREATER_OF(a, b)
-#define FINISH(a) (a)
-#define EMPTY 0
 #include "primitives/fold.inc"
 
 #define FOLD(name) max_i32_##name
 #define KERNEL static const reduction_kernel max_of_i32
 #define ELEMENT int32_t
-#define RESULT int32_t
-#define ACC int32_t
 #define CELL i32
-#define TERM(x) (x)
 #define COMBINE(a, b) INTEGER_GREATER_OF(a, b)
-#define FINISH(a) (a)
-#define EMPTY 0
 #include "primitives/fold.inc"
 
 #define FOLD(name) max_bool_##name
 #define KERNEL static const reduction_kernel max_of_bool
 #define ELEMENT uint8_t
-#define RESULT uint8_t
-#define ACC uint8_t
 #define CELL boolean
-#define TERM(x) (x)
 #define COMBINE(a, b) INTEGER_GREATER_OF(a, b)
-#define FINISH(a) (a)
-#define EMPTY 0
 #include "primitives/fold.inc"
 
 const reduction_kernel *extremum_kernel(const ad_operation *op) {

@@ -11,24 +11,15 @@ static const ad_primitive any_primitive, all_primitive;
 #define FOLD(name) any_##name
 #define KERNEL static const reduction_kernel any_of_bool
 #define ELEMENT uint8_t
-#define RESULT uint8_t
-#define ACC uint8_t
 #define CELL boolean
-#define TERM(x) (x)
 #define COMBINE(a, b) ((uint8_t)((a) | (b)))
-#define FINISH(a) (a)
-#define EMPTY 0
 #include "primitives/fold.inc"
 
 #define FOLD(name) all_##name
 #define KERNEL static const reduction_kernel all_of_bool
 #define ELEMENT uint8_t
-#define RESULT uint8_t
-#define ACC uint8_t
 #define CELL boolean
-#define TERM(x) (x)
 #define COMBINE(a, b) ((uint8_t)((a) & (b)))
-#define FINISH(a) (a)
 #define EMPTY 1
 #include "primitives/fold.inc"
 

@@ -51,12 +51,8 @@ static double scaled_value(scaled a) {
 #define FOLD(name) prod_f64_##name
 #define KERNEL static const reduction_kernel plain_prod_of_f64
 #define ELEMENT double
-#define RESULT double
-#define ACC double
 #define CELL f64
-#define TERM(x) (x)
 #define COMBINE(a, b) ((a)*(b))
-#define FINISH(a) (a)
 #define EMPTY 1
 #include "primitives/fold.inc"
 
@@ -68,14 +64,12 @@ static double scaled_value(scaled a) {
 #define CELL f64
 #define TERM(x) ((double)(x))
 #define COMBINE(a, b) ((a)*(b))
-#define FINISH(a) (a)
 #define EMPTY 1
 #include "primitives/fold.inc"
 
 #define FOLD(name) prod_i64_##name
 #define KERNEL static const reduction_kernel prod_of_i64
 #define ELEMENT int64_t
-#define RESULT int64_t
 #define ACC uint64_t
 #define CELL u64
 #define TERM(x) ((uint64_t)(x))
@@ -102,7 +96,6 @@ static double scaled_value(scaled a) {
 #define RESULT int64_t
 #define ACC uint64_t
 #define CELL u64
-#define TERM(x) (x)
 #define COMBINE(a, b) ((a)*(b))
 #define FINISH(a) ((int64_t)(a))
 #define EMPTY 1

@@ -19,24 +19,30 @@
 /* Tapes lie above the sentinels that mark literals and lost tapes. */
 static inline bool on_tape(const ad_tape *t) { return (uintptr_t)t > (uintptr_t)NO_TAPE; }
 
-/* A known f64 scalar on t. */
-static inline bool ready(const ad_tape *t, ad_var v) {
-  uint32_t i = v.at.node.index;
-  return i < t->count && (v.at.node.epoch == t->epoch || i < t->stable)
-      && (t->node[i].head & NODE_FAST_MASK) == NODE_KNOWN;
+/* A known f64 scalar. Handles of this epoch are good; of older ones those that no rewind ever reached. (Invalid handles have an epoch
+ * that no tape reaches.) */
+static inline bool ready(const ad_tape *t, uint32_t index, uint32_t epoch) {
+  return (epoch == t->epoch || index < t->stable) && (t->node[index].head & NODE_FAST_MASK) == NODE_KNOWN;
 }
+#define READY(t, v) ready(t, (v).at.node.index, (v).at.node.epoch)
 
-static inline ad_var push(ad_tape *t, uint32_t row, uint32_t n, uint32_t x, uint32_t y, uint32_t w, double value) {
+static inline ad_var push(ad_tape *t, uint32_t row, uint32_t n, uint32_t x, uint32_t y, double value) {
   uint32_t i = (uint32_t)t->count++;
-  t->node[i] = (tape_node){ row | NODE_KNOWN | n << NODE_COUNT_SHIFT, x, y, w, { .f64 = value } };
+  t->node[i] = (tape_node){ row | NODE_KNOWN | n << NODE_COUNT_SHIFT, x, y, 0, { .f64 = value } };
   return (ad_var){ t, { .node = { i, t->epoch } } };
 }
 
-/* Makes a literal operand a constant of the other operand's tape, so that 2*x is as fast as y*x. */
-static inline ad_var settled(ad_tape *t, ad_var v) {
-  if (!is_literal(v) || t->tracing) return v;
-  uint32_t i = tape_constant(t, AD_F64, literal_value(v));
-  return i == INVALID_INDEX ? v : handle(t, i);
+/* A literal beside a known f64 scalar becomes a constant of its tape: 2*x is nearly as fast as y*x. Elsewhere it may have to become
+ * another type, which is tape_record_row's business. */
+static __attribute__((noinline)) ad_var binary(elementwise_id row, ad_var x, ad_var y) {
+  const ad_var operand[2] = { x, y };
+  ad_tape *t = on_tape(x.tape) ? x.tape : y.tape;
+  if (!on_tape(t) || is_literal(x) == is_literal(y) || t->count >= t->room || elementwise_rows[row].kind > CLASS_NUMERIC
+      || !READY(t, is_literal(x) ? y : x)) return tape_record_row(row, 2, operand, 0);
+  const uint32_t constant = tape_constant(t, AD_F64, literal_value(is_literal(x) ? x : y));
+  if (constant == INVALID_INDEX || t->count >= t->room) return tape_record_row(row, 2, operand, 0);
+  const uint32_t ix = is_literal(x) ? constant : x.at.node.index, iy = is_literal(y) ? constant : y.at.node.index;
+  return push(t, row, 2, ix, iy, elementwise_rows[row].evaluate(t->node[ix].value.f64, t->node[iy].value.f64, 0, 0));
 }
 
 #define IS_REAL(kind) (CLASS_##kind == CLASS_FLOAT || CLASS_##kind == CLASS_NUMERIC)
@@ -45,9 +51,9 @@ static inline ad_var settled(ad_tape *t, ad_var v) {
 #define UNARY(id, kind, traits, lo, hi, expression, rx, doc) \
   ad_var (ad_##id)(ad_var px) { \
     ad_tape *t = px.tape; \
-    if (IS_REAL(kind) && on_tape(t) && ready(t, px) && t->count < t->room) { \
+    if (IS_REAL(kind) && on_tape(t) && t->count < t->room && READY(t, px)) { \
       const double x = VALUE_OF(px); \
-      return push(t, ROW_##id, 1, px.at.node.index, 0, 0, expression); \
+      return push(t, ROW_##id, 1, px.at.node.index, 0, expression); \
     } \
     return tape_record_row(ROW_##id, 1, &px, 0); \
   }
@@ -55,25 +61,17 @@ static inline ad_var settled(ad_tape *t, ad_var v) {
   ad_var (ad_##id)(ad_var px, double a) { return tape_record_row(ROW_##id, 1, &px, a); }
 #define BINARY(id, kind, traits, lo1, hi1, lo2, hi2, expression, rx, ry, doc) \
   ad_var (ad_##id)(ad_var px, ad_var py) { \
-    ad_tape *t = on_tape(px.tape) ? px.tape : py.tape; \
-    if (IS_REAL(kind) && on_tape(t)) { \
-      ad_var qx = settled_beside(t, px, py), qy = settled_beside(t, py, px); \
-      if (qx.tape == qy.tape && ready(t, qx) && ready(t, qy) && t->count < t->room) { \
-        const double x = VALUE_OF(qx), y = VALUE_OF(qy); \
-        return push(t, ROW_##id, 2, qx.at.node.index, qy.at.node.index, 0, expression); \
-      } \
+    ad_tape *t = px.tape; \
+    if (IS_REAL(kind) && t == py.tape && on_tape(t) && t->count < t->room && READY(t, px) && READY(t, py)) { \
+      const double x = VALUE_OF(px), y = VALUE_OF(py); \
+      return push(t, ROW_##id, 2, px.at.node.index, py.at.node.index, expression); \
     } \
-    return tape_record_row(ROW_##id, 2, (const ad_var[]){ px, py }, 0); \
+    return binary(ROW_##id, px, py); \
   }
 #define TERNARY(id, kind, traits, lo1, hi1, lo2, hi2, lo3, hi3, expression, rx, ry, rw, doc) \
   ad_var (ad_##id)(ad_var px, ad_var py, ad_var pw) { \
     return tape_record_row(ROW_##id, 3, (const ad_var[]){ px, py, pw }, 0); \
   }
-
-/* A literal is settled only beside a known f64 scalar: elsewhere it may have to become another type. */
-static inline ad_var settled_beside(ad_tape *t, ad_var v, ad_var other) {
-  return is_literal(v) && other.tape == t && ready(t, other) ? settled(t, v) : v;
-}
 
 /* ad_pow is below: a literal exponent may mean another row. */
 #undef ad_pow

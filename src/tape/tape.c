@@ -168,7 +168,7 @@ ad_status ad_tape_rewind(ad_tape *t, ad_mark m) {
   if (!t) return AD_ERROR_ARGUMENT;
   if (m.nodes > t->count || m.epoch > t->epoch || m.nodes > limit_of_epoch(t, m.epoch))
     return tape_fail(t, AD_ERROR_ARGUMENT, "rewind: the mark was forgotten by an earlier rewind");
-  if (t->epoch == UINT32_MAX) return tape_fail(t, AD_ERROR_LIMIT, "rewind: more than 2^32 rewinds of one tape");
+  if (t->epoch == UINT32_MAX - 1) return tape_fail(t, AD_ERROR_LIMIT, "rewind: more than 2^32 rewinds of one tape");
   if (!note_limit(t, m.nodes)) return tape_fail(t, AD_ERROR_MEMORY, "rewind: out of memory");
   tape_drop_adjoints(t);
   tape_truncate(t, m);
@@ -178,7 +178,7 @@ ad_status ad_tape_rewind(ad_tape *t, ad_mark m) {
 }
 
 ad_var handle_invalid(ad_tape *t) {
-  ad_var v = { t ? t : NO_TAPE, { .node = { INVALID_INDEX, 0 } } };
+  ad_var v = { t ? t : NO_TAPE, { .node = { INVALID_INDEX, UINT32_MAX } } };
   return v;
 }
 

@@ -174,8 +174,8 @@ static void test_bits(void) {
     }
 }
 
-/* Bits 2 and 6 of XINUSE: upper halves of vector registers that are not zero. Left so, they slow down every SSE
- * instruction after the call (five times, on Zen 5). 0 where the processor does not say. */
+/* Bits 2 and 6 of XINUSE: upper halves of vector registers that are not zero. Left so, they slow down every
+ * SSE instruction after the call (five times, on Zen 5). 0 where the processor does not say. */
 static unsigned upper_halves_in_use(void) {
   unsigned used = 0;
 #if GEMM_X86

@@ -32,6 +32,15 @@ foreach(document "${PROJECT_SOURCE_DIR}/README.md" ${documents})
   set_property(TEST snippets/${name} APPEND PROPERTY LABELS snippets)
 endforeach()
 
+# The kernels of each instruction set are the vector code they are meant to be.
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$" AND CMAKE_C_COMPILER_ID STREQUAL "GNU")
+  set(objects "$<TARGET_OBJECTS:adit_objects>")
+  adit_add_test(packaging/vectors_baseline packaging sh "${here}/vectors.sh" xmm b
+    "$<FILTER:${objects},INCLUDE,kernels_baseline>")
+  adit_add_test(packaging/vectors_avx2 packaging sh "${here}/vectors.sh" ymm d "$<FILTER:${objects},INCLUDE,kernels_avx2>")
+  adit_add_test(packaging/vectors_avx512 packaging sh "${here}/vectors.sh" zmm e "$<FILTER:${objects},INCLUDE,kernels_avx512>")
+endif()
+
 # The project once more: adit_add_variant(name compiler c++-compiler target ctest-arguments cmake-options...). It takes the
 # whole machine, and as long as it needs.
 function(adit_add_variant name cc cxx target selection)

@@ -1,0 +1,136 @@
+/* logsumexp.c -- z = log sum exp x over axes, without overflow and without cancellation.
+ *
+ * With m the largest element, c of them equal to it: z = m + log1p(c - 1 + sum of exp(x - m) over the others), so that the
+ * small terms count where m is 0. Exponentials below the smallest normal number are 0: subnormal ones would cost much and change
+ * nothing. A row of -inf gives -inf, a row with +inf gives +inf, nan gives nan.
+ *
+ * The weight of an element in the derivative is exp(x - z). Where z is infinite the elements equal to it share equally, as two
+ * do in logaddexp: that is the limit where there is one.
+ */
+#include "primitives/reduce.h"
+
+#include "adit/elementwise.h"
+#include "primitives/axes.h"
+#include "primitives/elementwise.h"
+#include "primitives/strided.h"
+
+#include <math.h>
+#include <string.h>
+
+static const ad_primitive logsumexp_primitive, weights_primitive;
+
+enum { BUFFER = 1024 };
+
+/* What is subtracted from x: its largest element m, or 0 where that is infinite or nan. */
+static double shift_of(double m) { return m - m == 0 ? m : 0; }
+
+/* Without a finite largest element nothing was left out, so that count is 0 unless an element is 0: exact enough, for sum is
+ * then 0 (all -inf), inf or nan. */
+static double result_of(double shift, double count, double sum) {
+  return shift + (sum < INFINITY ? log1p(count - 1 + sum) : sum);
+}
+
+#define REAL double
+#define LEAST (-708.0)
+#define EXP(n, z, x) kernels_best()->row[AD_F64][ROW_exp](n, z, x, NULL, NULL, 0)
+#define NAME(name) logsumexp_f64_##name
+#define PEAK max_of_f64
+#include "primitives/logsumexp.inc"
+
+#define REAL float
+#define LEAST (-87.0f)
+#define EXP(n, z, x) kernels_best()->row[AD_F32][ROW_exp](n, z, x, NULL, NULL, 0)
+#define NAME(name) logsumexp_f32_##name
+#define PEAK max_of_f32
+#include "primitives/logsumexp.inc"
+
+const reduction_kernel *logsumexp_kernel(const ad_operation *op) {
+  if (op->primitive != &logsumexp_primitive) return NULL;
+  return op->z.dtype == AD_F32 ? &logsumexp_f32_kernel : &logsumexp_f64_kernel;
+}
+
+/* --- weights of (x, z, g): y = g exp(x - z), z and g of the reduced shape -------------------------------------------------------- */
+
+static ad_var record_weights(const ad_rule *r, ad_var x, ad_var z, ad_var g) {
+  return ad_record(r->tape, &weights_primitive, 3, (const ad_var[]){ x, z, g }, r->op->attribute, r->op->attribute_size);
+}
+
+static ad_status weights_type(ad_operation *op) {
+  ad_status status = reduction_type(op, op->x[0]->dtype);
+  if (status != AD_OK) return status;
+  if (!ad_type_equal(op->z, *op->x[1]) || !ad_type_equal(op->z, *op->x[2]))
+    return ad_refuse(op, AD_ERROR_SHAPE, "operands of different types");
+  op->z = *op->x[0];
+  return AD_OK;
+}
+
+static ad_status weights_run(const ad_operation *op, void *y, const void *const v[], void *scratch) {
+  (void)scratch;
+  const reduction_plan plan = reduction_plan_of(op->x[0], ((const reduction *)op->attribute)->mask);
+  const bool f64 = op->z.dtype == AD_F64, parallel = plan.elements >= PARALLEL_ELEMENTS;
+  const bool lines = plan.width == 1 && plan.segments == 1 && plan.kept <= 1 && plan.rows <= BUFFER/2;
+  const int64_t chunk = lines ? BUFFER : REDUCE_COLUMNS, along = lines ? plan.outer : plan.width;
+  const int64_t tiles = (along + chunk - 1)/chunk, tasks = lines ? tiles : plan.outer*tiles;
+  (void)parallel;
+  if (plan.elements == 0) return AD_OK;
+#ifdef _OPENMP
+  #pragma omp parallel for schedule(dynamic) if (parallel)
+#endif
+  for (int64_t i = 0; i < tasks; i++) {
+    const int64_t first = i%tiles*chunk, w = along - first < chunk ? along - first : chunk;
+    if (lines) (f64 ? logsumexp_f64_short_lines : logsumexp_f32_short_lines)(&plan, first, w, y, v);
+    else (f64 ? logsumexp_f64_tile : logsumexp_f32_tile)(&plan, i/tiles, first, w, y, v);
+  }
+  return AD_OK;
+}
+
+/* ydot = y xdot, -y zdot, and the weights themselves of gdot */
+static ad_var weights_jvp(ad_rule *r, int k) {
+  if (k == 0) return ad_mul(r->z, r->g);
+  if (k == 1) return ad_neg(ad_mul(r->z, reduction_kept(r, r->g)));
+  return record_weights(r, r->x[0], r->x[1], r->g);
+}
+
+static ad_var weights_vjp(ad_rule *r, int k) {
+  if (k == 0) return ad_mul(r->z, r->g);
+  if (k == 1) return ad_neg(reduction_sum(r, ad_mul(r->z, r->g)));
+  ad_var ones = ad_ones(r->tape, *r->op->x[1]);
+  return reduction_sum(r, ad_mul(record_weights(r, r->x[0], r->x[1], ones), r->g));
+}
+
+static const ad_primitive weights_primitive = {
+  .name = "logsumexp_weights", .doc = "g*exp(x - z), the slope of logsumexp", .linear_in = 4,
+  .type = weights_type, .run = weights_run, .jvp = weights_jvp, .vjp = weights_vjp };
+
+/* --- logsumexp -------------------------------------------------------------------------------------------------------------------- */
+
+static ad_status logsumexp_type(ad_operation *op) {
+  if (op->x[0]->dtype < AD_F32) return ad_refuse(op, AD_ERROR_DTYPE, "takes floats");
+  return reduction_type(op, op->x[0]->dtype);
+}
+
+/* zdot = sum exp(x - z) xdot */
+static ad_var logsumexp_jvp(ad_rule *r, int k) {
+  (void)k;
+  ad_var weights = record_weights(r, r->x[0], r->z, ad_ones(r->tape, r->op->z));
+  return reduction_sum(r, ad_mul(weights, r->g));
+}
+
+/* xbar = zbar exp(x - z) */
+static ad_var logsumexp_vjp(ad_rule *r, int k) {
+  (void)k;
+  return record_weights(r, r->x[0], r->z, r->g);
+}
+
+static const ad_primitive logsumexp_primitive = {
+  .name = "logsumexp", .doc = "logarithm of the sum of exponentials over axes, without overflow",
+  .type = logsumexp_type, .run = reduction_run, .scratch_bytes = reduction_scratch,
+  .jvp = logsumexp_jvp, .vjp = logsumexp_vjp };
+
+ad_var ad_logsumexp(ad_var x, ad_axes axes, bool keep) {
+  const ad_type t = ad_type_of(x);
+  ad_type z;
+  if (t.rank >= 0 && t.dtype < AD_F32) x = cast_to(x, AD_F64);
+  if (reduction_is_reshape(x, axes, keep, &z)) return ad_reshape(x, z.rank, z.dim);
+  return reduction_record(&logsumexp_primitive, x, axes, keep);
+}
