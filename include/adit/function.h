@@ -1,8 +1,8 @@
 /* adit/function.h -- functions: immutable programs with inputs and outputs, closed under differentiation.
  *
  * The law. A function never changes to its callers; it is reference counted; any number of threads may call one at once.
- * What makes a function returns NULL on failure; ad_function_trace and the transformations then leave status and message
- * in the caller's ad_report, if one was given. A function owns all it needs: tapes it came from may be freed.
+ * What makes a function returns NULL on failure: ad_function_trace_report says why, ad_function_new leaves the error on the tape of
+ * its variables. A function owns all it needs: tapes it came from may be freed.
  */
 #ifndef ADIT_FUNCTION_H
 #define ADIT_FUNCTION_H
@@ -56,8 +56,9 @@ AD_API void ad_workspace_free(ad_workspace *workspace);
 /* Records a call of f on in[], results in out[]. */
 AD_API ad_status ad_function_apply(ad_function *f, const ad_var in[], ad_var out[]);
 
-/* Derivatives as functions. f: x[0..n) -> y[0..m). Inputs that are not floats get no derivative: they have no place in what follows where
- * (x..) stands for derivative results or tangents... every such place still exists, has the type of x[i], and is zero / ignored.
+/* Derivatives as functions. f: x[0..n) -> y[0..m). Inputs and outputs that are not floats keep their places among tangents and
+ * cotangents: what is given there is ignored, what comes out is zero. NULL when f cannot be differentiated so (an output that is no
+ * float scalar for gradient, hessian and hvp; a wrt that is no float input; an operation without a rule), or without memory.
  *   jvp      (x.., xdot..) -> (y.., ydot..)
  *   vjp      (x.., ybar..) -> (y.., xbar..)
  *   gradient (x..)         -> (y, dy/dx[wrt[0]], dy/dx[wrt[1]], ..)       y: m = 1, a scalar

@@ -101,8 +101,8 @@ AD_API const char *ad_operation_name(ad_var x);
 AD_API double ad_value(ad_var x);
 /* Copies the value of x, of any type, into out (ad_type_bytes of it). */
 AD_API ad_status ad_read(ad_var x, void *out);
-/* Changes an input; what depends on it is recomputed when next asked. data as in ad_array, not NULL. If a value that was read
- * while recording (so that the caller's `if` may have depended on it) turns out different, reading anything recorded
+/* Changes an input; what depends on it is recomputed when next asked. data as in ad_array, not NULL. If a computed value that
+ * was read while recording (so that the caller's `if` may have depended on it) turns out different, reading anything recorded
  * after that gives AD_STALE: the value is computed all the same, but the recording may have taken the wrong branch. */
 AD_API ad_status ad_set(ad_var x, const void *data);
 /* ad_set for a scalar of any dtype. */

@@ -3,6 +3,7 @@
  * Source of the recurrences: Griewank & Walther, Evaluating Derivatives, 2nd ed., section 13.2.
  */
 #include "derive/taylor_series.h"
+#include "adit/arrays.h"
 #include "adit/elementwise.h"
 
 #include <math.h>
@@ -52,6 +53,13 @@ flow flow_scaled(flow a, double factor) {
 flow flow_over(flow a, double divisor) {
   if (flow_connected(a) && divisor != 1) a.value = ad_div(a.value, divisor);
   return a;
+}
+
+ad_var coefficient_value(ad_tape *t, flow f, const ad_type *type) {
+  if (!flow_connected(f)) return ad_zeros(t, *type);
+  if (is_literal(f.value)) f.value = ad_full(t, *type, literal_value(f.value));
+  ad_var v = flow_value(t, f, type);
+  return ad_is_valid(v) ? ad_cast(v, type->dtype) : v;
 }
 
 /* --- the pool ----------------------------------------------------------------------------------------------------------------- */
@@ -272,10 +280,10 @@ static flow coefficient(taylor *e, int id, int k) {
 static bool compute_next(taylor *e, int id) {
   const int k = e->series[id].done;
   flow f = coefficient(e, id, k);
-  if (flow_connected(f) && !ad_is_valid(f.value)) return false;
+  if (flow_connected(f) && (!ad_is_valid(f.value) || (!ad_is_none(f.mask) && !ad_is_valid(f.mask)))) return false;
   e->coefficient[(size_t)id*((size_t)e->order + 1) + (size_t)k] = f;
   e->series[id].done++;
-  return e->t->status == AD_OK;
+  return true;
 }
 
 /* Every demand on the list waits for the one above it. A list longer than all there is to compute goes in a circle. */
@@ -294,7 +302,7 @@ bool series_compute(taylor *e, int id, int k) {
       if (!compute_next(e, d.id)) return false;
       continue;
     }
-    if (e->depth == depth || e->t->status != AD_OK) return false;
+    if (e->depth == depth) return false;
     if (depth > e->count*((size_t)e->order + 2)) {
       tape_fail(e->t, AD_ERROR_DERIVATIVE, "taylor: a derivative whose rule needs the derivative itself");
       return false;

@@ -28,7 +28,7 @@ typedef enum series_kind {
 } series_kind;
 
 enum { SERIES_UNMADE = -1, SERIES_ABSENT = -2 };
-enum { NO_NODE = INVALID_INDEX };
+#define NO_NODE UINT32_MAX
 
 typedef struct series {
   series_kind kind;
@@ -117,6 +117,9 @@ bool series_row_ready(taylor *e, int id, int k);
 flow series_row_at(taylor *e, int id, int k);
 bool series_node_ready(taylor *e, int id, int k);
 flow series_node_at(taylor *e, int id, int k);
+
+/* The coefficient as a variable of that type: zeros where it is not connected. */
+ad_var coefficient_value(ad_tape *t, flow f, const ad_type *type);
 
 /* Arithmetic of flows. */
 ad_var mask_both(ad_var m, ad_var n);

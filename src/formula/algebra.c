@@ -8,6 +8,12 @@ enum { MAX_TERMS = 400000, MAX_PARTS = 4000000 };
 
 /* --- the store ------------------------------------------------------------------------------------------------------ */
 
+bool algebra_begin(algebra *a, const ad_allocator *allocator) {
+  *a = (algebra){ .allocator = allocator };
+  algebra_integer(a, 0);
+  return !a->status;
+}
+
 void algebra_free(algebra *a) {
   memory_release(a->allocator, a->term, a->term_capacity*sizeof *a->term);
   memory_release(a->allocator, a->part, a->part_capacity*sizeof *a->part);
@@ -17,11 +23,10 @@ void algebra_free(algebra *a) {
 
 int algebra_refuse(algebra *a, ad_status status) {
   if (!a->status) a->status = status;
-  return -1;
+  return 0;
 }
 
 bool part_list_add(algebra *a, part_list *l, part p) {
-  if (p.term < 0 || p.exponent < 0) return false;
   if (!memory_reserve(a->allocator, &l->item, &l->capacity, (size_t)l->count + 1, sizeof p)) {
     algebra_refuse(a, AD_ERROR_MEMORY);
     return false;
@@ -105,7 +110,7 @@ static uint32_t cost_of(const algebra *a, const term *t, const part *p) {
 
 /* The term with these parts: the one that is there, or a new one. */
 static int intern(algebra *a, term t, int count, const part p[]) {
-  if (a->status) return -1;
+  if (a->status) return 0;
   t.count = count;
   if (2*(size_t)a->count >= a->slots && !grow_slots(a)) return algebra_refuse(a, AD_ERROR_MEMORY);
   size_t i = hash_term(&t, p) & (a->slots - 1);
@@ -224,7 +229,7 @@ static bool pythagoras(algebra *a, part_list *l) {
     int u = term_parts(a, term_parts(a, l->item[i].term)[k].term)->term, rest = without_factor(a, l->item[i].term, k);
     int cosine = algebra_call(a, "cos", 3, 1, &u);
     int other = algebra_multiply(a, rest, algebra_power(a, cosine, algebra_integer(a, 2)));
-    for (int j = 0; j < l->count && other >= 0; j++)
+    for (int j = 0; j < l->count && !a->status; j++)
       if (l->item[j].term == other && fraction_equal(l->item[i].coefficient, l->item[j].coefficient)) {
         l->item[i].term = rest;
         l->item[j] = l->item[--l->count];
@@ -256,7 +261,7 @@ int algebra_sum(algebra *a, fraction number, part_list *l) {
       merge_summands(l);
     }
   }
-  int z = -1;
+  int z = 0;
   if (fine && l->count == 0) z = algebra_number(a, number);
   else if (fine && l->count == 1 && fraction_is(number, 0) && fraction_is(l->item[0].coefficient, 1)) z = l->item[0].term;
   else if (fine) z = intern(a, (term){ .kind = TERM_SUM, .number = number }, l->count, l->item);
@@ -306,63 +311,79 @@ static int divided_sum(algebra *a, int t, fraction c) {
   return algebra_sum(a, fraction_multiply(s.number, inverse), &l);
 }
 
-/* Replaces factor i by an equal (shorter) list of factors and a number; true if it did, then the new ones are looked at again. */
-static bool open_factor(algebra *a, fraction *number, part_list *l, int i) {
-  part p = l->item[i];
+static void drop_factor(part_list *l, int i) { l->item[i] = l->item[--l->count]; }
+
+/* A number to a power: integer powers, and roots that are exact. */
+static bool open_number(const algebra *a, fraction *number, part_list *l, int i) {
+  const term *base = &a->term[l->item[i].term], *e = &a->term[l->item[i].exponent];
+  fraction root = base->number;
+  if (fraction_is(base->number, 1)) {
+    drop_factor(l, i);
+    return true;
+  }
+  if (e->kind != TERM_NUMBER || !e->number.q || e->number.p < -1000 || e->number.p > 1000) return false;
+  if (e->number.q != 1 && (e->number.p < -64 || e->number.p > 64 || !fraction_root(base->number, e->number.q, &root))) return false;
+  *number = fraction_multiply(*number, fraction_power(root, e->number.p));
+  drop_factor(l, i);
+  return true;
+}
+
+/* Takes the number out of a sum or of a multiple: (2 + 2x)^3 = 8 (1 + x)^3, (4x)^(1/2) = 2 x^(1/2). */
+static bool open_sum(algebra *a, fraction *number, part_list *l, int i) {
+  const part p = l->item[i];
+  const term e = a->term[p.exponent];
+  fraction c, root;
+  int rest;
+  int64_t n;
+  term_split(a, p.term, &c, &rest);
+  if (integer_exponent(a, p.exponent, &n)) {
+    if (rest == p.term) {
+      c = sum_content(a, p.term);
+      if (fraction_is(c, 1)) return false;
+      rest = divided_sum(a, p.term, c);
+    }
+    *number = fraction_multiply(*number, fraction_power(c, n));
+  } else {
+    bool exact = rest != p.term && e.kind == TERM_NUMBER && e.number.q && e.number.p > -64 && e.number.p < 64;
+    if (!exact || !fraction_root(c, e.number.q, &root)) return false;
+    *number = fraction_multiply(*number, fraction_power(root, e.number.p));
+  }
+  l->item[i].term = rest;
+  return true;
+}
+
+/* (x y)^n = x^n y^n, (b^p)^e = b^(p e) where that holds. */
+static bool open_product(algebra *a, part_list *l, int i) {
+  const part p = l->item[i];
   const term t = a->term[p.term];
   int64_t n;
   bool integer = integer_exponent(a, p.exponent, &n);
-  fraction c, root;
-  int rest;
-  if (integer && n == 0) {
-    l->item[i] = l->item[--l->count];
+  if (!integer && (t.count != 1 || !power_of_power(a, term_parts(a, p.term), integer))) return false;
+  drop_factor(l, i);
+  for (int k = 0; k < t.count; k++) {
+    part q = a->part[t.first + k];
+    q.exponent = algebra_multiply(a, q.exponent, p.exponent);
+    part_list_add(a, l, q);
+  }
+  return true;
+}
+
+/* Replaces factor i by equal, simpler ones and a number; true if it did, then the place is looked at again. */
+static bool open_factor(algebra *a, fraction *number, part_list *l, int i) {
+  const part p = l->item[i];
+  if (term_is_number(a, p.exponent, 0)) {
+    drop_factor(l, i);
     return true;
   }
-  if (t.kind == TERM_NUMBER && (integer || fraction_is(t.number, 1))) {
-    *number = fraction_multiply(*number, integer ? fraction_power(t.number, n) : fraction_integer(1));
-    l->item[i] = l->item[--l->count];
-    return true;
+  switch (a->term[p.term].kind) {
+    case TERM_NUMBER:  return open_number(a, number, l, i);
+    case TERM_SUM:     return open_sum(a, number, l, i);
+    case TERM_PRODUCT: return open_product(a, l, i);
+    default: break;
   }
-  if (t.kind == TERM_NUMBER && a->term[p.exponent].kind == TERM_NUMBER) {
-    fraction e = a->term[p.exponent].number;
-    if (!e.q || e.p < -64 || e.p > 64 || !fraction_root(t.number, e.q, &root)) return false;
-    *number = fraction_multiply(*number, fraction_power(root, e.p));
-    l->item[i] = l->item[--l->count];
-    return true;
-  }
-  term_split(a, p.term, &c, &rest);
-  if (integer && rest != p.term) {
-    *number = fraction_multiply(*number, fraction_power(c, n));
-    l->item[i].term = rest;
-    return true;
-  }
-  const fraction e = a->term[p.exponent].number;
-  if (rest != p.term && a->term[p.exponent].kind == TERM_NUMBER && e.q && e.p > -64 && e.p < 64 && fraction_root(c, e.q, &root)) {
-    *number = fraction_multiply(*number, fraction_power(root, e.p));
-    l->item[i].term = rest;
-    return true;
-  }
-  if (integer && t.kind == TERM_SUM) {
-    c = sum_content(a, p.term);
-    if (fraction_is(c, 1)) return false;
-    *number = fraction_multiply(*number, fraction_power(c, n));
-    l->item[i].term = divided_sum(a, p.term, c);
-    return true;
-  }
-  if (t.kind == TERM_PRODUCT && (integer || (t.count == 1 && power_of_power(a, term_parts(a, p.term), integer)))) {
-    l->item[i] = l->item[--l->count];
-    for (int k = 0; k < t.count; k++) {
-      part q = a->part[t.first + k];
-      q.exponent = algebra_multiply(a, q.exponent, p.exponent);
-      part_list_add(a, l, q);
-    }
-    return true;
-  }
-  if (term_is_e(a, p.term) && term_is_call(a, p.exponent, "log")) {
-    l->item[i] = (part){ fraction_integer(1), term_parts(a, p.exponent)->term, algebra_integer(a, 1) };
-    return true;
-  }
-  return false;
+  if (!term_is_e(a, p.term) || !term_is_call(a, p.exponent, "log")) return false;
+  l->item[i] = (part){ fraction_integer(1), term_parts(a, p.exponent)->term, algebra_integer(a, 1) };
+  return true;
 }
 
 static bool open_factors(algebra *a, fraction *number, part_list *l) {
@@ -421,7 +442,7 @@ static bool tangents(algebra *a, part_list *l) {
 
 int algebra_product(algebra *a, fraction number, part_list *l) {
   const int one = algebra_integer(a, 1);
-  int z = -1;
+  int z = 0;
   bool fine = !a->status && open_factors(a, &number, l);
   while (fine && (merge_factors(a, l) || tangents(a, l) || opposites(a, &number, l))) fine = open_factors(a, &number, l);
   for (int i = 0; i < l->count && fine; i++) l->item[i].coefficient = fraction_integer(1);
@@ -430,7 +451,7 @@ int algebra_product(algebra *a, fraction number, part_list *l) {
   else if (fine && l->count == 1 && l->item[0].exponent == one) z = l->item[0].term;
   else if (fine) z = intern(a, (term){ .kind = TERM_PRODUCT }, l->count, l->item);
   part_list_free(a, l);
-  if (z < 0 || a->term[z].kind == TERM_NUMBER || fraction_is(number, 1)) return z;
+  if (a->status || a->term[z].kind == TERM_NUMBER || fraction_is(number, 1)) return z;
   return algebra_scale(a, number, z);
 }
 
@@ -439,7 +460,7 @@ int algebra_product(algebra *a, fraction number, part_list *l) {
 int algebra_scale(algebra *a, fraction c, int x) {
   part_list l = { 0 };
   part_list_add(a, &l, (part){ c, x, 0 });
-  return l.count ? algebra_sum(a, fraction_integer(0), &l) : -1;
+  return l.count ? algebra_sum(a, fraction_integer(0), &l) : 0;
 }
 
 static int combine(algebra *a, int x, int y, int64_t sign) {
@@ -448,7 +469,7 @@ static int combine(algebra *a, int x, int y, int64_t sign) {
               && part_list_add(a, &l, (part){ fraction_integer(sign), y, 0 });
   if (fine) return algebra_sum(a, fraction_integer(0), &l);
   part_list_free(a, &l);
-  return -1;
+  return 0;
 }
 
 int algebra_add(algebra *a, int x, int y) { return combine(a, x, y, 1); }
@@ -461,7 +482,7 @@ static int multiply(algebra *a, int x, int y, int64_t exponent) {
               && part_list_add(a, &l, (part){ fraction_integer(1), y, e });
   if (fine) return algebra_product(a, fraction_integer(1), &l);
   part_list_free(a, &l);
-  return -1;
+  return 0;
 }
 
 int algebra_multiply(algebra *a, int x, int y) { return multiply(a, x, y, 1); }
@@ -469,7 +490,6 @@ int algebra_divide(algebra *a, int x, int y) { return multiply(a, x, y, -1); }
 
 int algebra_power(algebra *a, int base, int exponent) {
   part_list l = { 0 };
-  if (base < 0 || exponent < 0) return -1;
   part_list_add(a, &l, (part){ fraction_integer(1), base, exponent });
   return algebra_product(a, fraction_integer(1), &l);
 }
@@ -505,7 +525,6 @@ int algebra_call(algebra *a, const char *name, int length, int count, const int 
   int positive = -1, one = algebra_integer(a, 1);
   if (count > MOST) return algebra_refuse(a, AD_ERROR_LIMIT);
   for (int i = 0; i < count; i++) {
-    if (argument[i] < 0 || a->status) return -1;
     p[i] = (part){ fraction_integer(1), argument[i], one };
   }
   if (count == 1 && expression_is(name, length, "log")) {
@@ -517,7 +536,7 @@ int algebra_call(algebra *a, const char *name, int length, int count, const int 
   int sign = count == 1 ? symmetry(a, name, length, argument[0], &positive) : 0;
   if (sign) {
     int z = algebra_call(a, name, length, 1, &positive);
-    return sign < 0 && z >= 0 ? algebra_scale(a, fraction_integer(-1), z) : z;
+    return sign < 0 ? algebra_scale(a, fraction_integer(-1), z) : z;
   }
   return intern(a, (term){ .kind = TERM_CALL, .name = name, .length = length }, count, p);
 }

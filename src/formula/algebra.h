@@ -7,8 +7,8 @@
  *            of a single one, 2 (1 + x), which is kept until something is added
  *   PRODUCT  product of base ^ exponent: bases distinct, no number in front (that is a SUM of one multiple), never a single base^1
  *   CALL     name(arguments)
- * exp(u) is the power e^u, sqrt(u) is u^(1/2). Functions return -1 once something has failed (status says what), and take -1 for an
- * argument. Identities hold where both sides are defined: x/x is 1.
+ * exp(u) is the power e^u, sqrt(u) is u^(1/2). Term 0 is the number 0, and what functions return once something has failed (status
+ * says what): terms are always there, and one look at the end is enough. Identities hold where both sides are defined: x/x is 1.
  */
 #ifndef ADIT_FORMULA_ALGEBRA_H
 #define ADIT_FORMULA_ALGEBRA_H
@@ -51,6 +51,8 @@ typedef struct part_list {
   size_t capacity;
 } part_list;
 
+/* False when memory fails; nothing is to be freed then. */
+bool algebra_begin(algebra *a, const ad_allocator *allocator);
 void algebra_free(algebra *a);
 int algebra_refuse(algebra *a, ad_status status);
 

@@ -1,4 +1,5 @@
 /* derive.c -- ad_formula_derive: read, differentiate, simplify, lay out, write. */
+#include "formula/derive.h"
 #include "formula/layout.h"
 #include "formula/names.h"
 #include "formula/symbolic.h"
@@ -36,26 +37,25 @@ static ad_status derive(algebra *a, const part_list *f, ad_notation notation, in
   return AD_OK;
 }
 
-ad_status ad_formula_derive(const char *text_, ad_notation notation, int n, const char *const wrt[],
-                            char *out, size_t size, size_t *needed, int *count, ad_formula_report *report) {
-  ad_formula_report unwanted, *r = report ? report : &unwanted;
+ad_status derive_with(const ad_allocator *allocator, const char *formula, ad_notation notation, int n, const char *const wrt[],
+                      char *out, size_t size, size_t *needed, int *count, ad_formula_report *r) {
   expression e;
   expression_error error;
   *r = (ad_formula_report){ 0 };
-  if (!text_ || n < 0 || (n && !wrt) || (size && !out)) return refuse(r, AD_ERROR_ARGUMENT);
-  r->status = expression_read(&memory_standard, text_, EXPRESSION_FORMULA, &e, &error);
+  r->status = expression_read(allocator, formula, EXPRESSION_FORMULA, &e, &error);
   if (r->status) {
     r->position = error.position;
     snprintf(r->message, sizeof r->message, "%s", error.message);
     return r->status;
   }
-  algebra a = { .allocator = &memory_standard };
+  algebra a;
   part_list f = { 0 };
-  text written = { .allocator = &memory_standard };
-  if (!symbolic_read(&a, &e, n, wrt, &f, r)) derive(&a, &f, notation, n, wrt, &written, r);
+  text written = { .allocator = allocator };
+  if (!algebra_begin(&a, allocator)) refuse(r, AD_ERROR_MEMORY);
+  else if (!symbolic_read(&a, &e, n, wrt, &f, r)) derive(&a, &f, notation, n, wrt, &written, r);
   if (count) *count = f.count;
   if (!r->status && !f.count) {
-    r->status = AD_ERROR_SYNTAX, r->position = (int)strlen(text_);
+    r->status = AD_ERROR_SYNTAX, r->position = (int)strlen(formula);
     snprintf(r->message, sizeof r->message, "nothing to differentiate: every statement binds a name");
   }
   ad_status copied = text_copy(&written, out, size, needed);
@@ -63,6 +63,14 @@ ad_status ad_formula_derive(const char *text_, ad_notation notation, int n, cons
   text_free(&written);
   part_list_free(&a, &f);
   algebra_free(&a);
-  expression_free(&memory_standard, &e);
+  expression_free(allocator, &e);
   return r->status;
+}
+
+ad_status ad_formula_derive(const char *formula, ad_notation notation, int n, const char *const wrt[],
+                            char *out, size_t size, size_t *needed, int *count, ad_formula_report *report) {
+  ad_formula_report unwanted, *r = report ? report : &unwanted;
+  *r = (ad_formula_report){ 0 };
+  if (!formula || n < 0 || (n && !wrt) || (size && !out)) return refuse(r, AD_ERROR_ARGUMENT);
+  return derive_with(&memory_standard, formula, notation, n, wrt, out, size, needed, count, r);
 }

@@ -59,17 +59,18 @@ static int collect_factors(const algebra *a, int x, int most, factor out[]) {
   return n;
 }
 
-/* The degree of a product of non-negative integer powers of variables; -1 if x is something else. */
-static int64_t degree(const algebra *a, int x) {
+/* The degree of x in its variables, and whether it is a polynomial: a product of non-negative integer powers of variables. */
+static int64_t degree(const algebra *a, int x, bool *polynomial) {
   const term *t = &a->term[x];
   int64_t d = 0;
-  if (t->kind == TERM_SYMBOL) return t->constant ? 0 : 1;
-  if (t->kind != TERM_PRODUCT) return -1;
-  for (int i = 0; i < t->count; i++) {
+  *polynomial = t->kind == TERM_SYMBOL || t->kind == TERM_PRODUCT;
+  if (t->kind == TERM_SYMBOL) return !t->constant;
+  for (int i = 0; t->kind == TERM_PRODUCT && i < t->count; i++) {
     const part *p = term_parts(a, x) + i;
     const term *base = &a->term[p->term], *e = &a->term[p->exponent];
-    if (base->kind != TERM_SYMBOL || e->kind != TERM_NUMBER || e->number.q != 1 || e->number.p < 0) return -1;
-    if (!base->constant) d += e->number.p;
+    bool power = base->kind == TERM_SYMBOL && e->kind == TERM_NUMBER && e->number.q == 1 && e->number.p >= 0;
+    if (power && !base->constant) d += e->number.p;
+    *polynomial = *polynomial && power;
   }
   return d;
 }
@@ -87,9 +88,12 @@ static int compare_products(const algebra *a, int x, int y) {
   return x - y;
 }
 
+/* Polynomials before the rest, by degree. */
 static int compare_summands(const algebra *a, const part *x, const part *y) {
-  int64_t d = degree(a, x->term), e = degree(a, y->term);
-  if (d != e) return (d < 0) != (e < 0) ? (d < 0 ? 1 : -1) : d < e ? -1 : 1;
+  bool p, q;
+  int64_t d = degree(a, x->term, &p), e = degree(a, y->term, &q);
+  if (p != q) return p ? -1 : 1;
+  if (d != e) return d < e ? -1 : 1;
   return compare_products(a, x->term, y->term);
 }
 
@@ -215,7 +219,6 @@ static void mark(const algebra *a, int x, int state[]) {
 }
 
 int layout_term(const algebra *a, int x, sheet *s) {
-  if (x < 0) return -1;
   const size_t bytes = ((size_t)x + 1)*sizeof(int);
   layout l = { .a = a, .s = s, .note = memory_get(s->allocator, bytes) };
   if (!l.note) return -1;

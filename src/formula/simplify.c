@@ -64,7 +64,6 @@ static int expand_product(algebra *a, int p) {
 
 /* All summands of x multiplied out. */
 static int expand(algebra *a, int x) {
-  if (x < 0) return -1;
   const term t = a->term[x];
   if (t.kind == TERM_PRODUCT) return expand_product(a, x);
   if (t.kind != TERM_SUM) return x;
@@ -140,7 +139,7 @@ static int factored(algebra *a, int s) {
     part_list_add(a, &l, (part){ p.coefficient, algebra_divide(a, p.term, common), 0 });
   }
   int inner = algebra_sum(a, fraction_integer(0), &l), wide = expand(a, inner);
-  if (inner >= 0 && wide >= 0 && a->term[wide].cost < a->term[inner].cost) inner = wide;
+  if (a->term[wide].cost < a->term[inner].cost) inner = wide;
   return algebra_multiply(a, common, inner);
 }
 
@@ -181,9 +180,8 @@ static int over_denominator(algebra *a, int s) {
   }
   if (!fraction_is(t.number, 0)) part_list_add(a, &above, (part){ t.number, denominator, 0 });
   int numerator = algebra_sum(a, fraction_integer(0), &above);
-  if (numerator < 0) return -1;
   int wide = expand(a, numerator);
-  if (wide >= 0 && a->term[wide].cost < a->term[numerator].cost) numerator = wide;
+  if (a->term[wide].cost < a->term[numerator].cost) numerator = wide;
   return algebra_multiply(a, factored(a, numerator), inverse);
 }
 
@@ -203,7 +201,7 @@ static int expanded_below(algebra *a, int p) {
   }
   bool several = below.count > 1;
   int x = algebra_product(a, fraction_integer(1), &above), y = algebra_product(a, fraction_integer(1), &below);
-  return several && y >= 0 ? algebra_divide(a, x, expand(a, y)) : p;
+  return several ? algebra_divide(a, x, expand(a, y)) : p;
 }
 
 /* The highest power of a variable that a summand of s is divided by: *n > 0, and the variable; -1 if there is none. */
@@ -244,19 +242,17 @@ static int cleared(algebra *a, int p) {
 
 /* --- the pass ---------------------------------------------------------------------------------------------------------------------- */
 
-static int shorter(const algebra *a, int x, int y) { return y >= 0 && (x < 0 || a->term[y].cost < a->term[x].cost) ? y : x; }
+static int shorter(const algebra *a, int x, int y) { return a->term[y].cost < a->term[x].cost ? y : x; }
 
 /* The shortest form of one sum or product whose parts are simplified. */
 static int best(algebra *a, int x) {
-  if (x < 0 || (a->term[x].kind != TERM_SUM && a->term[x].kind != TERM_PRODUCT)) return x;
+  if (a->status || (a->term[x].kind != TERM_SUM && a->term[x].kind != TERM_PRODUCT)) return x;
   fraction c;
   int rest;
   term_split(a, x, &c, &rest);
   int wide = expand(a, rest), z = shorter(a, rest, wide);
-  if (wide >= 0) {
-    z = shorter(a, z, factored(a, wide));
-    z = shorter(a, z, over_denominator(a, wide));
-  }
+  z = shorter(a, z, factored(a, wide));
+  z = shorter(a, z, over_denominator(a, wide));
   z = shorter(a, z, factored(a, rest));
   z = shorter(a, z, expanded_below(a, rest));
   z = shorter(a, z, cleared(a, rest));
@@ -302,19 +298,19 @@ static int pass(algebra *a, int x) {
   const size_t n = (size_t)x + 1;
   int *replaced = memory_get(a->allocator, n*sizeof *replaced);
   uint8_t *needed = memory_get_zeroed(a->allocator, n, 1);
-  int z = -1;
+  int z = 0;
   if (replaced && needed) {
     mark(a, x, needed);
-    for (int t = 0; t <= x; t++) replaced[t] = needed[t] && !a->status ? rebuilt(a, t, replaced) : -1;
+    for (int t = 0; t <= x; t++) replaced[t] = needed[t] && !a->status ? rebuilt(a, t, replaced) : 0;
     z = replaced[x];
   } else algebra_refuse(a, AD_ERROR_MEMORY);
   memory_release(a->allocator, replaced, n*sizeof *replaced);
   memory_release(a->allocator, needed, n);
-  return a->status ? -1 : z;
+  return a->status ? 0 : z;
 }
 
 int algebra_simplify(algebra *a, int x) {
-  for (int round = 0; round < 3 && x >= 0; round++) {
+  for (int round = 0; round < 3 && !a->status; round++) {
     int z = pass(a, x);
     if (z == x) break;
     x = z;

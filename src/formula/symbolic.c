@@ -73,7 +73,6 @@ static bool pointwise(const algebra *a, int t) {
 /* c ? x : y. What is NAN is outside of the domain; NONE at single points gives way to the rule around them, and is 0 elsewhere. */
 static int row_select(algebra *a, const int x[]) {
   const int nothing = none(a), bad = not_a_number(a);
-  if (a->status) return -1;
   if (a->term[x[0]].kind == TERM_NUMBER) return fraction_is(a->term[x[0]].number, 0) ? x[2] : x[1];
   if (x[1] == x[2] || x[1] == bad || (x[1] == nothing && pointwise(a, x[0]))) return x[2];
   const int zero = algebra_integer(a, 0);
@@ -124,7 +123,6 @@ static int logical(algebra *a, elementwise_id row, const int x[]) {
 
 /* The row on terms; an attribute is the first of them. */
 static int row_term(algebra *a, elementwise_id row, int count, const int x[]) {
-  for (int i = 0; i < count; i++) if (x[i] < 0) return -1;
   for (size_t i = 0; i < sizeof built/sizeof *built; i++) if (built[i].row == row) return built[i].build(a, x);
   int z = folded(a, row, count, x);
   if (z < 0) z = same_operands(a, row, x);
@@ -187,7 +185,7 @@ static int sum_term(reader *r, int root) {
   part_list_free(r->a, &stack);
   if (fine) return algebra_sum(r->a, fraction_integer(0), &l);
   part_list_free(r->a, &l);
-  return -1;
+  return 0;
 }
 
 static int name_term(reader *r, int node) {
@@ -233,7 +231,7 @@ static int call_term(reader *r, int node) {
   int want = elementwise_rows[row].arity + elementwise_rows[row].attributed;
   if (s.folds && count > want) return folded_call(r->a, s.row, count, x);
   if (count != want) return refuse(r, node, AD_ERROR_SYNTAX, ": wrong number of arguments", n->name, n->name_length);
-  if (elementwise_rows[row].attributed && x[0] >= 0 && x[1] >= 0 && r->a->term[x[0]].kind != TERM_NUMBER) {
+  if (elementwise_rows[row].attributed && r->a->term[x[0]].kind != TERM_NUMBER) {
     int swap = x[0];
     x[0] = x[1], x[1] = swap;
   }
@@ -262,6 +260,7 @@ static bool read_statements(reader *r, part_list *out) {
     const expression_statement *st = &e->statement[s];
     for (; node <= st->root; node++) {
       if (!r->deferred[node] && (r->value[node] = node_term(r, node)) < 0) return false;
+      if (r->a->status) return false;
     }
     if (!st->name) {
       if (!part_list_add(r->a, out, (part){ fraction_integer(1), r->value[st->root], 0 })) return false;
@@ -289,7 +288,7 @@ ad_status symbolic_read(algebra *a, const expression *e, int n, const char *cons
   bool fine = true;
   for (int i = 0; i < n && fine; i++) {
     int length = (int)strlen(wrt[i]), t = algebra_symbol(a, wrt[i], length, false);
-    fine = t >= 0 && names_put(a->allocator, &r.names, wrt[i], length, t);
+    fine = !a->status && names_put(a->allocator, &r.names, wrt[i], length, t);
   }
   if (fine) fine = read_expression(&r, out);
   else names_free(a->allocator, &r.names);
@@ -310,7 +309,9 @@ static int slope(algebra *a, elementwise_id row, int k, const int x[], int z) {
   ad_formula_report report = { 0 };
   expression parsed;
   part_list out = { 0 };
-  if (!text || expression_read(a->allocator, text, 0, &parsed, NULL)) return algebra_refuse(a, AD_ERROR_DERIVATIVE);
+  if (!text) return algebra_refuse(a, AD_ERROR_DERIVATIVE);
+  ad_status status = expression_read(a->allocator, text, 0, &parsed, NULL);
+  if (status) return algebra_refuse(a, status);
   reader r = { .a = a, .e = &parsed, .rule = true, .report = &report };
   bool fine = names_put(a->allocator, &r.names, "g", 1, algebra_integer(a, 1)) && names_put(a->allocator, &r.names, "z", 1, z);
   for (int i = 0; i < e->arity && fine; i++)
@@ -321,7 +322,7 @@ static int slope(algebra *a, elementwise_id row, int k, const int x[], int z) {
   int d = fine && out.count == 1 ? out.item[0].term : algebra_refuse(a, AD_ERROR_DERIVATIVE);
   part_list_free(a, &out);
   expression_free(a->allocator, &parsed);
-  return d >= 0 && d == none(a) ? algebra_integer(a, 0) : d;
+  return d == none(a) ? algebra_integer(a, 0) : d;
 }
 
 static int call_derivative(algebra *a, int t, const int d[]) {
@@ -330,7 +331,7 @@ static int call_derivative(algebra *a, int t, const int d[]) {
   int x[4] = { 0 }, row = scalar_call_find(s.name, s.length, &call), z = algebra_integer(a, 0);
   if (row < 0 || s.count > 4) return algebra_refuse(a, AD_ERROR_DERIVATIVE);
   for (int i = 0; i < s.count; i++) x[i] = a->part[s.first + i].term;
-  for (int i = elementwise_rows[row].attributed; i < s.count && z >= 0; i++) {
+  for (int i = elementwise_rows[row].attributed; i < s.count && !a->status; i++) {
     if (term_is_number(a, d[x[i]], 0)) continue;
     int k = i - elementwise_rows[row].attributed;
     z = algebra_add(a, z, algebra_multiply(a, slope(a, call.row, k, x, t), d[x[i]]));
@@ -386,7 +387,7 @@ static int term_derivative(algebra *a, int t, int x, const int d[]) {
   if (s.kind == TERM_CALL) return term_is_call(a, t, "select") ? select_derivative(a, t, d) : call_derivative(a, t, d);
   int z = algebra_integer(a, 0);
   if (s.kind == TERM_PRODUCT)
-    for (int k = 0; k < s.count && z >= 0; k++) z = algebra_add(a, z, factor_derivative(a, t, k, d));
+    for (int k = 0; k < s.count && !a->status; k++) z = algebra_add(a, z, factor_derivative(a, t, k, d));
   return z;
 }
 
@@ -401,9 +402,8 @@ static void mark(const algebra *a, int f, uint8_t needed[]) {
 }
 
 int symbolic_derivative(algebra *a, int f, int x) {
-  if (f < 0 || x < 0) return -1;
   const size_t n = (size_t)(f > x ? f : x) + 1;
-  int *d = memory_get_zeroed(a->allocator, n, sizeof *d), z = -1;
+  int *d = memory_get_zeroed(a->allocator, n, sizeof *d), z = 0;
   uint8_t *needed = memory_get_zeroed(a->allocator, n, 1);
   if (d && needed) {
     mark(a, f, needed);
@@ -412,5 +412,5 @@ int symbolic_derivative(algebra *a, int f, int x) {
   } else algebra_refuse(a, AD_ERROR_MEMORY);
   memory_release(a->allocator, d, n*sizeof *d);
   memory_release(a->allocator, needed, n);
-  return a->status ? -1 : z;
+  return a->status ? 0 : z;
 }

@@ -6,8 +6,6 @@
 
 /* --- copying nodes -------------------------------------------------------------------------------------------------------- */
 
-enum { NOT_COPIED = UINT32_MAX };
-
 /* Marks what out[] need, from the last node down, and returns how far down that goes. Inputs end the search. */
 static void mark_needed(ad_tape *src, unsigned char *needed, int n_in, const uint32_t in[], uint32_t highest) {
   for (int i = 0; i < n_in; i++)

@@ -5,7 +5,7 @@
 #include "run/plan.h"
 #include "run/schedule.h"
 
-enum { NOWHERE = UINT32_MAX };
+#define NOWHERE UINT32_MAX
 
 typedef struct planner {
   const plan_request *request;

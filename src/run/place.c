@@ -42,6 +42,7 @@ static bool used_elsewhere(const planner *q, uint32_t node) {
 static bool may_take_over(const planner *q, uint32_t node, uint32_t x) {
   const run_graph *g = &q->g;
   if (g->kind[x] == KIND_GIVEN || g->kind[x] == KIND_SCALAR || q->is_target[x] || q->place_of[x] == NOWHERE) return false;
+  if (q->request->keep && graph_type(g, x)->rank == 0) return false;            /* a scalar on a tape stays known */
   if (q->life[q->place_of[x]].pinned || q->p->place[q->place_of[x]].bytes != ad_type_bytes(*graph_type(g, node))) return false;
   uint32_t uses = 0;
   for (uint32_t k = g->user_start[x]; k < g->user_start[x + 1]; k++) {

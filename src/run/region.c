@@ -6,7 +6,7 @@
 #  include <omp.h>
 #endif
 
-enum { NO_SLOT = -1, BLOCKS_PER_TASK = 16 };
+enum { BLOCKS_PER_TASK = 16 };
 
 slot_kind region_classify(const ad_type *x, const ad_type *z, int64_t stride[AD_MAX_RANK]) {
   bool whole = true, single = true;

@@ -6,7 +6,8 @@
 /* Ready nodes wait in queues, one for scalars, one for structured nodes, one for each shape of elementwise ones. A queue is a
  * list through next[]. */
 typedef struct queue { uint32_t head, tail; } queue;
-enum { NOBODY = UINT32_MAX, SCALARS = 0, STRUCTURED = 1, FIRST_SHAPE = 2 };
+#define NOBODY UINT32_MAX
+enum { SCALARS, STRUCTURED, FIRST_SHAPE };
 
 typedef struct scheduler {
   const run_graph *g;

@@ -171,7 +171,8 @@ const void *node_data(const ad_tape *t, uint32_t i);
 
 static inline bool is_literal(ad_var v) { return v.tape == NULL || v.tape == AD_INTEGER_LITERAL_; }
 static inline double literal_value(ad_var v) { return v.tape == NULL ? v.at.real : (double)v.at.integer; }
-enum { INVALID_INDEX = UINT32_MAX, NONE_INDEX = UINT32_MAX - 1 };
+#define INVALID_INDEX UINT32_MAX
+#define NONE_INDEX (UINT32_MAX - 1)
 /* A handle without a tape that is no literal either. */
 #define NO_TAPE ((ad_tape *)(uintptr_t)32)
 

@@ -29,9 +29,9 @@ static uint64_t fingerprint(const ad_tape *t, uint32_t i) {
   return h;
 }
 
-/* Remembers that the caller saw this value at this length of the tape. Constants never change. */
+/* Remembers that the caller saw this value at this length of the tape. Inputs are the caller's own: who changes one knows. */
 static ad_status observe(ad_tape *t, uint32_t i) {
-  if (t->node[i].head & NODE_OBSERVED || node_is_constant(t, i)) return AD_OK;
+  if (t->node[i].head & NODE_OBSERVED || node_is_leaf(t, i)) return AD_OK;
   if (!memory_reserve(&t->allocator, &t->observed, &t->observed_capacity, t->observations + 1, sizeof *t->observed))
     return tape_fail(t, AD_ERROR_MEMORY, "out of memory");
   if (t->rechecked == t->observations) t->rechecked++;

@@ -250,6 +250,7 @@ enum {
   NONEMPTY = 1,
   DISTINCT = 2,                     /* elements of an input differ by a quarter at least; none is 0 */
   ZEROS = 4,                        /* some elements are exactly 0 */
+  AWAY = 8,                         /* elements are 0.9 at least in magnitude */
 };
 
 /* shapes: one word an input. Letters are sizes, digits are those numbers; '*' is any shape, '+' any of
@@ -267,7 +268,7 @@ static const structured_case cases[] = {
   ROW(sum, "*", 3, 0),                 ROW(prod, "*", 3, 0),               ROW(prod, "*", 3, ZEROS),
   ROW(mean, "*", 3, NONEMPTY),         ROW(variance, "*", 3, NONEMPTY),    ROW(sample_variance, "a3", 3, 0),
   ROW(reduce_min, "*", 3, NONEMPTY | DISTINCT), ROW(reduce_max, "*", 3, NONEMPTY | DISTINCT),
-  ROW(logsumexp, "*", 3, NONEMPTY),    ROW(norm, "*", 3, DISTINCT),        ROW(cumsum, "+", 3, 0),
+  ROW(logsumexp, "*", 3, NONEMPTY),    ROW(norm, "*", 3, AWAY),        ROW(cumsum, "+", 3, 0),
   ROW(cumprod, "+", 3, 0),             ROW(cumprod, "+", 3, ZEROS),
   ROW(reshape, "*", 3, 0),             ROW(transpose, "*", 3, 0),          ROW(broadcast_to, "*", 3, 0),
   ROW(squeeze, "*", 3, 0),             ROW(expand, "*", 3, 0),             ROW(slice, "+", 3, 0),
@@ -341,6 +342,12 @@ static void fill_distinct(options *o, int64_t n, double *x) {
   }
 }
 
+static double any_element(options *o, unsigned flags) {
+  if (flags & ZEROS && below(o, 3) == 0) return 0;
+  if (flags & AWAY) return (below(o, 2) ? 1 : -1)*uniform(o, .9, 1.5);
+  return uniform(o, -1.2, 1.2);
+}
+
 static void make_point(const structured_case *c, int trial, point *p) {
   options o = { (uint64_t)(c - cases)*1000003u + (uint64_t)trial };
   int64_t letters[26];
@@ -357,8 +364,7 @@ static void make_point(const structured_case *c, int trial, point *p) {
     double *x = p->x.at + p->count;
     p->type[p->n++] = type;
     if (c->flags & DISTINCT) fill_distinct(&o, n, x);
-    else for (int64_t i = 0; i < n; i++)
-      x[i] = c->flags & ZEROS && below(&o, 3) == 0 ? 0 : uniform(&o, -1.2, 1.2);
+    else for (int64_t i = 0; i < n; i++) x[i] = any_element(&o, c->flags);
     p->count += n;
     word = strchr(word, ' ');
     if (!word) break;
