@@ -25,7 +25,7 @@ typedef struct row {
   const char *doubles;                /* a function that the reference has in double only */
 } row;
 
-/* --- differences -------------------------------------------------------------------------------------------------------- */
+/* --- differences ------------------------------------------------------------------------------ */
 
 /* Output j with variable i moved to x, computed on a tape of its own. */
 static int value_at(const options *o, const problem *p, int j, int i, double x, double *z) {
@@ -62,7 +62,7 @@ static int differences(const options *o, const problem *p, int j, int i, row *r)
   return DONE;
 }
 
-/* --- symbolic ------------------------------------------------------------------------------------------------------------- */
+/* --- symbolic --------------------------------------------------------------------------------- */
 
 /* Evaluates the derivative's text. Functions without symbolic derivative leave a gap. */
 static int symbolic(const options *o, const problem *p, int j, int i, row *r) {
@@ -85,7 +85,7 @@ static int symbolic(const options *o, const problem *p, int j, int i, row *r) {
   return DONE;
 }
 
-/* --- forward and reverse ---------------------------------------------------------------------------------------------------- */
+/* --- forward and reverse ---------------------------------------------------------------------- */
 
 static int sweeps(const options *o, const problem *p, int j, int i, row *r) {
   const ad_mark mark = ad_tape_mark(p->tape);
@@ -100,7 +100,7 @@ static int sweeps(const options *o, const problem *p, int j, int i, row *r) {
   return status;
 }
 
-/* --- the reference --------------------------------------------------------------------------------------------------------- */
+/* --- the reference ---------------------------------------------------------------------------- */
 
 static int reference(const options *o, const problem *p, const wengert *w, int j, int i, row *r) {
   long double *value = calloc((size_t)w->count + 1, sizeof *value), *d = calloc((size_t)w->count + 1, sizeof *d);
@@ -121,7 +121,7 @@ static int fill(const options *o, const problem *p, const wengert *w, int j, int
   return status;
 }
 
-/* --- printing --------------------------------------------------------------------------------------------------------------- */
+/* --- printing --------------------------------------------------------------------------------- */
 
 static double error_of(const row *r, int method) {
   if (isnan(r->reference) && isnan(r->value[method])) return 0;

@@ -73,7 +73,7 @@ int read_jacobian(const options *o, const problem *p, ad_var y, numbers block[])
   return status;
 }
 
-/* --- printing ------------------------------------------------------------------------------------------------------------- */
+/* --- printing --------------------------------------------------------------------------------- */
 
 int write_values_json(const options *o, const problem *p, FILE *out) {
   fputs("\"value\": ", out);

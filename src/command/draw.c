@@ -18,7 +18,7 @@
 
 extern char **environ;
 
-/* --- the graph in Graphviz's language ------------------------------------------------------------------------------------- */
+/* --- the graph in Graphviz's language --------------------------------------------------------- */
 
 /* A label inside "..": quotes and backslashes escaped, \n between lines written by the caller. */
 static void write_label(FILE *out, const char *s) {
@@ -86,7 +86,7 @@ static int write_graph(const options *o, const problem *p, const wengert *w, FIL
   return status;
 }
 
-/* --- Graphviz ---------------------------------------------------------------------------------------------------------------- */
+/* --- Graphviz --------------------------------------------------------------------------------- */
 
 /* A growing block of bytes. */
 typedef struct bytes { char *s; size_t used, capacity; } bytes;
@@ -152,7 +152,7 @@ static int start(pid_t *child, int *to, int *from) {
 /* dot reads its whole input before it writes, so one after the other does not block. */
 static int lay_out(const options *o, const char *graph, bytes *svg) {
   pid_t child;
-  int to, from, exit_status = 0;
+  int to = -1, from = -1, exit_status = 0;
   int error = start(&child, &to, &from);
   if (!error) {
     bool fine = send_all(to, graph, strlen(graph));
@@ -169,7 +169,7 @@ static int lay_out(const options *o, const char *graph, bytes *svg) {
   return FAILED;
 }
 
-/* --- files -------------------------------------------------------------------------------------------------------------------- */
+/* --- files ------------------------------------------------------------------------------------ */
 
 static bool ends_in(const char *s, const char *end) {
   size_t n = strlen(s), m = strlen(end);

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- complaints ------------------------------------------------------------------------------------------------------- */
+/* --- complaints ------------------------------------------------------------------------------- */
 
 enum { SHOWN = 72 };                  /* bytes of a long line that are shown on each side of the spot */
 
@@ -46,7 +46,7 @@ int complain_tape(const options *o, const ad_tape *tape) {
   return complain(o, NULL, 0, "%s", ad_tape_message(tape));
 }
 
-/* --- the command line ---------------------------------------------------------------------------------------------------- */
+/* --- the command line ------------------------------------------------------------------------- */
 
 static bool is_name(const char *s, size_t length) {
   for (size_t i = 0; i < length; i++) {

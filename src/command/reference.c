@@ -14,7 +14,7 @@
 
 #define PI_L 3.14159265358979323846264338327950288L
 
-/* --- functions that <math.h> does not have ------------------------------------------------------------------------------- */
+/* --- functions that <math.h> does not have ---------------------------------------------------- */
 
 static long double sigmoid_l(long double x) { return x >= 0 ? 1/(1 + expl(-x)) : expl(x)/(1 + expl(x)); }
 static long double softplus_l(long double x) { return fmaxl(x, 0) + log1pl(expl(-fabsl(x))); }
@@ -74,7 +74,7 @@ static long double erfinv_l(double start, long double x) {
   return z;
 }
 
-/* --- the rows ------------------------------------------------------------------------------------------------------------- */
+/* --- the rows --------------------------------------------------------------------------------- */
 
 typedef long double unary_l(long double);
 typedef long double binary_l(long double, long double);
@@ -162,7 +162,7 @@ bool reference_row(elementwise_id row, const long double x[3], long double a, lo
   return true;
 }
 
-/* --- rules in long double -------------------------------------------------------------------------------------------------- */
+/* --- rules in long double --------------------------------------------------------------------- */
 
 typedef struct operand_set {
   long double x[3], z, g, a;
@@ -224,7 +224,7 @@ static bool rule_value(const char *rule, const operand_set *s, long double *z) {
   return connected;
 }
 
-/* --- the sweep -------------------------------------------------------------------------------------------------------------- */
+/* --- the sweep -------------------------------------------------------------------------------- */
 
 /* A conversion to another data type: the derivative goes through between floats. */
 static bool convert(const wengert *w, int i, long double value[], long double d[], bool reached[]) {

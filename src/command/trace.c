@@ -42,7 +42,7 @@ static const char *numbered(char name[24], const char *letter, int number) {
   return name;
 }
 
-/* --- the list -------------------------------------------------------------------------------------------------------------- */
+/* --- the list --------------------------------------------------------------------------------- */
 
 static int write_list(const options *o, const problem *p, const wengert *w, FILE *out) {
   const int width = formula_width(w);
@@ -68,7 +68,7 @@ static int write_list(const options *o, const problem *p, const wengert *w, FILE
   return DONE;
 }
 
-/* --- forward ------------------------------------------------------------------------------------------------------------------ */
+/* --- forward ---------------------------------------------------------------------------------- */
 
 /* The tangent of node i from those of its operands: the sum of the contributions, as text in *formula. */
 static int tangent(const options *o, const wengert *w, int i, sweep *s, char **formula) {
@@ -124,7 +124,7 @@ static int forward(const options *o, const problem *p, const wengert *w, int var
   return status;
 }
 
-/* --- reverse ----------------------------------------------------------------------------------------------------------------- */
+/* --- reverse ---------------------------------------------------------------------------------- */
 
 /* What node i gives to its operands. */
 static int give(const options *o, const wengert *w, int i, sweep *s, FILE *out) {
@@ -214,7 +214,7 @@ static int array_adjoints(const options *o, const problem *p, const wengert *w, 
   return DONE;
 }
 
-/* --- the command --------------------------------------------------------------------------------------------------------------- */
+/* --- the command ------------------------------------------------------------------------------ */
 
 static int write_plain(const options *o, const problem *p, const wengert *w, FILE *out) {
   int status = write_list(o, p, w, out);

@@ -8,7 +8,7 @@
 #include "formula/text.h"
 #include "primitives/library.h"
 
-/* --- notes ------------------------------------------------------------------------------------------------------------- */
+/* --- notes ------------------------------------------------------------------------------------ */
 
 /* Names such as v_-1 that notes point to; they live until the text is written. */
 typedef struct name_pool { char name[8][24]; int used; } name_pool;
@@ -35,10 +35,10 @@ static char *written(const sheet *s, int root) {
   return z;
 }
 
-/* --- the list ------------------------------------------------------------------------------------------------------------ */
+/* --- the list --------------------------------------------------------------------------------- */
 
 static char *formula_of(const wengert *w, uint32_t index) {
-  int n, few[8], *operand = few;
+  int n, few[8] = { 0 }, *operand = few;
   const uint32_t *x = node_operands(w->tape, index, &n);
   name_pool few_names, *pools = &few_names;
   sheet s = { .allocator = &memory_standard };
@@ -114,7 +114,7 @@ int wengert_operand(const wengert *w, int i, int k) {
 double wengert_value(const wengert *w, int i) { return ad_value(handle(w->tape, w->node[i].index)); }
 int wengert_place(const wengert *w, ad_var x) { return w->place[x.at.node.index]; }
 
-/* --- contributions --------------------------------------------------------------------------------------------------------- */
+/* --- contributions ---------------------------------------------------------------------------- */
 
 /* A scalar value of the tape, constants too. */
 static double tape_value(const wengert *w, uint32_t index) { return ad_value(handle(w->tape, index)); }

@@ -6,7 +6,7 @@
 
 enum { MAX_TERMS = 400000, MAX_PARTS = 4000000 };
 
-/* --- the store ------------------------------------------------------------------------------------------------------ */
+/* --- the store -------------------------------------------------------------------------------- */
 
 bool algebra_begin(algebra *a, const ad_allocator *allocator) {
   *a = (algebra){ .allocator = allocator };
@@ -129,7 +129,7 @@ static int intern(algebra *a, term t, int count, const part p[]) {
   return a->count++;
 }
 
-/* --- leaves ------------------------------------------------------------------------------------------------------------- */
+/* --- leaves ----------------------------------------------------------------------------------- */
 
 int algebra_number(algebra *a, fraction number) { return intern(a, (term){ .kind = TERM_NUMBER, .number = number }, 0, NULL); }
 int algebra_integer(algebra *a, int64_t n) { return algebra_number(a, fraction_integer(n)); }
@@ -155,7 +155,7 @@ void term_split(const algebra *a, int x, fraction *c, int *rest) {
   *rest = term_parts(a, x)->term;
 }
 
-/* --- lists ----------------------------------------------------------------------------------------------------------------- */
+/* --- lists ------------------------------------------------------------------------------------ */
 
 /* Shell's sort by term: lists are short, and nothing is allocated. */
 static void sort_parts(part_list *l) {
@@ -182,7 +182,7 @@ static void merge_summands(part_list *l) {
   l->count = n;
 }
 
-/* --- sums ------------------------------------------------------------------------------------------------------------------- */
+/* --- sums ------------------------------------------------------------------------------------- */
 
 /* Opens the sums among the summands: numbers go to *number, a multiple of a sum is opened a second time. */
 static bool open_summands(algebra *a, fraction *number, part_list *l) {
@@ -269,7 +269,7 @@ int algebra_sum(algebra *a, fraction number, part_list *l) {
   return z;
 }
 
-/* --- products ----------------------------------------------------------------------------------------------------------------- */
+/* --- products --------------------------------------------------------------------------------- */
 
 static bool integer_exponent(const algebra *a, int e, int64_t *n) {
   const term *t = &a->term[e];
@@ -455,7 +455,7 @@ int algebra_product(algebra *a, fraction number, part_list *l) {
   return algebra_scale(a, number, z);
 }
 
-/* --- the usual operations --------------------------------------------------------------------------------------------------------- */
+/* --- the usual operations --------------------------------------------------------------------- */
 
 int algebra_scale(algebra *a, fraction c, int x) {
   part_list l = { 0 };
@@ -494,7 +494,7 @@ int algebra_power(algebra *a, int base, int exponent) {
   return algebra_product(a, fraction_integer(1), &l);
 }
 
-/* --- calls ---------------------------------------------------------------------------------------------------------------------------- */
+/* --- calls ------------------------------------------------------------------------------------ */
 
 static bool name_in(const char *name, int length, const char *const list[], int n) {
   for (int i = 0; i < n; i++) if (expression_is(name, length, list[i])) return true;

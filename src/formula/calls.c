@@ -41,7 +41,7 @@ struct function {
   } as;
 };
 
-/* --- parameters ------------------------------------------------------------------------------------------------------ */
+/* --- parameters ------------------------------------------------------------------------------- */
 
 /* The k-th word of a parameter list, and its length without the question mark; NULL beyond the last. */
 static const char *parameter(const char *list, int k, int *length, bool *optional) {
@@ -94,7 +94,7 @@ static bool bind(call *c) {
   return true;
 }
 
-/* --- arguments as what a recording call takes ---------------------------------------------------------------------------- */
+/* --- arguments as what a recording call takes ------------------------------------------------- */
 
 static bool node_integer(call *c, int node, int64_t *out) {
   const formula_value *v = &c->f->value[node];
@@ -192,7 +192,7 @@ static bool variables(call *c, int first, ad_var x[MAX_VARIADIC]) {
   return c->count > first || refuse(c, c->node, "arguments are missing");
 }
 
-/* --- one function for each kind of parameter list ------------------------------------------------------------------------- */
+/* --- one function for each kind of parameter list --------------------------------------------- */
 
 static ad_var reduction(call *c) {
   ad_axes axes;
@@ -387,7 +387,7 @@ static ad_var linspace(call *c) {
   return ad_linspace(start, stop, n);
 }
 
-/* --- the table --------------------------------------------------------------------------------------------------------------- */
+/* --- the table -------------------------------------------------------------------------------- */
 
 #define REDUCTION(name, function) { name, "x axis? keep?", reduction, { .reduce = function } }
 static const function functions[] = {

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* --- errors ------------------------------------------------------------------------------------------------------------- */
+/* --- errors ----------------------------------------------------------------------------------- */
 
 /* The column of an offset, counted from 1 in characters (UTF-8). */
 static int column(const char *text, int position) {
@@ -42,7 +42,7 @@ static void report_syntax(ad_formula_report *r, ad_status status, const expressi
   snprintf(r->message, sizeof r->message, "%s", e->message);
 }
 
-/* --- constants of mathematics ------------------------------------------------------------------------------------------------ */
+/* --- constants of mathematics ----------------------------------------------------------------- */
 
 static const struct { const char *name; double value; } constants[] = {
   { "pi", 3.14159265358979323846 }, { "e", 2.71828182845904523536 }, { "inf", INFINITY }, { "nan", NAN },
@@ -54,7 +54,7 @@ static const double *constant_named(const char *name, int length) {
   return NULL;
 }
 
-/* --- lists as arrays ----------------------------------------------------------------------------------------------------------- */
+/* --- lists as arrays -------------------------------------------------------------------------- */
 
 /* The shape of nested lists of numbers, read along the first elements; false where an element is a variable. */
 static bool literal_shape(const formula_run *f, int list, ad_type *type) {
@@ -144,7 +144,7 @@ ad_var formula_variable(formula_run *f, int node) {
   return z;
 }
 
-/* --- the loop -------------------------------------------------------------------------------------------------------------------- */
+/* --- the loop --------------------------------------------------------------------------------- */
 
 typedef struct recorder {
   formula_run run;
@@ -260,7 +260,7 @@ static ad_status record(recorder *r, ad_tape *tape, const char *text, int n, con
   return leave(tape, text, report);
 }
 
-/* --- public -------------------------------------------------------------------------------------------------------------------------- */
+/* --- public ----------------------------------------------------------------------------------- */
 
 ad_status ad_formula_all(ad_tape *tape, const char *text, int n, const char *const names[], const ad_var vars[],
                          int capacity, ad_var out[], int *count, ad_formula_report *report) {
@@ -293,7 +293,7 @@ ad_var ad_formula(ad_tape *tape, const char *text, int n, const char *const name
   return last;
 }
 
-/* --- free names ------------------------------------------------------------------------------------------------------------------------- */
+/* --- free names ------------------------------------------------------------------------------- */
 
 typedef struct name_writer { char *out; size_t size, used; } name_writer;
 

@@ -16,7 +16,7 @@ typedef struct layout {
 /* A factor as it is written, with what orders it. */
 typedef struct factor { int base, class; fraction exponent; int symbolic; } factor;
 
-/* --- order -------------------------------------------------------------------------------------------------------------- */
+/* --- order ------------------------------------------------------------------------------------ */
 
 enum { CLASS_NUMBER, CLASS_CONSTANT, CLASS_VARIABLE, CLASS_SUM, CLASS_EXPONENTIAL, CLASS_FUNCTION };
 
@@ -97,7 +97,7 @@ static int compare_summands(const algebra *a, const part *x, const part *y) {
   return compare_products(a, x->term, y->term);
 }
 
-/* --- products ------------------------------------------------------------------------------------------------------------- */
+/* --- products --------------------------------------------------------------------------------- */
 
 static int number_note(layout *l, fraction f) {
   if (f.q == 1 || f.q == 0 || f.decimal) return sheet_number(l->s, fraction_value(f));
@@ -143,7 +143,7 @@ static int scaled_note(layout *l, fraction c, int x) {
   return below < 0 ? above : sheet_call2(l->s, "div", above, below);
 }
 
-/* --- sums -------------------------------------------------------------------------------------------------------------------- */
+/* --- sums ------------------------------------------------------------------------------------- */
 
 static void sort_summands(const algebra *a, int n, part p[]) {
   int gap = 1;
@@ -194,7 +194,7 @@ static int sum_note(layout *l, int x) {
   return z;
 }
 
-/* --- terms ---------------------------------------------------------------------------------------------------------------------- */
+/* --- terms ------------------------------------------------------------------------------------ */
 
 static int term_note(layout *l, int x) {
   const term *t = &l->a->term[x];

@@ -35,7 +35,7 @@ int scalar_call_find(const char *name, int length, scalar_call *out) {
   return row;
 }
 
-/* --- numbers among themselves ------------------------------------------------------------------------------------------ */
+/* --- numbers among themselves ----------------------------------------------------------------- */
 
 /* Sums, differences and products of integer literals stay integers while doubles hold them exactly, so that they can
  * index; everything else is real. */
@@ -55,7 +55,7 @@ static bool all_literals(int n, const ad_var x[]) {
   return true;
 }
 
-/* --- recording ------------------------------------------------------------------------------------------------------------ */
+/* --- recording -------------------------------------------------------------------------------- */
 
 /* The quotient of a formula is that of the reals, also for integers. */
 static ad_var quotient(ad_var x, ad_var y) {

@@ -17,7 +17,7 @@ static bool small_integer(const algebra *a, int e, int64_t *n) {
   return *n >= -64 && *n <= 64;
 }
 
-/* --- multiplying out --------------------------------------------------------------------------------------------------- */
+/* --- multiplying out -------------------------------------------------------------------------- */
 
 /* Multiplies every summand of l by every summand of the sum s. False when that gets long. */
 static bool cross(algebra *a, part_list *l, int s) {
@@ -76,7 +76,7 @@ static int expand(algebra *a, int x) {
   return algebra_sum(a, t.number, &l);
 }
 
-/* --- common factors --------------------------------------------------------------------------------------------------------- */
+/* --- common factors --------------------------------------------------------------------------- */
 
 /* The exponent of base in x, seen as a product: -1 if it has none. */
 static int exponent_in(algebra *a, int x, int base) {
@@ -143,7 +143,7 @@ static int factored(algebra *a, int s) {
   return algebra_multiply(a, common, inner);
 }
 
-/* --- common denominators --------------------------------------------------------------------------------------------------------- */
+/* --- common denominators ---------------------------------------------------------------------- */
 
 /* Enters every sum that a summand of s is divided by, with its highest power. */
 static void denominators(algebra *a, int s, part_list *l) {
@@ -185,7 +185,7 @@ static int over_denominator(algebra *a, int s) {
   return algebra_multiply(a, factored(a, numerator), inverse);
 }
 
-/* --- fractions in products ------------------------------------------------------------------------------------------------------- */
+/* --- fractions in products -------------------------------------------------------------------- */
 
 /* The product p with the sums it is divided by multiplied out together: 1/((1 - x)(1 + x)) = 1/(1 - x^2). */
 static int expanded_below(algebra *a, int p) {
@@ -240,7 +240,7 @@ static int cleared(algebra *a, int p) {
   return any ? z : p;
 }
 
-/* --- the pass ---------------------------------------------------------------------------------------------------------------------- */
+/* --- the pass --------------------------------------------------------------------------------- */
 
 static int shorter(const algebra *a, int x, int y) { return a->term[y].cost < a->term[x].cost ? y : x; }
 

@@ -39,7 +39,7 @@ static const char *rule_text(elementwise_id row, int k) {
   return elementwise_rows[row].rule[k];
 }
 
-/* --- rows as terms ---------------------------------------------------------------------------------------------------------- */
+/* --- rows as terms ---------------------------------------------------------------------------- */
 
 static int half(algebra *a, int64_t sign) { return algebra_number(a, fraction_make(sign, 2)); }
 static int none(algebra *a) { return algebra_symbol(a, "NONE", 4, true); }
@@ -131,7 +131,7 @@ static int row_term(algebra *a, elementwise_id row, int count, const int x[]) {
   return z >= 0 ? z : algebra_call(a, name, (int)strlen(name), count, x);
 }
 
-/* --- expressions as terms --------------------------------------------------------------------------------------------------------- */
+/* --- expressions as terms --------------------------------------------------------------------- */
 
 typedef struct reader {
   algebra *a;
@@ -299,7 +299,7 @@ ad_status symbolic_read(algebra *a, const expression *e, int n, const char *cons
   return report->status;
 }
 
-/* --- derivatives ----------------------------------------------------------------------------------------------------------------------- */
+/* --- derivatives ------------------------------------------------------------------------------ */
 
 /* The k-th rule of a row at its operands: what the row makes of g = 1. */
 static int slope(algebra *a, elementwise_id row, int k, const int x[], int z) {

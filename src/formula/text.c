@@ -48,7 +48,7 @@ int text_node(const ad_tape *t, uint32_t i, const int operand[], sheet *s) {
   return call_note(t, i, operand, s);
 }
 
-/* --- public --------------------------------------------------------------------------------------------------------------- */
+/* --- public ----------------------------------------------------------------------------------- */
 
 /* Marks what node y was computed from: -2; the others are -1. */
 static void mark(const ad_tape *t, uint32_t y, int state[]) {

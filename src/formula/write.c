@@ -61,7 +61,7 @@ static const struct { const char *name, *latex; } latex_functions[] = {
   { "sign", "\\operatorname{sgn}" }, { "tgamma", "\\Gamma" }, { "digamma", "\\psi" }, { "sigmoid", "\\sigma" },
 };
 
-/* --- names ------------------------------------------------------------------------------------------------------------- */
+/* --- names ------------------------------------------------------------------------------------ */
 
 static const char *const greek[] = {
   "alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu", "xi", "pi",
@@ -111,7 +111,7 @@ void name_write_latex(const char *name, int length, text *out) {
   put(out, "}");
 }
 
-/* --- the stack ----------------------------------------------------------------------------------------------------------- */
+/* --- the stack -------------------------------------------------------------------------------- */
 
 /* What is still to be written: a note that must bind at least as tight as precedence, or a piece of text. */
 typedef struct item {
@@ -180,7 +180,7 @@ static bool begins_with_digit(const writer *w, int i, int precedence) {
   return false;
 }
 
-/* --- writing one note --------------------------------------------------------------------------------------------------------- */
+/* --- writing one note ------------------------------------------------------------------------- */
 
 static void write_number(writer *w, double number) {
   char s[32], *e;

@@ -26,7 +26,7 @@ typedef struct reader {
   ad_status status;
 } reader;
 
-/* --- errors ------------------------------------------------------------------------------------------------------ */
+/* --- errors ----------------------------------------------------------------------------------- */
 
 #if defined(__GNUC__)
 __attribute__((format(printf, 3, 4)))
@@ -51,7 +51,7 @@ static int out_of_memory(reader *r) {
   return -1;
 }
 
-/* --- characters (not <ctype.h>: its answers depend on the locale) ---------------------------------------------------- */
+/* --- characters (not <ctype.h>: its answers depend on the locale) ----------------------------- */
 
 static bool is_digit(char c) { return c >= '0' && c <= '9'; }
 static bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
@@ -98,7 +98,7 @@ static int unexpected(reader *r, const char *want) {
   return refuse(r, r->at, "'%c' stands where %s should", c, want);
 }
 
-/* --- nodes ------------------------------------------------------------------------------------------------------ */
+/* --- nodes ------------------------------------------------------------------------------------ */
 
 static int append(reader *r, expression_kind kind, int position, const char *name, int length) {
   expression *e = r->out;
@@ -143,7 +143,7 @@ static int chain_close(reader *r, const chain *c, int call) {
   return call;
 }
 
-/* --- numbers ------------------------------------------------------------------------------------------------------ */
+/* --- numbers ---------------------------------------------------------------------------------- */
 
 /* Length of the number at r->at: digits ["." digits] [("e" | "E") ["+" | "-"] digits]; *exponent: where the exponent begins. */
 static int number_length(const reader *r, int *exponent, bool *integer) {
@@ -196,7 +196,7 @@ static int read_number(reader *r) {
   return node;
 }
 
-/* --- the grammar, from the inside out --------------------------------------------------------------------------------- */
+/* --- the grammar, from the inside out --------------------------------------------------------- */
 
 static int read_choice(reader *r);
 
@@ -365,7 +365,7 @@ static int read_choice(reader *r) {
   return node;
 }
 
-/* --- statements --------------------------------------------------------------------------------------------------------- */
+/* --- statements ------------------------------------------------------------------------------- */
 
 /* What follows a complete expression and is neither its end nor a semicolon. */
 static void refuse_rest(reader *r) {

@@ -149,7 +149,7 @@ static void test_derivatives_go_through_formulas(void) {
   ad_tape_free(p.tape);
 }
 
-/* --- several outputs ----------------------------------------------------------------------------------------------------- */
+/* --- several outputs -------------------------------------------------------------------------- */
 
 static void test_outputs_in_order(void) {
   place p = open_place();
@@ -163,7 +163,7 @@ static void test_outputs_in_order(void) {
   ad_tape_free(p.tape);
 }
 
-/* --- names -------------------------------------------------------------------------------------------------------------------- */
+/* --- names ------------------------------------------------------------------------------------ */
 
 static void test_free_names(void) {
   static const char *const pair[][2] = {
@@ -182,7 +182,7 @@ static void test_free_names(void) {
     fail("names", "abc + de", "a small buffer");
 }
 
-/* --- errors ------------------------------------------------------------------------------------------------------------------- */
+/* --- errors ----------------------------------------------------------------------------------- */
 
 static void refuses(const char *text, ad_status status, int position, const char *part) {
   place p = open_place();
@@ -231,7 +231,7 @@ static void test_bad_arguments(void) {
   ad_tape_free(t);
 }
 
-/* --- length -------------------------------------------------------------------------------------------------------------------- */
+/* --- length ----------------------------------------------------------------------------------- */
 
 static void test_length_needs_no_stack(void) {
   enum { N = 100000 };
@@ -259,7 +259,7 @@ static void test_length_needs_no_stack(void) {
   free(text);
 }
 
-/* --- tape to text ----------------------------------------------------------------------------------------------------------------- */
+/* --- tape to text ----------------------------------------------------------------------------- */
 
 static void writes(const char *text, ad_notation notation, const char *want) {
   place p = open_place();
@@ -306,7 +306,7 @@ static void test_text_reads_back(void) {
   }
 }
 
-/* --- memory --------------------------------------------------------------------------------------------------------------------- */
+/* --- memory ----------------------------------------------------------------------------------- */
 
 static void *failing(void *user, void *pointer, size_t old_size, size_t new_size) {
   int *left = user;

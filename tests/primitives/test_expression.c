@@ -14,7 +14,7 @@ static void fail(const char *what, const char *text, const char *got) {
   failures++;
 }
 
-/* --- the tree as text: (add x (mul 2 y)) ---------------------------------------------------------------------------- */
+/* --- the tree as text: (add x (mul 2 y)) ------------------------------------------------------ */
 
 static void print_node(const expression *e, int i, char *out, size_t size) {
   const expression_node *n = &e->node[i];
@@ -88,7 +88,7 @@ static void test_formulas_have_statements_lists_and_named_arguments(void) {
   reads_as("\xce\xb1 + 1", EXPRESSION_FORMULA, "(add \xce\xb1 1)");
 }
 
-/* --- numbers ------------------------------------------------------------------------------------------------------------ */
+/* --- numbers ---------------------------------------------------------------------------------- */
 
 static void number_is(const char *text, double want, bool integer) {
   expression e;
@@ -136,7 +136,7 @@ static void test_numbers_do_not_depend_on_the_locale(void) {
   setlocale(LC_ALL, "C");
 }
 
-/* --- errors ------------------------------------------------------------------------------------------------------------- */
+/* --- errors ----------------------------------------------------------------------------------- */
 
 static void refuses(const char *text, int flags, int position, const char *part) {
   expression e;
@@ -220,7 +220,7 @@ static void test_nesting_is_bounded_and_length_is_not(void) {
   free(sum);
 }
 
-/* --- memory ------------------------------------------------------------------------------------------------------------- */
+/* --- memory ----------------------------------------------------------------------------------- */
 
 /* Fails at the call whose number *user counts down to 0. */
 static void *failing(void *user, void *pointer, size_t old_size, size_t new_size) {

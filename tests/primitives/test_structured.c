@@ -6,6 +6,7 @@
  *   order 2   H v, H the Hessian of <u, f>: forward over reverse, reverse over forward and reverse over
  *             reverse against differences of J^T u; forward over forward against differences of J v
  *   order 3   the derivative of H v along v, forward and reverse, against differences of H v
+ *   taylor    coefficients 1 to 3 of f(x + t v) against J v, (J v)' v/2, ((J v)' v)' v/6
  * Each case runs plain, and wrapped as post(f(pre(x))) with polynomials, so that linear operations have
  * higher derivatives too. Differences have order 8 (coefficients 4/5 -1/5 4/105 -1/280), exact for
  * polynomials up to degree 8; f32 is compared with f64 at the same point. Steps are far smaller than the
@@ -387,7 +388,8 @@ typedef struct program {
   ad_var x[MAX_INPUTS], v[MAX_INPUTS], u, y;
   ad_var jv, vj[MAX_INPUTS];                                      /* J v, J^T u */
   ad_var ff, fr[MAX_INPUTS], rf[MAX_INPUTS], rr[MAX_INPUTS];  /* forward over forward, over reverse, .. */
-  ad_var tf[MAX_INPUTS], tr[MAX_INPUTS];                          /* third order */
+  ad_var fff, tf[MAX_INPUTS], tr[MAX_INPUTS];                     /* third order */
+  ad_var yc[4];                                                   /* Taylor coefficients of y(x + t v) */
   ad_var s;                                                       /* <u, y> */
 } program;
 
@@ -448,8 +450,12 @@ static bool record_program(const structured_case *c, const point *p, ad_dtype dt
     ad_vjp(r->n, r->vj, r->v, r->n, r->x, r->rr);
   }
   if (r->order >= 3) {
+    ad_var xc[3*MAX_INPUTS];
     ad_jvp(r->n, r->x, r->v, r->n, r->fr, r->tf);
     ad_vjp(r->n, r->rr, r->v, r->n, r->x, r->tr);
+    ad_jvp(r->n, r->x, r->v, 1, &r->ff, &r->fff);
+    for (int i = 0; i < 3*r->n; i++) xc[i] = i%3 == 0 ? r->v[i/3] : ad_none();
+    ad_taylor(3, r->n, r->x, xc, 1, &r->y, r->yc);
   }
   return ad_tape_status(r->t) == AD_OK;
 }
@@ -485,9 +491,9 @@ static void move_inputs(const program *r, const point *p, double step) {
 
 /* --- comparing ------------------------------------------------------------------------------------------ */
 
-enum { FIRST, SECOND, THIRD, SINGLE, COLUMNS };
-static const char *const column_name[COLUMNS] = { "order 1", "order 2", "order 3", "f32" };
-static const double tolerance[COLUMNS] = { 2e-11, 5e-11, 2e-10, 2e-4 };
+enum { FIRST, SECOND, THIRD, TAYLOR, SINGLE, COLUMNS };
+static const char *const column_name[COLUMNS] = { "order 1", "order 2", "order 3", "taylor", "f32" };
+static const double tolerance[COLUMNS] = { 2e-12, 5e-12, 5e-12, 1e-13, 2e-5 };
 static double worst[COLUMNS];
 static long passed, failed;
 static char context[160];
@@ -551,7 +557,7 @@ static void central_differences(const program *r, const point *p, differences *d
 }
 
 /* Everything there is to read, at the point. */
-typedef struct results { values u, v, y, jv, vj, back, ff, fr, rf, rr, tf, tr; } results;
+typedef struct results { values u, v, y, jv, vj, back, ff, fr, rf, rr, fff, tf, tr, yc[4]; } results;
 
 static void read_results(const program *r, results *q) {
   memset(q, 0, sizeof *q);
@@ -569,6 +575,8 @@ static void read_results(const program *r, results *q) {
   if (r->order >= 3) {
     read_values(r->n, r->tf, &q->tf);
     read_values(r->n, r->tr, &q->tr);
+    read_values(1, &r->fff, &q->fff);
+    for (int k = 0; k < 4; k++) read_values(1, &r->yc[k], &q->yc[k]);
   }
 }
 
@@ -604,6 +612,19 @@ static void check_reverse(const results *q, int column) {
   for (int64_t i = 0; i < q->jv.n; i++) scale += fabs(q->jv.at[i]*q->u.at[i]);
   check_numbers(column, "<u, J v> = <J^T u, v>", right, left, scale);
   check_values(column, "backward", &q->back, &q->vj);
+}
+
+/* Coefficient k is the k-th derivative along v over k!. */
+static void check_taylor(const results *q, int column) {
+  static const double factorial[4] = { 1, 1, 2, 6 };
+  static values scaled;
+  const values *derivative[4] = { &q->y, &q->jv, &q->ff, &q->fff };
+  static const char *const what[4] = { "taylor 0", "taylor 1", "taylor 2", "taylor 3" };
+  for (int k = 0; k < 4; k++) {
+    scaled.n = derivative[k]->n;
+    for (int64_t i = 0; i < scaled.n; i++) scaled.at[i] = derivative[k]->at[i]/factorial[k];
+    check_values(column, what[k], &q->yc[k], &scaled);
+  }
 }
 
 static void check_single(const results *q, const results *exact, int order) {
@@ -645,11 +666,13 @@ static void run_trial(const structured_case *c, int trial, bool wrapped) {
     central_differences(&r64, &p, &d);
     check_against_differences(&exact, &d, c->order);
     check_reverse(&exact, FIRST);
+    if (c->order >= 3) check_taylor(&exact, TAYLOR);
     if (record_or_fail(c, &p, AD_F32, wrapped, &r32)) {
       read_results(&r32, &single);
       read_backward(&r32, &single.back);
       check_single(&single, &exact, c->order);
       check_reverse(&single, SINGLE);
+      if (c->order >= 3) check_taylor(&single, SINGLE);
     }
   }
   for (int i = 0; i < 2; i++) {
