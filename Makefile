@@ -11,7 +11,7 @@ JOBS ?= $(shell nproc)
 FORMULA = sin(x + y^2)/sqrt(x)
 AT = x=2 y=1
 
-configure = cmake -S . -B $(BUILD) --log-level=WARNING
+configure = cmake -S . -B $(BUILD) >/dev/null
 build = MAKEFLAGS=--no-print-directory cmake --build $(BUILD) -j $(JOBS)
 
 .PHONY: all run test bench install clean

@@ -29,7 +29,7 @@ if(adolc_sources AND ADOLC_INCLUDE AND ADOLC_LIBRARY)
     adit_add_benchmark("${source}" "${ADOLC_LIBRARY}")
   endforeach()
 elseif(adolc_sources)
-  message(STATUS "No ADOL-C (libadolc-dev): benchmarks without it")
+  message(NOTICE "No ADOL-C (libadolc-dev): benchmarks without it")
 endif()
 
 add_custom_target(bench ${bench_runs} USES_TERMINAL WORKING_DIRECTORY "${bench_dir}" VERBATIM)

@@ -1,4 +1,5 @@
-/* check.c -- adit check: every way to a derivative side by side, and the error of each against extended precision.
+/* check.c -- adit check: every way to a derivative side by side, and the error of each against extended
+ * precision.
  *
  *   two-point    (f(x + h) - f(x))/h                                        h = sqrt(eps) max(1, |x|)
  *   five-point   (f(x - 2h) - 8 f(x - h) + 8 f(x + h) - f(x + 2h))/(12 h)   h = eps^(1/5) max(1, |x|)
@@ -14,7 +15,8 @@
 #include <string.h>
 
 enum { TWO_POINT, FIVE_POINT, SYMBOLIC, FORWARD, REVERSE, METHODS };
-static const char *const method_names[METHODS] = { "two-point", "five-point", "symbolic", "forward", "reverse" };
+static const char *const method_names[METHODS] = { "two-point", "five-point", "symbolic", "forward",
+                                                   "reverse" };
 
 /* One derivative, df_j/dx_i, by all methods. */
 typedef struct row {
@@ -28,12 +30,11 @@ typedef struct row {
 /* --- differences ------------------------------------------------------------------------------ */
 
 /* Output j with variable i moved to x, computed on a tape of its own. */
-static int value_at(const options *o, const problem *p, int j, int i, double x, double *z) {
+static int value_at(const options *o, int j, int i, double x, double *z) {
   problem q;
   int status = problem_open(&q, o);
   if (!status && ad_set_value(q.vars[i], x)) status = complain_tape(o, q.tape);
   if (!status) *z = ad_value(q.out[j]);
-  (void)p;
   problem_close(&q);
   return status;
 }
@@ -49,11 +50,11 @@ static int differences(const options *o, const problem *p, int j, int i, row *r)
   const double x = ad_value(p->vars[i]), scale = fabs(x) > 1 ? fabs(x) : 1;
   const double h = exact_step(x, sqrt(DBL_EPSILON)*scale), k = exact_step(x, pow(DBL_EPSILON, 0.2)*scale);
   double f, g, sum = 0;
-  int status = value_at(o, p, j, i, x, &f);
-  if (!status) status = value_at(o, p, j, i, x + h, &g);
+  int status = value_at(o, j, i, x, &f);
+  if (!status) status = value_at(o, j, i, x + h, &g);
   for (int m = 0; m < 4 && !status; m++) {
     double z;
-    status = value_at(o, p, j, i, x + five_at[m]*k, &z);
+    status = value_at(o, j, i, x + five_at[m]*k, &z);
     sum += five_weight[m]*z;
   }
   if (status) return status;
@@ -71,7 +72,8 @@ static int symbolic(const options *o, const problem *p, int j, int i, row *r) {
   char *text = malloc(SIZE), *s = text;
   int count;
   if (!text) return out_of_memory(o);
-  r->missing[SYMBOLIC] = ad_formula_derive(o->expression, AD_TEXT, 1, &wrt, text, SIZE, NULL, &count, NULL) != AD_OK;
+  r->missing[SYMBOLIC] = ad_formula_derive(o->expression, AD_TEXT, 1, &wrt, text, SIZE, NULL, &count,
+                                           NULL) != AD_OK;
   if (!r->missing[SYMBOLIC]) {
     for (int k = 0; k < j; k++) s += strlen(s) + 1;
     const ad_mark mark = ad_tape_mark(p->tape);
@@ -103,7 +105,8 @@ static int sweeps(const options *o, const problem *p, int j, int i, row *r) {
 /* --- the reference ---------------------------------------------------------------------------- */
 
 static int reference(const options *o, const problem *p, const wengert *w, int j, int i, row *r) {
-  long double *value = calloc((size_t)w->count + 1, sizeof *value), *d = calloc((size_t)w->count + 1, sizeof *d);
+  long double *value = calloc((size_t)w->count + 1, sizeof *value),
+      *d = calloc((size_t)w->count + 1, sizeof *d);
   int status = value && d ? reference_forward(w, o, i, value, d, &r->doubles) : out_of_memory(o);
   int place = wengert_place(w, p->out[j]);
   if (!status && place >= 0) r->reference = d[place];
@@ -140,7 +143,9 @@ static void write_plain(const problem *p, int j, int i, const row *r, FILE *out)
     else fprintf(out, "  %-11s %-12s %-24.17g %.2e\n", method_names[m], step, r->value[m], error_of(r, m));
   }
   fprintf(out, "  %-11s %-12s %.21Lg\n", "reference", "", r->reference);
-  if (r->doubles) fprintf(out, "  (%s has no version in extended precision here: the reference is good to a double)\n", r->doubles);
+  if (r->doubles)
+    fprintf(out, "  (%s has no version in extended precision here: the reference is good to a double)\n",
+            r->doubles);
 }
 
 static void write_json(const problem *p, int j, int i, const row *r, FILE *out) {

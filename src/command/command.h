@@ -1,7 +1,7 @@
 /* command.h -- what the subcommands of `adit` share: options, complaints, the recorded problem.
  *
- * A subcommand writes what it prints into a buffer that reaches stdout only if it returns DONE: bad input leaves
- * nothing there. Its complaint goes to stderr, with a caret under the spot where there is one.
+ * A subcommand writes what it prints into a buffer that reaches stdout only if it returns DONE: bad input
+ * leaves nothing there. Its complaint goes to stderr, with a caret under the spot where there is one.
  */
 #ifndef ADIT_COMMAND_COMMAND_H
 #define ADIT_COMMAND_COMMAND_H
@@ -40,7 +40,8 @@ typedef struct options {
 int options_read(options *o, int argc, char **argv);
 void options_free(options *o);
 
-/* Prints "adit grad: message"; with text also the line around byte `position` and a caret. Returns BAD_INPUT. */
+/* Prints "adit grad: message"; with text also the line around byte `position` and a caret. Returns
+ * BAD_INPUT. */
 int complain(const options *o, const char *text, int position, const char *format, ...)
 #if defined(__GNUC__)
   __attribute__((format(printf, 4, 5)))

@@ -34,12 +34,16 @@ static int allocate_block(const options *o, ad_type y, ad_type x, numbers *z) {
   for (int i = 0; i < y.rank; i++) dim[rank++] = y.dim[i];
   for (int i = 0; i < x.rank; i++) dim[rank++] = x.dim[i];
   ad_type type = ad_type_make(AD_F64, rank <= AD_MAX_RANK ? rank : -1, dim);
-  if (type.rank < 0) return complain(o, NULL, 0, "a block of the derivative has more than %d axes or is too large", AD_MAX_RANK);
+  if (type.rank < 0)
+    return complain(o, NULL, 0, "a block of the derivative has more than %d axes or is too large",
+                    AD_MAX_RANK);
   return allocate(o, type, z);
 }
 
-/* Row `row` of every block: the cotangent is one there and zero elsewhere. What is recorded for it is forgotten again. */
-static int read_row(const options *o, const problem *p, ad_var y, int64_t row, double *seed, const ad_var x[], ad_var dx[],
+/* Row `row` of every block: the cotangent is one there and zero elsewhere. What is recorded for it is
+ * forgotten again. */
+static int read_row(const options *o, const problem *p, ad_var y, int64_t row, double *seed,
+                    const ad_var x[], ad_var dx[],
                     numbers block[]) {
   const ad_mark mark = ad_tape_mark(p->tape);
   seed[row] = 1;

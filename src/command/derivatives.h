@@ -1,4 +1,5 @@
-/* derivatives.h -- numbers out of a recorded problem: values, gradients, Jacobian blocks; and how the commands print them. */
+/* derivatives.h -- numbers out of a recorded problem: values, gradients, Jacobian blocks; and how the
+ * commands print them. */
 #ifndef ADIT_COMMAND_DERIVATIVES_H
 #define ADIT_COMMAND_DERIVATIVES_H
 

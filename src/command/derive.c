@@ -5,9 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "formula/notation.h"
+
 enum { MOST_NAMES = 64 };
 
-/* What derivatives are taken by: --wrt, or every free name of the expression. names is the room for the latter. */
+/* What derivatives are taken by: --wrt, or every free name of the expression. names is the room for the
+ * latter. */
 static int choose(const options *o, char *names, size_t size, const char *wrt[MOST_NAMES], int *n) {
   ad_formula_report report;
   ad_status status = ad_formula_names(o->expression, names, size, NULL, &report);
@@ -29,7 +32,8 @@ static int choose(const options *o, char *names, size_t size, const char *wrt[MO
 }
 
 /* The derivatives of text by n names, each terminated by a zero byte, in a new block. */
-static int derivatives(const options *o, const char *text, ad_notation notation, int n, const char *const wrt[], char **z, int *count) {
+static int derivatives(const options *o, const char *text, ad_notation notation, int n,
+                       const char *const wrt[], char **z, int *count) {
   ad_formula_report report;
   size_t size = 1 << 12, needed = 0;
   for (;;) {
@@ -68,20 +72,30 @@ static void write_one(const options *o, FILE *out, const char *s) {
   else fputs(s, out);
 }
 
+/* df/dx, or \frac{\partial f}{\partial x}. */
+static void write_name(const options *o, FILE *out, int j, int count, const char *wrt) {
+  char f[32] = "f";
+  text x = { .allocator = &memory_standard };
+  if (count > 1) snprintf(f, sizeof f, o->latex ? "f_{%d}" : "f%d", j + 1);
+  if (o->latex) name_write_latex(wrt, (int)strlen(wrt), &x);
+  if (o->latex) fprintf(out, "\\frac{\\partial %s}{\\partial %s} = ", f, x.s ? x.s : wrt);
+  else fprintf(out, "d%s/d%s = ", f, wrt);
+  text_free(&x);
+}
+
 /* A single derivative stands alone; several are named. */
 static void write_plain(const options *o, FILE *out, const char *z, int count, int n, const char *const wrt[]) {
   for (int j = 0; j < count; j++)
     for (int i = 0; i < n; i++, z += strlen(z) + 1) {
-      char name[24] = "f";
-      if (count > 1) snprintf(name, sizeof name, "f%d", j + 1);
-      if (count*n > 1) fprintf(out, o->latex ? "\\frac{\\partial %s}{\\partial %s} = " : "d%s/d%s = ", name, wrt[i]);
+      if (count*n > 1) write_name(o, out, j, count, wrt[i]);
       write_one(o, out, z);
       fputc('\n', out);
     }
 }
 
 /* {"derivative": {"x": ".."}}, a list of such objects for several outputs */
-static void write_json(const options *o, FILE *out, const char *z, int count, int n, const char *const wrt[]) {
+static void write_json(const options *o, FILE *out, const char *z, int count, int n,
+                       const char *const wrt[]) {
   fputs("{\"derivative\": ", out);
   if (count > 1) fputc('[', out);
   for (int j = 0; j < count; j++) {
@@ -105,7 +119,8 @@ int command_derive(const options *o, FILE *out) {
   const ad_notation notation = o->latex ? AD_LATEX : AD_TEXT;
   int status = names ? choose(o, names, size, wrt, &n) : out_of_memory(o);
   if (!status && o->order == 0) status = complain(o, NULL, 0, "--order begins with 1");
-  if (!status && o->order > 1 && n > 1) status = complain(o, NULL, 0, "--order above 1 takes one name after --wrt");
+  if (!status && o->order > 1 && n > 1)
+    status = complain(o, NULL, 0, "--order above 1 takes one name after --wrt");
   if (!status && o->order > 1) status = higher(o, o->order, notation, wrt[0], &z);
   else if (!status) status = derivatives(o, o->expression, notation, n, wrt, &z, &count);
   if (!status && o->json) write_json(o, out, z, count, n, wrt);

@@ -1,7 +1,8 @@
-/* draw.c -- adit draw: the computational graph through Graphviz, each node with name, operation, value and adjoint.
+/* draw.c -- adit draw: the computational graph through Graphviz, each node with name, operation, value and
+ * adjoint.
  *
- * The program dot is started directly, without a shell; the graph goes through a pipe and the picture comes back through
- * another. Without -o the graph itself is printed, in Graphviz's language.
+ * The program dot is started directly, without a shell; the graph goes through a pipe and the picture comes
+ * back through another. Without -o the graph itself is printed, in Graphviz's language.
  */
 #define _POSIX_C_SOURCE 200809L
 #include "command/wengert.h"
@@ -29,7 +30,8 @@ static void write_label(FILE *out, const char *s) {
 }
 
 /* A few numbers of an array stand for all. */
-static int write_array_label(FILE *out, const options *o, const char *what, ad_type type, const double *value) {
+static int write_array_label(FILE *out, const options *o, const char *what, ad_type type,
+                             const double *value) {
   char shape[192];
   fprintf(out, "\\n%s ", what);
   if (type.rank == 0) fprintf(out, "%.8g", value[0]);
@@ -78,7 +80,8 @@ static int write_graph(const options *o, const problem *p, const wengert *w, FIL
   const ad_var y = p->out[p->outputs - 1];
   const bool adjoints = ad_type_of(y).rank == 0 && ad_type_of(y).dtype == AD_F64 && wengert_place(w, y) >= 0;
   if (adjoints && ad_backward(y)) return complain_tape(o, p->tape);
-  fputs("digraph adit {\n  rankdir=LR;\n  node [shape=box, style=\"rounded,filled\", fontname=\"Helvetica\", fontsize=11];\n"
+  fputs("digraph adit {\n  rankdir=LR;\n"
+        "  node [shape=box, style=\"rounded,filled\", fontname=\"Helvetica\", fontsize=11];\n"
         "  edge [color=\"#555555\"];\n", out);
   int status = DONE;
   for (int i = 0; i < w->count && !status; i++) status = write_node(o, p, w, i, adjoints, out);
@@ -163,7 +166,9 @@ static int lay_out(const options *o, const char *graph, bytes *svg) {
     if (fine && WIFEXITED(exit_status) && WEXITSTATUS(exit_status) == 0 && svg->used) return DONE;
   }
   if (error == ENOENT || (!error && WIFEXITED(exit_status) && WEXITSTATUS(exit_status) == 127))
-    complain(o, NULL, 0, "pictures need the program dot of Graphviz, which is not installed (Debian, Ubuntu: apt install graphviz); "
+    complain(o, NULL, 0,
+             "pictures need the program dot of Graphviz, which is not installed "
+             "(Debian, Ubuntu: apt install graphviz); "
                          "-o FILE.dot writes the graph without it");
   else complain(o, NULL, 0, "the program dot failed");
   return FAILED;
@@ -190,7 +195,8 @@ static void write_page(const options *o, const char *svg, FILE *out) {
   const char *picture = strstr(svg, "<svg");
   fputs("<!DOCTYPE html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>", out);
   write_html_text(out, o->expression);
-  fputs("</title>\n<style>body { font: 16px sans-serif; margin: 2em } code { font-size: 1.2em } svg { max-width: 100%; height: auto }"
+  fputs("</title>\n<style>body { font: 16px sans-serif; margin: 2em } code { font-size: 1.2em } "
+        "svg { max-width: 100%; height: auto }"
         "</style>\n<p><code>", out);
   write_html_text(out, o->expression);
   fputs("</code>", out);

@@ -3,6 +3,7 @@
 
 int command_emit(const options *o, FILE *out) {
   (void)out;
-  return complain(o, NULL, 0, "generated C comes with a later version of adit; this one evaluates and differentiates, but "
-                              "does not write code yet");
+  return complain(o, NULL, 0,
+                  "generated C comes with a later version of adit; this one evaluates and differentiates, "
+                  "but does not write code yet");
 }

@@ -1,4 +1,5 @@
-/* hessian.c -- adit hessian: value, gradient and second derivatives; the gradient is recorded and differentiated again. */
+/* hessian.c -- adit hessian: value, gradient and second derivatives; the gradient is recorded and
+ * differentiated again. */
 #include "command/derivatives.h"
 #include "command/json.h"
 
@@ -19,7 +20,8 @@ static int read_hessian(const options *o, const problem *p, ad_var y, numbers gr
   return status;
 }
 
-static void write_json(const problem *p, const numbers gradient[], const numbers block[], FILE *out, bool hessian) {
+static void write_json(const problem *p, const numbers gradient[], const numbers block[], FILE *out,
+                       bool hessian) {
   if (!hessian) {
     write_blocks_json(p, gradient, out);
     return;
@@ -34,13 +36,15 @@ static void write_json(const problem *p, const numbers gradient[], const numbers
   fputc('}', out);
 }
 
-static int write_plain(const options *o, const problem *p, int j, const numbers gradient[], const numbers block[], FILE *out) {
+static int write_plain(const options *o, const problem *p, int j, const numbers gradient[],
+                       const numbers block[], FILE *out) {
   char output[24], name[512];
   const int n = p->n_wrt;
   int width = 0;
   for (int i = 0; i < n; i++)
     for (int k = 0; k < n; k++) {
-      int length = snprintf(name, sizeof name, "d2%s/d%s d%s", output_name(p, j, output), p->names[p->wrt[i]], p->names[p->wrt[k]]);
+      int length = snprintf(name, sizeof name, "d2%s/d%s d%s", output_name(p, j, output),
+                            p->names[p->wrt[i]], p->names[p->wrt[k]]);
       if (length > width) width = length;
     }
   int status = write_value_line(o, out, output_name(p, j, output), width, p->out[j]);
@@ -50,7 +54,8 @@ static int write_plain(const options *o, const problem *p, int j, const numbers 
   }
   for (int i = 0; i < n; i++)
     for (int k = 0; k < n; k++) {
-      snprintf(name, sizeof name, "d2%s/d%s d%s", output_name(p, j, output), p->names[p->wrt[i]], p->names[p->wrt[k]]);
+      snprintf(name, sizeof name, "d2%s/d%s d%s", output_name(p, j, output), p->names[p->wrt[i]],
+               p->names[p->wrt[k]]);
       write_line(out, name, width, &block[(size_t)i*(size_t)n + (size_t)k]);
     }
   return status;

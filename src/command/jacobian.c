@@ -68,7 +68,9 @@ static int run(const options *o, FILE *out, bool gradient) {
   if (!status && gradient && !need_scalar_outputs(&p, o)) status = BAD_INPUT;
   numbers *block = status ? NULL : calloc((size_t)p.n_wrt + 1, sizeof *block);
   if (!status && !block) status = out_of_memory(o);
-  if (!status) status = o->json ? write_json(o, &p, out, block, gradient && p.outputs == 1) : write_plain(o, &p, out, block);
+  if (!status)
+    status = o->json ? write_json(o, &p, out, block, gradient && p.outputs == 1)
+        : write_plain(o, &p, out, block);
   free(block);
   problem_close(&p);
   return status;

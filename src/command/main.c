@@ -15,23 +15,35 @@ static const struct subcommand {
 } subcommands[] = {
   { "eval",     command_eval,     "'EXPR' [NAME=VALUE ...]",                     "value of every output" },
   { "grad",     command_grad,     "'EXPR' NAME=VALUE ... [--wrt x,y]",           "value and gradient" },
-  { "jacobian", command_jacobian, "'E1; E2' NAME=VALUE ... [--wrt x,y]",         "values and Jacobian of several outputs" },
-  { "hessian",  command_hessian,  "'EXPR' NAME=VALUE ... [--wrt x,y]",           "value, gradient and Hessian" },
-  { "taylor",   command_taylor,   "'EXPR' x=VALUE [--order N] [--wrt x]",        "Taylor coefficients in one variable" },
-  { "derive",   command_derive,   "'EXPR' [--wrt x,y] [--latex] [--order N]",    "the derivative as a simplified expression" },
-  { "trace",    command_trace,    "'EXPR' NAME=VALUE ...",                       "the Wengert list and both sweeps, step by step" },
-  { "check",    command_check,    "'EXPR' NAME=VALUE ... [--wrt x,y]",           "differences, symbolic, forward and reverse compared" },
-  { "draw",     command_draw,     "'EXPR' NAME=VALUE ... [-o FILE.svg|dot|html]", "the computational graph with values and adjoints" },
-  { "emit",     command_emit,     "'EXPR' [--gradient] -o f.c",                  "self-contained C (in a later version)" },
+  { "jacobian", command_jacobian, "'E1; E2' NAME=VALUE ... [--wrt x,y]",
+    "values and Jacobian of several outputs" },
+  { "hessian",  command_hessian,  "'EXPR' NAME=VALUE ... [--wrt x,y]",
+    "value, gradient and Hessian" },
+  { "taylor",   command_taylor,   "'EXPR' x=VALUE [--order N] [--wrt x]",
+    "Taylor coefficients in one variable" },
+  { "derive",   command_derive,   "'EXPR' [--wrt x,y] [--latex] [--order N]",
+    "the derivative as a simplified expression" },
+  { "trace",    command_trace,    "'EXPR' NAME=VALUE ...",
+    "the Wengert list and both sweeps, step by step" },
+  { "check",    command_check,    "'EXPR' NAME=VALUE ... [--wrt x,y]",
+    "differences, symbolic, forward and reverse compared" },
+  { "draw",     command_draw,     "'EXPR' NAME=VALUE ... [-o FILE.svg|dot|html]",
+    "the computational graph with values and adjoints" },
+  { "emit",     command_emit,     "'EXPR' [--gradient] -o f.c",
+    "self-contained C (in a later version)" },
 };
 enum { SUBCOMMANDS = sizeof subcommands/sizeof *subcommands };
 
 static void print_help(FILE *out) {
-  fputs("adit - automatic differentiation of formulas\n\nusage: adit COMMAND 'EXPR' NAME=VALUE ... [OPTION ...]\n\n", out);
-  for (int i = 0; i < SUBCOMMANDS; i++) fprintf(out, "  %-9s %s\n", subcommands[i].name, subcommands[i].summary);
+  fputs("adit - automatic differentiation of formulas\n\n"
+        "usage: adit COMMAND 'EXPR' NAME=VALUE ... [OPTION ...]\n\n", out);
+  for (int i = 0; i < SUBCOMMANDS; i++)
+    fprintf(out, "  %-9s %s\n", subcommands[i].name, subcommands[i].summary);
   fputs("\n"
-        "EXPR     + - * / ^, parentheses, comparisons, c ? a : b, calls (sqrt, log1p, atan2, fmin, lgamma, sigmoid, ...), pi, e;\n"
-        "         statements are separated by ; : `name = expr` binds a name, every other expression is an output\n"
+        "EXPR     + - * / ^, parentheses, comparisons, c ? a : b, pi, e,\n"
+        "         calls (sqrt, log1p, atan2, fmin, lgamma, sigmoid, sum, ...);\n"
+        "         statements are separated by semicolons: `name = expr` binds a name,\n"
+        "         every other expression is an output\n"
         "VALUE    a number such as 2 or pi/4, or an array such as [1,2,3] or [[1,2],[3,4]]\n"
         "OPTION   --json        one JSON object with 17 significant digits\n"
         "         --wrt x,y     differentiate by these variables only\n"

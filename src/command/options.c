@@ -1,6 +1,7 @@
 /* options.c -- the command line, and complaints about it.
  *
- * Not getopt: -x^2 is an expression here, and x=-2 a value. An option is what begins with -- or is -o or -h; `--` ends them.
+ * Not getopt: -x^2 is an expression here, and x=-2 a value. An option is what begins with -- or is -o or -h;
+ * `--` ends them.
  */
 #include "command/command.h"
 
@@ -69,7 +70,8 @@ static char *copied(const char *s, size_t length) {
 static int read_binding(options *o, const char *argument) {
   size_t length = strcspn(argument, "=");
   if (!argument[length] || !is_name(argument, length))
-    return complain(o, argument, 0, "a value is given as name=value, and the expression is one argument (in quotes)");
+    return complain(o, argument, 0,
+                    "a value is given as name=value, and the expression is one argument (in quotes)");
   for (int i = 0; i < o->bindings; i++)
     if (strlen(o->binding[i].name) == length && !memcmp(o->binding[i].name, argument, length))
       return complain(o, argument, 0, "%s is given twice", o->binding[i].name);
@@ -87,7 +89,8 @@ static int read_wrt(options *o, const char *list) {
   if (!o->wrt) return out_of_memory(o);
   for (const char *s = list; ; ) {
     size_t length = strcspn(s, ",");
-    if (!is_name(s, length)) return complain(o, list, (int)(s - list), "--wrt takes names separated by commas");
+    if (!is_name(s, length))
+      return complain(o, list, (int)(s - list), "--wrt takes names separated by commas");
     if (!(o->wrt[o->n_wrt] = copied(s, length))) return out_of_memory(o);
     o->n_wrt++;
     if (!s[length]) return DONE;
@@ -99,12 +102,14 @@ static int read_order(options *o, const char *s) {
   char *end;
   errno = 0;
   long order = strtol(s, &end, 10);
-  if (!*s || *end || errno || order < 0 || order > 10000) return complain(o, s, 0, "--order takes a number from 0 to 10000");
+  if (!*s || *end || errno || order < 0 || order > 10000)
+    return complain(o, s, 0, "--order takes a number from 0 to 10000");
   o->order = (int)order;
   return DONE;
 }
 
-/* The value of option `name` if argument i is it, "--name=value" or in the next argument; NULL if it is something else. */
+/* The value of option `name` if argument i is it, "--name=value" or in the next argument; NULL if it is
+ * something else. */
 static const char *option_value(int argc, char **argv, int *i, const char *name) {
   size_t length = strlen(name);
   if (strncmp(argv[*i], name, length)) return NULL;
@@ -145,7 +150,8 @@ int options_read(options *o, int argc, char **argv) {
     else if (!taken) status = read_binding(o, argv[i]);
     if (status) return status;
   }
-  if (!o->expression && !o->help) return complain(o, NULL, 0, "an expression is missing; try: adit %s --help", o->command);
+  if (!o->expression && !o->help)
+    return complain(o, NULL, 0, "an expression is missing; try: adit %s --help", o->command);
   return DONE;
 }
 

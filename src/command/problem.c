@@ -4,7 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Reads a value, an expression of numbers such as 2, pi/4 or [[1,2],[3,4]], as an input of the problem's tape. */
+/* Reads a value, an expression of numbers such as 2, pi/4 or [[1,2],[3,4]], as an input of the problem's
+ * tape. */
 static int read_value(problem *p, const options *o, const binding *b) {
   ad_tape *scratch = ad_tape_new();
   ad_formula_report report;
@@ -14,7 +15,8 @@ static int read_value(problem *p, const options *o, const binding *b) {
   int status = DONE;
   if (ad_formula_all(scratch, b->value, 0, NULL, NULL, 1, &v, &count, &report)) {
     int offset = (int)(b->value - b->argument);
-    status = complain(o, b->argument, offset + report.position, "%s", count > 1 ? "one value is needed" : report.message);
+    status = complain(o, b->argument, offset + report.position, "%s",
+                      count > 1 ? "one value is needed" : report.message);
   } else {
     ad_type type = ad_type_of(v);
     size_t bytes = ad_type_bytes(type);
@@ -40,7 +42,9 @@ static int choose_wrt(problem *p, const options *o) {
   if (!p->wrt) return out_of_memory(o);
   for (int i = 0; i < p->n_wrt; i++) {
     p->wrt[i] = o->wrt ? find_name(p, o->wrt[i]) : i;
-    if (p->wrt[i] < 0) return complain(o, NULL, 0, "--wrt %s: %s has no value; give one: %s=...", o->wrt[i], o->wrt[i], o->wrt[i]);
+    if (p->wrt[i] < 0)
+      return complain(o, NULL, 0, "--wrt %s: %s has no value; give one: %s=...", o->wrt[i], o->wrt[i],
+                      o->wrt[i]);
   }
   return DONE;
 }
@@ -51,9 +55,11 @@ static int record(problem *p, const options *o) {
   for (const char *s = o->expression; *s; s++) capacity += *s == ';';
   p->out = calloc((size_t)capacity, sizeof *p->out);
   if (!p->out) return out_of_memory(o);
-  if (!ad_formula_all(p->tape, o->expression, p->n, p->names, p->vars, capacity, p->out, &p->outputs, &report)) return DONE;
+  if (!ad_formula_all(p->tape, o->expression, p->n, p->names, p->vars, capacity, p->out, &p->outputs,
+                      &report)) return DONE;
   const bool unbound = strstr(report.message, "has no value") != NULL;
-  return complain(o, o->expression, report.position, "%s%s", report.message, unbound ? "; values follow the expression, as in x=2" : "");
+  return complain(o, o->expression, report.position, "%s%s", report.message,
+                  unbound ? "; values follow the expression, as in x=2" : "");
 }
 
 int problem_open(problem *p, const options *o) {
@@ -89,7 +95,8 @@ bool need_scalar_outputs(const problem *p, const options *o) {
     ad_type type = ad_type_of(p->out[j]);
     char text[192];
     if (type.rank == 0) continue;
-    complain(o, NULL, 0, "%s is an array, %s; a scalar is needed (sum, mean, ... make one)", output_name(p, j, name),
+    complain(o, NULL, 0, "%s is an array, %s; a scalar is needed (sum, mean, ... make one)",
+             output_name(p, j, name),
              ad_type_print(type, text, sizeof text));
     return false;
   }

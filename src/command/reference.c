@@ -1,7 +1,7 @@
 /* reference.c -- the rows of the table in long double, and a forward sweep through their rules.
  *
- * The rules are the texts of the table, evaluated with the functions below. What the C library has in long double
- * is taken from there; the rest is written out, or falls back to double, and the caller is told.
+ * The rules are the texts of the table, evaluated with the functions below. What the C library has in long
+ * double is taken from there; the rest is written out, or falls back to double, and the caller is told.
  */
 #define _GNU_SOURCE
 #include "command/reference.h"
@@ -36,7 +36,8 @@ static long double cospi_l(long double x) {
 
 /* Bernoulli numbers B_2, B_4, ... B_24. */
 static const long double bernoulli[] = {
-  1/6.0L, -1/30.0L, 1/42.0L, -1/30.0L, 5/66.0L, -691/2730.0L, 7/6.0L, -3617/510.0L, 43867/798.0L, -174611/330.0L,
+  1/6.0L, -1/30.0L, 1/42.0L, -1/30.0L, 5/66.0L, -691/2730.0L, 7/6.0L, -3617/510.0L, 43867/798.0L,
+  -174611/330.0L,
   854513/138.0L, -236364091/2730.0L,
 };
 enum { BERNOULLI = sizeof bernoulli/sizeof *bernoulli };
@@ -54,7 +55,8 @@ static long double digamma_l(long double x) {
   return sum - shift;
 }
 
-/* psi_n(x) = (-1)^(n+1) ((n-1)!/x^n + n!/(2 x^(n+1)) + sum B_2k (2k+n-1)!/((2k)! x^(2k+n))) for large x, n >= 1, x > 0. */
+/* psi_n(x) = (-1)^(n+1) ((n-1)!/x^n + n!/(2 x^(n+1)) + sum B_2k (2k+n-1)!/((2k)! x^(2k+n))) for large x, n >=
+ * 1, x > 0. */
 static long double polygamma_l(int n, long double x) {
   long double factorial = tgammal(n), shift = 0;
   for (; x < 24 + n; x++) shift += factorial*n/powl(x, n + 1);
@@ -96,33 +98,43 @@ static long double add_l(long double x, long double y) { return x + y; }
 static long double sub_l(long double x, long double y) { return x - y; }
 static long double mul_l(long double x, long double y) { return x*y; }
 static long double div_l(long double x, long double y) { return x/y; }
-static long double logaddexp_l(long double x, long double y) { return x == y ? x + logl(2) : fmaxl(x, y) + log1pl(expl(-fabsl(x - y))); }
+static long double logaddexp_l(long double x, long double y) {
+  return x == y ? x + logl(2) : fmaxl(x, y) + log1pl(expl(-fabsl(x - y)));
+}
 static long double share_l(long double x, long double y) { return x == y ? 0.5L : sigmoid_l(x - y); }
 static long double xlogy_l(long double x, long double y) { return x == 0 && y == y ? 0 : x*logl(y); }
 static long double xlog1py_l(long double x, long double y) { return x == 0 && y == y ? 0 : x*log1pl(y); }
 static long double over_norm2_l(long double x, long double y) { return x/(x*x + y*y); }
 
 static unary_l *const unary[ROW_COUNT] = {
-  [ROW_neg] = neg_l, [ROW_square] = square_l, [ROW_reciprocal] = reciprocal_l, [ROW_sqrt] = sqrtl, [ROW_rsqrt] = rsqrt_l,
+  [ROW_neg] = neg_l, [ROW_square] = square_l, [ROW_reciprocal] = reciprocal_l, [ROW_sqrt] = sqrtl,
+  [ROW_rsqrt] = rsqrt_l,
   [ROW_cbrt] = cbrtl, [ROW_sign] = sign_l, [ROW_floor] = floorl, [ROW_ceil] = ceill, [ROW_round] = roundl,
-  [ROW_trunc] = truncl, [ROW_abs] = fabsl, [ROW_exp] = expl, [ROW_exp2] = exp2l, [ROW_expm1] = expm1l, [ROW_log] = logl,
-  [ROW_log2] = log2l, [ROW_log10] = log10l, [ROW_log1p] = log1pl, [ROW_sin] = sinl, [ROW_cos] = cosl, [ROW_tan] = tanl,
+  [ROW_trunc] = truncl, [ROW_abs] = fabsl, [ROW_exp] = expl, [ROW_exp2] = exp2l, [ROW_expm1] = expm1l,
+  [ROW_log] = logl,
+  [ROW_log2] = log2l, [ROW_log10] = log10l, [ROW_log1p] = log1pl, [ROW_sin] = sinl, [ROW_cos] = cosl,
+  [ROW_tan] = tanl,
   [ROW_asin] = asinl, [ROW_acos] = acosl, [ROW_atan] = atanl, [ROW_sinpi] = sinpi_l, [ROW_cospi] = cospi_l,
   [ROW_sinh] = sinhl, [ROW_cosh] = coshl, [ROW_tanh] = tanhl, [ROW_sech2] = sech2_l, [ROW_asinh] = asinhl,
-  [ROW_acosh] = acoshl, [ROW_atanh] = atanhl, [ROW_erf] = erfl, [ROW_erfc] = erfcl, [ROW_lgamma] = log_gamma_l,
-  [ROW_tgamma] = tgammal, [ROW_digamma] = digamma_l, [ROW_sigmoid] = sigmoid_l, [ROW_logsigmoid] = logsigmoid_l,
+  [ROW_acosh] = acoshl, [ROW_atanh] = atanhl, [ROW_erf] = erfl, [ROW_erfc] = erfcl,
+  [ROW_lgamma] = log_gamma_l,
+  [ROW_tgamma] = tgammal, [ROW_digamma] = digamma_l, [ROW_sigmoid] = sigmoid_l,
+  [ROW_logsigmoid] = logsigmoid_l,
   [ROW_softplus] = softplus_l, [ROW_relu] = relu_l, [ROW_silu] = silu_l, [ROW_silu_slope] = silu_slope_l,
   [ROW_gelu] = gelu_l, [ROW_gelu_slope] = gelu_slope_l, [ROW_normal_density] = density_l,
 };
 
 static binary_l *const binary[ROW_COUNT] = {
-  [ROW_add] = add_l, [ROW_sub] = sub_l, [ROW_mul] = mul_l, [ROW_div] = div_l, [ROW_fmod] = fmodl, [ROW_pow] = powl,
-  [ROW_hypot] = hypotl, [ROW_max] = fmaxl, [ROW_min] = fminl, [ROW_copysign] = copysignl, [ROW_logaddexp] = logaddexp_l,
+  [ROW_add] = add_l, [ROW_sub] = sub_l, [ROW_mul] = mul_l, [ROW_div] = div_l, [ROW_fmod] = fmodl,
+  [ROW_pow] = powl,
+  [ROW_hypot] = hypotl, [ROW_max] = fmaxl, [ROW_min] = fminl, [ROW_copysign] = copysignl,
+  [ROW_logaddexp] = logaddexp_l,
   [ROW_share] = share_l, [ROW_xlogy] = xlogy_l, [ROW_xlog1py] = xlog1py_l, [ROW_atan2] = atan2l,
   [ROW_over_norm2] = over_norm2_l,
 };
 
-/* Comparisons and logic, whose value in double decides the same unless the operands differ by less than a double shows. */
+/* Comparisons and logic, whose value in double decides the same unless the operands differ by less than a
+ * double shows. */
 static bool decides(elementwise_id row) {
   elementwise_class kind = elementwise_rows[row].kind;
   return kind == CLASS_COMPARE || kind == CLASS_PREDICATE || kind == CLASS_LOGICAL;
@@ -192,7 +204,8 @@ static piece name_piece(const expression_node *n, const operand_set *s) {
   return (piece){ 0, true };
 }
 
-static piece call_piece(const expression *e, const expression_node *n, const operand_set *s, const piece piece_of[]) {
+static piece call_piece(const expression *e, const expression_node *n, const operand_set *s,
+                        const piece piece_of[]) {
   piece x[3] = { { 0, false }, { 0, false }, { 0, false } };
   int count = 0;
   scalar_call call;
@@ -239,7 +252,8 @@ static bool convert(const wengert *w, int i, long double value[], long double d[
 }
 
 /* The value and derivative of the operation at place i from those of its operands. */
-static bool step(const wengert *w, int i, long double value[], long double d[], bool reached[], const char **doubles) {
+static bool step(const wengert *w, int i, long double value[], long double d[], bool reached[],
+                 const char **doubles) {
   const uint32_t index = w->node[i].index;
   const elementwise_row *row = node_primitive(w->tape, index)->row;
   int n;
@@ -247,7 +261,8 @@ static bool step(const wengert *w, int i, long double value[], long double d[], 
   operand_set s = { .a = node_row_attribute(w->tape, index), .doubles = doubles };
   if (!row) return convert(w, i, value, d, reached);
   const elementwise_id id = (elementwise_id)(row - elementwise_rows);
-  for (int k = 0; k < n; k++) s.x[k] = w->place[x[k]] >= 0 ? value[w->place[x[k]]] : ad_value(handle(w->tape, x[k]));
+  for (int k = 0; k < n; k++)
+    s.x[k] = w->place[x[k]] >= 0 ? value[w->place[x[k]]] : ad_value(handle(w->tape, x[k]));
   if (!reference_row(id, s.x, s.a, &value[i])) *doubles = row->name;
   s.z = value[i];
   for (int k = 0; k < n; k++) {
@@ -262,7 +277,8 @@ static bool step(const wengert *w, int i, long double value[], long double d[], 
   return true;
 }
 
-int reference_forward(const wengert *w, const options *o, int variable, long double *value, long double *derivative,
+int reference_forward(const wengert *w, const options *o, int variable, long double *value,
+                      long double *derivative,
                       const char **doubles) {
   bool *reached = calloc((size_t)w->count + 1, sizeof *reached);
   if (!reached) return out_of_memory(o);

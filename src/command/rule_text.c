@@ -5,7 +5,8 @@
 
 #include "formula/scalar_calls.h"
 
-/* A node of the rule: its note (-1: NONE), its value, and whether it is a number whatever the operands are. */
+/* A node of the rule: its note (-1: NONE), its value, and whether it is a number whatever the operands
+ * are. */
 typedef struct piece {
   int note;
   double value;
@@ -17,7 +18,8 @@ static piece number_piece(sheet *s, double value) { return (piece){ sheet_number
 static piece name_piece(sheet *s, const expression_node *n, const rule_letters *letters) {
   static const char *const letter[RULE_LETTERS] = { "x", "y", "w", "z", "g", "a" };
   for (int i = 0; i < RULE_LETTERS; i++)
-    if (expression_is(n->name, n->name_length, letter[i])) return (piece){ letters->note[i], letters->value[i], i == RULE_A };
+    if (expression_is(n->name, n->name_length, letter[i]))
+      return (piece){ letters->note[i], letters->value[i], i == RULE_A };
   if (expression_is(n->name, n->name_length, "INFINITY")) return number_piece(s, INFINITY);
   if (expression_is(n->name, n->name_length, "NAN")) return number_piece(s, NAN);
   return (piece){ -1, 0, true };
@@ -40,7 +42,8 @@ static piece call_piece(sheet *s, const expression *e, const expression_node *n,
   const elementwise_row *r = &elementwise_rows[row];
   double v[3] = { x[0].value, count > 1 ? x[1].value : 0, count > 2 ? x[2].value : 0 };
   double value = r->attributed ? r->evaluate(v[1], 0, 0, v[0]) : r->evaluate(v[0], v[1], v[2], 0);
-  if (fixed && (call.row == ROW_add || call.row == ROW_sub || call.row == ROW_neg)) return number_piece(s, value);
+  if (fixed && (call.row == ROW_add || call.row == ROW_sub || call.row == ROW_neg))
+    return number_piece(s, value);
   return (piece){ sheet_call(s, n->name, n->name_length, count, operand), value, fixed };
 }
 

@@ -1,4 +1,5 @@
-/* trace.c -- adit trace: the Wengert list with values, a forward sweep for each variable, a reverse sweep for each output. */
+/* trace.c -- adit trace: the Wengert list with values, a forward sweep for each variable, a reverse sweep for
+ * each output. */
 #define _POSIX_C_SOURCE 200809L
 #include "command/derivatives.h"
 #include "command/json.h"
@@ -24,17 +25,9 @@ static void close_sweep(sweep *s) {
   free(s->reached);
 }
 
-static void write_step(FILE *out, const char *left, const char *sign, const char *formula, int width, double value) {
+static void write_step(FILE *out, const char *left, const char *sign, const char *formula, int width,
+                       double value) {
   fprintf(out, "  %-8s %-2s %-*s = %.10g\n", left, sign, width, formula, value);
-}
-
-static int formula_width(const wengert *w) {
-  int width = 24;
-  for (int i = 0; i < w->count; i++) {
-    int length = (int)strlen(w->node[i].variable ? w->node[i].variable : w->node[i].formula);
-    if (length > width && length <= 48) width = length;
-  }
-  return width;
 }
 
 static const char *numbered(char name[24], const char *letter, int number) {
@@ -45,7 +38,7 @@ static const char *numbered(char name[24], const char *letter, int number) {
 /* --- the list --------------------------------------------------------------------------------- */
 
 static int write_list(const options *o, const problem *p, const wengert *w, FILE *out) {
-  const int width = formula_width(w);
+  const int width = w->width;
   char name[24], output[24];
   fputs("Wengert list\n", out);
   for (int i = 0; i < w->count; i++) {
@@ -96,7 +89,7 @@ static int tangent(const options *o, const wengert *w, int i, sweep *s, char **f
 static int forward(const options *o, const problem *p, const wengert *w, int variable, FILE *out) {
   sweep s;
   char name[24], *formula = NULL;
-  const int width = formula_width(w);
+  const int width = w->width;
   const char *before = "";
   int status = open_sweep(o, w, &s);
   if (o->json) fprintf(out, "{\"variable\": ");
@@ -143,7 +136,8 @@ static int give(const options *o, const wengert *w, int i, sweep *s, FILE *out) 
       json_number(out, c.value);
       fputc('}', out);
       before = ", ";
-    } else write_step(out, numbered(name, "vbar", w->node[c.operand].number), "+=", c.formula, formula_width(w), c.value);
+    } else write_step(out, numbered(name, "vbar", w->node[c.operand].number), "+=", c.formula,
+                      w->width, c.value);
     free(c.formula);
   }
   return status;
@@ -160,7 +154,8 @@ static int reverse_steps(const options *o, const wengert *w, int seed, sweep *s,
       json_number(out, s->value[i]);
       fputs(", \"contributions\": [", out);
       before = ", ";
-    } else if (i == seed) write_step(out, numbered(name, "vbar", w->node[i].number), "=", "1", formula_width(w), 1);
+    } else if (i == seed)
+      write_step(out, numbered(name, "vbar", w->node[i].number), "=", "1", w->width, 1);
     if (!w->node[i].variable) status = give(o, w, i, s, out);
     if (o->json) fputs("]}", out);
   }
@@ -184,7 +179,8 @@ static int reverse(const options *o, const problem *p, const wengert *w, int j, 
       json_string(out, p->names[i]);
       fputs(": ", out);
       json_number(out, s.value[i]);
-    } else fprintf(out, "  d%s/d%s = %s = %.10g\n", output, p->names[i], numbered(name, "vbar", w->node[i].number), s.value[i]);
+    } else fprintf(out, "  d%s/d%s = %s = %.10g\n", output, p->names[i],
+                   numbered(name, "vbar", w->node[i].number), s.value[i]);
   }
   if (o->json) fputs("}}", out);
   close_sweep(&s);
@@ -232,7 +228,8 @@ static int write_json_nodes(const options *o, const wengert *w, FILE *out, bool 
     if ((w->node[i].variable != NULL) != variables) continue;
     status = read_numbers(o, handle(w->tape, w->node[i].index), &z);
     if (status) break;
-    fprintf(out, "%s{\"node\": \"v_%d\", \"%s\": ", before, w->node[i].number, variables ? "name" : "formula");
+    fprintf(out, "%s{\"node\": \"v_%d\", \"%s\": ", before, w->node[i].number,
+            variables ? "name" : "formula");
     json_string(out, variables ? w->node[i].variable : w->node[i].formula);
     fputs(", \"value\": ", out);
     json_array(out, z.type, z.value);

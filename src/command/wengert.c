@@ -75,6 +75,16 @@ static void add(wengert *w, uint32_t index, int number, const char *variable) {
   w->scalar = w->scalar && type->rank == 0 && (primitive->row || variable || primitive == &cast_primitive);
 }
 
+/* Formulas of up to 48 characters share a column of at least 24. */
+static int formula_width(const wengert *w) {
+  int width = 24;
+  for (int i = 0; i < w->count; i++) {
+    int length = (int)strlen(w->node[i].variable ? w->node[i].variable : w->node[i].formula);
+    if (length > width && length <= 48) width = length;
+  }
+  return width;
+}
+
 int wengert_open(wengert *w, const problem *p, const options *o) {
   *w = (wengert){ .tape = p->tape, .limit = (uint32_t)ad_tape_size(p->tape), .scalar = true };
   w->place = malloc(((size_t)w->limit + 1)*sizeof *w->place);
@@ -91,6 +101,7 @@ int wengert_open(wengert *w, const problem *p, const options *o) {
   }
   for (int i = p->n; i < w->count; i++)
     if (!(w->node[i].formula = formula_of(w, w->node[i].index))) return out_of_memory(o);
+  w->width = formula_width(w);
   return DONE;
 }
 
@@ -119,7 +130,8 @@ int wengert_place(const wengert *w, ad_var x) { return w->place[x.at.node.index]
 /* A scalar value of the tape, constants too. */
 static double tape_value(const wengert *w, uint32_t index) { return ad_value(handle(w->tape, index)); }
 
-bool wengert_contribution(const wengert *w, const options *o, int i, int k, const char *letter, bool reverse, double g,
+bool wengert_contribution(const wengert *w, const options *o, int i, int k, const char *letter, bool reverse,
+                          double g,
                           contribution *c, int *status) {
   const uint32_t index = w->node[i].index;
   const elementwise_row *row = node_primitive(w->tape, index)->row;
@@ -136,7 +148,8 @@ bool wengert_contribution(const wengert *w, const options *o, int i, int k, cons
     letters.note[RULE_X + m] = value_note(w, &s, &pool, x[m]);
   }
   letters.value[RULE_Z] = wengert_value(w, i), letters.note[RULE_Z] = value_note(w, &s, &pool, index);
-  letters.value[RULE_A] = node_row_attribute(w->tape, index), letters.note[RULE_A] = sheet_number(&s, letters.value[RULE_A]);
+  letters.value[RULE_A] = node_row_attribute(w->tape, index),
+      letters.note[RULE_A] = sheet_number(&s, letters.value[RULE_A]);
   letters.value[RULE_G] = g;
   letters.note[RULE_G] = numbered_note(&s, &pool, letter, w->node[reverse ? i : c->operand].number);
   row->propagate(d, v[0], v[1], v[2], letters.value[RULE_Z], g, letters.value[RULE_A]);

@@ -12,13 +12,15 @@ typedef struct wengert_node {
   char *formula;                      /* in names v_k and numbers */
 } wengert_node;
 
-/* What the outputs are computed from, in the order of the tape, after all variables. Constants stand inside the formulas. */
+/* What the outputs are computed from, in the order of the tape, after all variables. Constants stand inside
+ * the formulas. */
 typedef struct wengert {
   ad_tape *tape;
   int count;
   wengert_node *node;
   int *place;                         /* from tape indices below `limit` to places in the list, -1: none */
   uint32_t limit;
+  int width;                          /* of the formulas as a column */
   bool scalar;                        /* everything has rank 0, so sweeps can be written out */
 } wengert;
 
@@ -32,9 +34,11 @@ typedef struct contribution {
   double value;
 } contribution;
 
-/* The contribution of operand k of the node at place i, for a sweep whose values are written `letter`_i ("vbar", "vdot"): in reverse
- * g is the adjoint of the node, forwards the tangent of the operand. False: not connected. *status FAILED: no memory. */
-bool wengert_contribution(const wengert *w, const options *o, int i, int k, const char *letter, bool reverse, double g,
+/* The contribution of operand k of the node at place i, for a sweep whose values are written `letter`_i
+ * ("vbar", "vdot"): in reverse g is the adjoint of the node, forwards the tangent of the operand. False: not
+ * connected. *status FAILED: no memory. */
+bool wengert_contribution(const wengert *w, const options *o, int i, int k, const char *letter, bool reverse,
+                          double g,
                           contribution *c, int *status);
 int wengert_operands(const wengert *w, int i);
 /* Place of operand k; -1: a constant. */

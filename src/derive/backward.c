@@ -39,8 +39,14 @@ static inline double node_double(const ad_tape *t, const tape_node *e) {
 
 /* --- one node -------------------------------------------------------------------------------------------------------------- */
 
+/* A contribution of -0.0 would leave "not connected" as it is; it hardly ever comes, so it is looked for beside the chain of
+ * arithmetic, not in it. */
 #define NONE (none = true, 0.0)
-#define SEND(to, rule) { bool none = false; const double c = (double)(rule); adjoint[to] += none ? -0.0 : c + 0.0; }
+#define SEND(to, rule) { \
+    bool none = false; \
+    const double c = (double)(rule); \
+    if (!none) adjoint[to] += __builtin_expect(is_connected(c), 1) ? c : 0.0; \
+  }
 /* The rule by an exponent may cost a logarithm; constants, which are common there, do not ask for it. */
 #define SEND_UNLESS_CONSTANT(kind, to, rule) \
   if (CLASS_##kind != CLASS_FLOAT || node_primitive_number(&node[to]) != PRIMITIVE_CONSTANT) SEND(to, rule)

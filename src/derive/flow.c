@@ -267,7 +267,7 @@ static flow structured(ad_rule *r, uint32_t i, int k, flow g, rule_function *app
   r->connected = ad_none();
   ad_var value = apply(r, i, k);
   flow f = { value, r->connected };
-  if (ad_is_none(value) || !ad_is_none(f.mask) || ad_is_none(g.mask)) return f;
+  if (ad_is_none(value) || ad_is_none(g.mask)) return f;
   if (!(r->op->primitive->traits & AD_TRAIT_UNIT_WEIGHTS)) return f;
   const ad_type *type = type_of(g.value);
   r->g = ad_cast(shaped_like(g.mask, type), type->dtype);

@@ -58,11 +58,14 @@ static uint64_t hash_term(const term *t, const part *p) {
 }
 
 static bool same(const algebra *a, const term *t, const part *p, const term *s) {
-  if (t->kind != s->kind || t->constant != s->constant || t->count != s->count || t->length != s->length) return false;
-  if (!fraction_equal(t->number, s->number) || (t->length && memcmp(t->name, s->name, (size_t)t->length))) return false;
+  if (t->kind != s->kind || t->constant != s->constant || t->count != s->count || t->length != s->length)
+    return false;
+  if (!fraction_equal(t->number, s->number) || (t->length && memcmp(t->name, s->name, (size_t)t->length)))
+    return false;
   const part *q = a->part + s->first;
   for (int i = 0; i < t->count; i++)
-    if (p[i].term != q[i].term || p[i].exponent != q[i].exponent || !fraction_equal(p[i].coefficient, q[i].coefficient))
+    if (p[i].term != q[i].term || p[i].exponent != q[i].exponent
+        || !fraction_equal(p[i].coefficient, q[i].coefficient))
       return false;
   return true;
 }
@@ -92,7 +95,8 @@ static uint64_t number_cost(fraction f) {
 
 /* About how many symbols it takes to write the term. */
 static uint32_t cost_of(const algebra *a, const term *t, const part *p) {
-  uint64_t cost = t->kind == TERM_CALL ? 2 : t->kind == TERM_NUMBER ? number_cost(t->number) : t->kind == TERM_SYMBOL;
+  uint64_t cost = t->kind == TERM_CALL ? 2 : t->kind == TERM_NUMBER ? number_cost(t->number)
+      : t->kind == TERM_SYMBOL;
   if (t->kind == TERM_SUM) {
     bool constant = !fraction_is(t->number, 0);
     cost = (constant ? number_cost(t->number) : 0) + (uint64_t)t->count - !constant;
@@ -102,7 +106,8 @@ static uint32_t cost_of(const algebra *a, const term *t, const part *p) {
     cost += s->cost;
     if (t->kind == TERM_SUM && !fraction_is(p[i].coefficient, 1) && !fraction_is(p[i].coefficient, -1))
       cost += number_cost(p[i].coefficient);
-    if (t->kind == TERM_PRODUCT && !term_is_number(a, p[i].exponent, 1)) cost += 1 + a->term[p[i].exponent].cost;
+    if (t->kind == TERM_PRODUCT && !term_is_number(a, p[i].exponent, 1))
+      cost += 1 + a->term[p[i].exponent].cost;
     if (t->kind == TERM_PRODUCT && s->kind == TERM_SUM) cost += 1;
   }
   return capped(cost);
@@ -118,7 +123,8 @@ static int intern(algebra *a, term t, int count, const part p[]) {
     if (same(a, &t, p, &a->term[a->slot[i] - 1])) return a->slot[i] - 1;
   if (a->count >= MAX_TERMS || a->parts + count > MAX_PARTS) return algebra_refuse(a, AD_ERROR_LIMIT);
   if (!memory_reserve(a->allocator, &a->term, &a->term_capacity, (size_t)a->count + 1, sizeof t)
-      || !memory_reserve(a->allocator, &a->part, &a->part_capacity, (size_t)a->parts + (size_t)count, sizeof *p))
+      || !memory_reserve(a->allocator, &a->part, &a->part_capacity, (size_t)a->parts + (size_t)count,
+                         sizeof *p))
     return algebra_refuse(a, AD_ERROR_MEMORY);
   t.first = a->parts;
   t.cost = cost_of(a, &t, p);
@@ -131,11 +137,14 @@ static int intern(algebra *a, term t, int count, const part p[]) {
 
 /* --- leaves ----------------------------------------------------------------------------------- */
 
-int algebra_number(algebra *a, fraction number) { return intern(a, (term){ .kind = TERM_NUMBER, .number = number }, 0, NULL); }
+int algebra_number(algebra *a, fraction number) {
+  return intern(a, (term){ .kind = TERM_NUMBER, .number = number }, 0, NULL);
+}
 int algebra_integer(algebra *a, int64_t n) { return algebra_number(a, fraction_integer(n)); }
 
 int algebra_symbol(algebra *a, const char *name, int length, bool constant) {
-  return intern(a, (term){ .kind = TERM_SYMBOL, .name = name, .length = length, .constant = constant }, 0, NULL);
+  return intern(a, (term){ .kind = TERM_SYMBOL, .name = name, .length = length, .constant = constant }, 0,
+                NULL);
 }
 int algebra_e(algebra *a) { return algebra_symbol(a, "e", 1, true); }
 
@@ -144,7 +153,8 @@ bool term_is_call(const algebra *a, int t, const char *name) {
 }
 
 bool term_is_e(const algebra *a, int t) {
-  return a->term[t].kind == TERM_SYMBOL && a->term[t].constant && expression_is(a->term[t].name, a->term[t].length, "e");
+  return a->term[t].kind == TERM_SYMBOL && a->term[t].constant
+         && expression_is(a->term[t].name, a->term[t].length, "e");
 }
 
 void term_split(const algebra *a, int x, fraction *c, int *rest) {
@@ -176,7 +186,8 @@ static void merge_summands(part_list *l) {
   sort_parts(l);
   for (int i = 0; i < l->count; ) {
     part p = l->item[i];
-    for (i++; i < l->count && l->item[i].term == p.term; i++) p.coefficient = fraction_add(p.coefficient, l->item[i].coefficient);
+    for (i++; i < l->count && l->item[i].term == p.term; i++)
+      p.coefficient = fraction_add(p.coefficient, l->item[i].coefficient);
     if (!fraction_is(p.coefficient, 0)) l->item[n++] = p;
   }
   l->count = n;
@@ -226,7 +237,8 @@ static bool pythagoras(algebra *a, part_list *l) {
   for (int i = 0; i < l->count; i++) {
     int k = squared_call(a, l->item[i].term, "sin");
     if (k < 0) continue;
-    int u = term_parts(a, term_parts(a, l->item[i].term)[k].term)->term, rest = without_factor(a, l->item[i].term, k);
+    int u = term_parts(a, term_parts(a, l->item[i].term)[k].term)->term,
+        rest = without_factor(a, l->item[i].term, k);
     int cosine = algebra_call(a, "cos", 3, 1, &u);
     int other = algebra_multiply(a, rest, algebra_power(a, cosine, algebra_integer(a, 2)));
     for (int j = 0; j < l->count && !a->status; j++)
@@ -263,7 +275,8 @@ int algebra_sum(algebra *a, fraction number, part_list *l) {
   }
   int z = 0;
   if (fine && l->count == 0) z = algebra_number(a, number);
-  else if (fine && l->count == 1 && fraction_is(number, 0) && fraction_is(l->item[0].coefficient, 1)) z = l->item[0].term;
+  else if (fine && l->count == 1 && fraction_is(number, 0) && fraction_is(l->item[0].coefficient, 1))
+    z = l->item[0].term;
   else if (fine) z = intern(a, (term){ .kind = TERM_SUM, .number = number }, l->count, l->item);
   part_list_free(a, l);
   return z;
@@ -277,7 +290,8 @@ static bool integer_exponent(const algebra *a, int e, int64_t *n) {
   return t->kind == TERM_NUMBER && fraction_is_integer(t->number) && *n >= -1000 && *n <= 1000;
 }
 
-/* (b^p)^e = b^(p e) holds for integers e, for b = e, and where b^p is real for b >= 0 only, as for sqrt(b). */
+/* (b^p)^e = b^(p e) holds for integers e, for b = e, and where b^p is real for b >= 0 only, as for
+ * sqrt(b). */
 static bool power_of_power(const algebra *a, const part *inner, bool integer) {
   const term *p = &a->term[inner->exponent];
   return integer || term_is_e(a, inner->term)
@@ -322,7 +336,9 @@ static bool open_number(const algebra *a, fraction *number, part_list *l, int i)
     return true;
   }
   if (e->kind != TERM_NUMBER || !e->number.q || e->number.p < -1000 || e->number.p > 1000) return false;
-  if (e->number.q != 1 && (e->number.p < -64 || e->number.p > 64 || !fraction_root(base->number, e->number.q, &root))) return false;
+  if (e->number.q != 1
+      && (e->number.p < -64 || e->number.p > 64
+          || !fraction_root(base->number, e->number.q, &root))) return false;
   *number = fraction_multiply(*number, fraction_power(root, e->number.p));
   drop_factor(l, i);
   return true;
@@ -368,7 +384,8 @@ static bool open_product(algebra *a, part_list *l, int i) {
   return true;
 }
 
-/* Replaces factor i by equal, simpler ones and a number; true if it did, then the place is looked at again. */
+/* Replaces factor i by equal, simpler ones and a number; true if it did, then the place is looked at
+ * again. */
 static bool open_factor(algebra *a, fraction *number, part_list *l, int i) {
   const part p = l->item[i];
   if (term_is_number(a, p.exponent, 0)) {
@@ -444,7 +461,8 @@ int algebra_product(algebra *a, fraction number, part_list *l) {
   const int one = algebra_integer(a, 1);
   int z = 0;
   bool fine = !a->status && open_factors(a, &number, l);
-  while (fine && (merge_factors(a, l) || tangents(a, l) || opposites(a, &number, l))) fine = open_factors(a, &number, l);
+  while (fine && (merge_factors(a, l) || tangents(a, l) || opposites(a, &number, l)))
+    fine = open_factors(a, &number, l);
   for (int i = 0; i < l->count && fine; i++) l->item[i].coefficient = fraction_integer(1);
   fine = fine && !a->status;
   if (fine && (l->count == 0 || fraction_is(number, 0))) z = algebra_number(a, number);
@@ -502,7 +520,8 @@ static bool name_in(const char *name, int length, const char *const list[], int 
 }
 
 /* f(-u) = -f(u) and f(-u) = f(u). */
-static const char *const odd[] = { "sin", "tan", "sinh", "tanh", "asin", "atan", "asinh", "atanh", "erf", "cbrt", "sinpi", "sign" };
+static const char *const odd[] = { "sin", "tan", "sinh", "tanh", "asin", "atan", "asinh", "atanh", "erf",
+                                   "cbrt", "sinpi", "sign" };
 static const char *const even[] = { "cos", "cosh", "abs", "cospi", "sech2", "normal_density" };
 
 /* The sign of a symmetric function's argument, taken out: 0 if there is none. */
@@ -513,7 +532,8 @@ static int symmetry(algebra *a, const char *name, int length, int argument, int 
   if (!sign) return 0;
   term_split(a, argument, &c, &rest);
   bool negative = rest != argument ? fraction_is_negative(c)
-                                   : a->term[argument].kind == TERM_NUMBER && fraction_is_negative(a->term[argument].number);
+                                   : a->term[argument].kind == TERM_NUMBER
+                                       && fraction_is_negative(a->term[argument].number);
   if (!negative) return 0;
   *positive = algebra_scale(a, fraction_integer(-1), argument);
   return sign;

@@ -1,14 +1,19 @@
-/* algebra.h -- expressions in a normal form: sums of multiples, products of powers, calls; equal ones are one term.
+/* algebra.h -- expressions in a normal form: sums of multiples, products of powers, calls; equal ones are one
+ * term.
  *
- * Terms are numbers in an append-only array, arguments before what uses them, so that every pass is a loop. The normal form:
+ * Terms are numbers in an append-only array, arguments before what uses them, so that every pass is a loop.
+ * The normal form:
  *   NUMBER   a fraction
  *   SYMBOL   a variable; or, with constant, pi and e
- *   SUM      number + sum of coefficient * term: terms distinct, none a NUMBER, coefficients not 0; no SUM inside but for the multiple
+ *   SUM      number + sum of coefficient * term: terms distinct, none a NUMBER, coefficients not 0; no SUM
+ *            inside but for the multiple
  *            of a single one, 2 (1 + x), which is kept until something is added
- *   PRODUCT  product of base ^ exponent: bases distinct, no number in front (that is a SUM of one multiple), never a single base^1
+ *   PRODUCT  product of base ^ exponent: bases distinct, no number in front (that is a SUM of one multiple),
+ *            never a single base^1
  *   CALL     name(arguments)
- * exp(u) is the power e^u, sqrt(u) is u^(1/2). Term 0 is the number 0, and what functions return once something has failed (status
- * says what): terms are always there, and one look at the end is enough. Identities hold where both sides are defined: x/x is 1.
+ * exp(u) is the power e^u, sqrt(u) is u^(1/2). Term 0 is the number 0, and what functions return once
+ * something has failed (status says what): terms are always there, and one look at the end is enough.
+ * Identities hold where both sides are defined: x/x is 1.
  */
 #ifndef ADIT_FORMULA_ALGEBRA_H
 #define ADIT_FORMULA_ALGEBRA_H

@@ -1,4 +1,5 @@
-/* calls.c -- the table of structured functions a formula may call, and how arguments find their parameters. */
+/* calls.c -- the table of structured functions a formula may call, and how arguments find their
+ * parameters. */
 #include "formula/calls.h"
 #include "formula/scalar_calls.h"
 #include "adit/elementwise.h"
@@ -23,7 +24,8 @@ typedef struct call {
 
 struct function {
   const char *name;
-  const char *parameters;             /* "x axis? keep?": ? may be left out; a first "*" takes any number of arguments */
+  const char *parameters;             /* "x axis? keep?":
+      ? may be left out; a first "*" takes any number of arguments */
   ad_var (*record)(call *c);
   union {
     ad_var (*reduce)(ad_var, ad_axes, bool);
@@ -74,7 +76,8 @@ static bool bind(call *c) {
   bool optional;
   for (int k = 0; k < MAX_SLOTS; k++) c->slot[k] = -1;
   for (int a = node[c->node].first_argument; a >= 0; a = node[a].next_argument) {
-    int k = node[a].keyword ? parameter_named(c->fn->parameters, node[a].keyword, node[a].keyword_length) : next++;
+    int k = node[a].keyword ? parameter_named(c->fn->parameters, node[a].keyword, node[a].keyword_length)
+        : next++;
     if (variadic && !node[a].keyword) {
       if (c->count == MAX_VARIADIC) return refuse(c, a, "more than 64 arguments");
       c->argument[c->count++] = a;
@@ -88,7 +91,8 @@ static bool bind(call *c) {
   const char *p;
   for (int k = 0; (p = parameter(c->fn->parameters, k, &length, &optional)); k++)
     if (c->slot[k] < 0 && !optional && *p != '*') {
-      formula_refuse(c->f, c->node, AD_ERROR_ARGUMENT, "%s: the argument %.*s is missing", c->fn->name, length, p);
+      formula_refuse(c->f, c->node, AD_ERROR_ARGUMENT, "%s: the argument %.*s is missing", c->fn->name,
+                     length, p);
       return false;
     }
   return true;
@@ -99,7 +103,8 @@ static bool bind(call *c) {
 static bool node_integer(call *c, int node, int64_t *out) {
   const formula_value *v = &c->f->value[node];
   double d = v->list < 0 && is_literal(v->var) ? literal_value(v->var) : NAN;
-  if (!(fabs(d) <= 9007199254740992.0) || d != floor(d)) return refuse(c, node, "a literal integer is needed here");
+  if (!(fabs(d) <= 9007199254740992.0) || d != floor(d))
+    return refuse(c, node, "a literal integer is needed here");
   *out = (int64_t)d;
   return true;
 }
@@ -178,7 +183,8 @@ static ad_var settled(const call *c, ad_var v) {
   if (!is_literal(v)) return v;
   const double real = literal_value(v);
   const int64_t integer = v.tape ? v.at.integer : 0;
-  return v.tape ? ad_constant(c->f->tape, ad_type_make(AD_I64, 0, NULL), &integer) : ad_constant(c->f->tape, ad_type_make(AD_F64, 0, NULL), &real);
+  return v.tape ? ad_constant(c->f->tape, ad_type_make(AD_I64, 0, NULL), &integer)
+         : ad_constant(c->f->tape, ad_type_make(AD_F64, 0, NULL), &real);
 }
 
 static ad_var slot_var(call *c, int k) { return settled(c, formula_variable(c->f, c->slot[k])); }
@@ -244,9 +250,11 @@ static ad_var transpose(call *c) {
   ad_var x = slot_var(c, 0);
   if (c->slot[1] < 0) return ad_transpose(x, NULL);
   if (!slot_list(c, 1, &count, list)) return failed(c);
-  if (ad_is_valid(x) && count != ad_type_of(x).rank) refuse(c, c->slot[1], "one entry for each axis is needed");
+  if (ad_is_valid(x) && count != ad_type_of(x).rank)
+    refuse(c, c->slot[1], "one entry for each axis is needed");
   if (c->f->report->status) return failed(c);
-  for (int i = 0; i < count; i++) perm[i] = list[i] >= -AD_MAX_RANK && list[i] < AD_MAX_RANK ? (int)list[i] : AD_MAX_RANK;
+  for (int i = 0; i < count; i++)
+    perm[i] = list[i] >= -AD_MAX_RANK && list[i] < AD_MAX_RANK ? (int)list[i] : AD_MAX_RANK;
   return ad_transpose(x, perm);
 }
 
@@ -291,7 +299,8 @@ static ad_var slice(call *c) {
 static ad_var slice_add(call *c) {
   int64_t start, step;
   int axis;
-  if (!slot_int(c, 2, 0, &axis) || !slot_integer(c, 3, 0, &start) || !slot_integer(c, 4, 1, &step)) return failed(c);
+  if (!slot_int(c, 2, 0, &axis) || !slot_integer(c, 3, 0, &start) || !slot_integer(c, 4, 1, &step))
+    return failed(c);
   ad_var base = slot_var(c, 0), part = slot_var(c, 1);
   return ad_slice_add(base, part, axis, start, step);
 }
@@ -301,7 +310,8 @@ static ad_var pad(call *c) {
   int n, m;
   ad_var x = slot_var(c, 0);
   if (!slot_list(c, 1, &n, before) || !slot_list(c, 2, &m, after)) return failed(c);
-  if (ad_is_valid(x) && (n != ad_type_of(x).rank || m != n)) refuse(c, c->node, "one entry for each axis is needed");
+  if (ad_is_valid(x) && (n != ad_type_of(x).rank || m != n))
+    refuse(c, c->node, "one entry for each axis is needed");
   if (c->f->report->status) return failed(c);
   return ad_pad(x, before, after, c->slot[3] < 0 ? ad_real(0) : formula_variable(c->f, c->slot[3]));
 }
@@ -309,7 +319,8 @@ static ad_var pad(call *c) {
 static ad_var repeat(call *c) {
   int64_t times;
   int axis;
-  return slot_integer(c, 1, 1, &times) && slot_int(c, 2, 0, &axis) ? ad_repeat(slot_var(c, 0), axis, times) : failed(c);
+  return slot_integer(c, 1, 1, &times) && slot_int(c, 2, 0, &axis) ? ad_repeat(slot_var(c, 0), axis, times)
+         : failed(c);
 }
 
 /* An index array written in the formula, [0, 2], has numbers of f64. */
@@ -375,7 +386,8 @@ static ad_var eye(call *c) {
 /* arange(stop), arange(start, stop), arange(start, stop, step) */
 static ad_var arange(call *c) {
   double start, stop, step;
-  if (!slot_real(c, 0, 0, &start) || !slot_real(c, 1, 0, &stop) || !slot_real(c, 2, 1, &step)) return failed(c);
+  if (!slot_real(c, 0, 0, &start) || !slot_real(c, 1, 0, &stop) || !slot_real(c, 2, 1, &step))
+    return failed(c);
   if (c->slot[1] < 0) stop = start, start = 0;
   return ad_arange(c->f->tape, start, stop, step, AD_F64);
 }
@@ -392,7 +404,8 @@ static ad_var linspace(call *c) {
 #define REDUCTION(name, function) { name, "x axis? keep?", reduction, { .reduce = function } }
 static const function functions[] = {
   REDUCTION("sum", ad_sum), REDUCTION("prod", ad_prod), REDUCTION("mean", ad_mean),
-  REDUCTION("max", ad_reduce_max), REDUCTION("min", ad_reduce_min), REDUCTION("any", ad_any), REDUCTION("all", ad_all),
+  REDUCTION("max", ad_reduce_max), REDUCTION("min", ad_reduce_min), REDUCTION("any", ad_any),
+  REDUCTION("all", ad_all),
   REDUCTION("logsumexp", ad_logsumexp), REDUCTION("norm", ad_norm),
   { "variance", "x axis? keep? ddof?", variance, { .one = NULL } },
   { "argmin", "x axis? keep?", along_axis_keep, { .axis_keep = ad_argmin } },

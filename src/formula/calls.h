@@ -6,7 +6,8 @@
 #include "adit/formula.h"
 #include "primitives/expression.h"
 
-/* What a node of the expression came to: a variable, or for lists and quoted texts the node itself (var is then none). */
+/* What a node of the expression came to: a variable, or for lists and quoted texts the node itself (var is
+ * then none). */
 typedef struct formula_value {
   ad_var var;
   int list;                           /* the LIST or TEXT node, -1: a variable */

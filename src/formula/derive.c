@@ -9,7 +9,8 @@
 
 static ad_status refuse(ad_formula_report *r, ad_status status) {
   r->status = status;
-  snprintf(r->message, sizeof r->message, "%s", status == AD_ERROR_LIMIT ? "the derivative is too long to be written out"
+  snprintf(r->message, sizeof r->message, "%s",
+           status == AD_ERROR_LIMIT ? "the derivative is too long to be written out"
                                                                          : ad_status_sentence(status));
   return status;
 }
@@ -27,7 +28,8 @@ static ad_status write_derivative(algebra *a, int f, const char *name, ad_notati
   return out->status;
 }
 
-static ad_status derive(algebra *a, const part_list *f, ad_notation notation, int n, const char *const wrt[], text *out,
+static ad_status derive(algebra *a, const part_list *f, ad_notation notation, int n, const char *const wrt[],
+                        text *out,
                         ad_formula_report *report) {
   for (int j = 0; j < f->count; j++)
     for (int i = 0; i < n; i++) {
@@ -37,7 +39,8 @@ static ad_status derive(algebra *a, const part_list *f, ad_notation notation, in
   return AD_OK;
 }
 
-ad_status derive_with(const ad_allocator *allocator, const char *formula, ad_notation notation, int n, const char *const wrt[],
+ad_status derive_with(const ad_allocator *allocator, const char *formula, ad_notation notation, int n,
+                      const char *const wrt[],
                       char *out, size_t size, size_t *needed, int *count, ad_formula_report *r) {
   expression e;
   expression_error error;

@@ -1,4 +1,5 @@
-/* formula.c -- text to tape: one loop over the statements and their postorder nodes; names; what lists become. */
+/* formula.c -- text to tape: one loop over the statements and their postorder nodes; names; what lists
+ * become. */
 #include "formula/calls.h"
 #include "formula/names.h"
 #include "tape/tape.h"
@@ -19,7 +20,8 @@ static int column(const char *text, int position) {
 
 /* Leaves the report's error on the tape: at once, before an operation trips over what is missing. */
 static ad_status leave(ad_tape *tape, const char *text, const ad_formula_report *r) {
-  if (r->status) tape_fail(tape, r->status, "formula: %s, at column %d", r->message, column(text, r->position));
+  if (r->status)
+    tape_fail(tape, r->status, "formula: %s, at column %d", r->message, column(text, r->position));
   return r->status;
 }
 
@@ -56,7 +58,8 @@ static const double *constant_named(const char *name, int length) {
 
 /* --- lists as arrays -------------------------------------------------------------------------- */
 
-/* The shape of nested lists of numbers, read along the first elements; false where an element is a variable. */
+/* The shape of nested lists of numbers, read along the first elements; false where an element is a
+ * variable. */
 static bool literal_shape(const formula_run *f, int list, ad_type *type) {
   *type = (ad_type){ AD_F64, 0, { 0 } };
   for (int node = list; ; node = f->e->node[node].first_argument) {
@@ -69,7 +72,8 @@ static bool literal_shape(const formula_run *f, int list, ad_type *type) {
   }
 }
 
-/* The numbers of nested lists in order into out; false when they do not have that shape or are not all numbers. */
+/* The numbers of nested lists in order into out; false when they do not have that shape or are not all
+ * numbers. */
 static bool literal_elements(const formula_run *f, int list, const ad_type *type, double *out) {
   int at[AD_MAX_RANK], depth = 0;               /* the element that is read at each depth */
   const expression_node *e = f->e->node;
@@ -122,7 +126,8 @@ static ad_var element(formula_run *f, int node, int depth) {
 static ad_var stacked(formula_run *f, int list, int depth) {
   const expression_node *n = &f->e->node[f->value[list].list];
   const size_t count = (size_t)n->argument_count;
-  if (n->kind == EXPRESSION_TEXT) return formula_refuse(f, list, AD_ERROR_SYNTAX, "a text cannot be computed with");
+  if (n->kind == EXPRESSION_TEXT)
+    return formula_refuse(f, list, AD_ERROR_SYNTAX, "a text cannot be computed with");
   if (depth >= AD_MAX_RANK) return formula_refuse(f, list, AD_ERROR_SHAPE, "more than 8 axes");
   if (!count) return ad_zeros(f->tape, AD_F64(0));
   ad_var *x = memory_get(&f->tape->allocator, count*sizeof *x);
@@ -148,7 +153,8 @@ ad_var formula_variable(formula_run *f, int node) {
 
 typedef struct recorder {
   formula_run run;
-  name_table names;                   /* to an index of the caller's variables, or to -1 - node for what the text binds */
+  /* to an index of the caller's variables, or to -1 - node for what the text binds */
+  name_table names;
   const ad_var *vars;
   ad_var *out;
   int capacity, count;
@@ -163,7 +169,8 @@ static formula_value name_value(recorder *r, int node) {
   if (constant) return (formula_value){ ad_real(*constant), -1 };
   int length = n->name_length < 60 ? n->name_length : 60;
   ad_var v = formula_has_function(n->name, n->name_length)
-    ? formula_refuse(&r->run, node, AD_ERROR_SYNTAX, "'%.*s' is a function: its arguments are missing", length, n->name)
+    ? formula_refuse(&r->run, node, AD_ERROR_SYNTAX, "'%.*s' is a function: its arguments are missing",
+                     length, n->name)
     : formula_refuse(&r->run, node, AD_ERROR_SYNTAX, "'%.*s' has no value", length, n->name);
   return (formula_value){ v, -1 };
 }
@@ -262,13 +269,16 @@ static ad_status record(recorder *r, ad_tape *tape, const char *text, int n, con
 
 /* --- public ----------------------------------------------------------------------------------- */
 
-ad_status ad_formula_all(ad_tape *tape, const char *text, int n, const char *const names[], const ad_var vars[],
+ad_status ad_formula_all(ad_tape *tape, const char *text, int n, const char *const names[],
+                         const ad_var vars[],
                          int capacity, ad_var out[], int *count, ad_formula_report *report) {
   ad_formula_report unwanted;
-  recorder r = { .vars = vars, .out = out, .capacity = capacity, .run = { .report = report ? report : &unwanted } };
+  recorder r = { .vars = vars, .out = out, .capacity = capacity,
+                 .run = { .report = report ? report : &unwanted } };
   *count = 0;
   *r.run.report = (ad_formula_report){ .status = AD_ERROR_ARGUMENT };
-  if (!tape || !text || n < 0 || (n && (!names || !vars)) || capacity < 0 || (capacity && !out)) return AD_ERROR_ARGUMENT;
+  if (!tape || !text || n < 0 || (n && (!names || !vars)) || capacity < 0 || (capacity && !out))
+    return AD_ERROR_ARGUMENT;
   ad_status status = record(&r, tape, text, n, names);
   *count = r.count;
   for (int i = 0; i < capacity; i++) if (status || i >= r.count) out[i] = handle_invalid(tape);
@@ -318,7 +328,8 @@ static bool collect(const expression *e, name_table *seen, name_writer *w) {
   return true;
 }
 
-ad_status ad_formula_names(const char *text, char *names, size_t size, size_t *needed, ad_formula_report *report) {
+ad_status ad_formula_names(const char *text, char *names, size_t size, size_t *needed,
+                           ad_formula_report *report) {
   ad_formula_report unwanted, *r = report ? report : &unwanted;
   expression e;
   expression_error error;

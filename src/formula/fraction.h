@@ -5,8 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* p/q in lowest terms with q > 0; or, with q = 0, the double real. decimal: came from a number written with a point,
- * and is written so again. */
+/* p/q in lowest terms with q > 0; or, with q = 0, the double real. decimal: came from a number written with a
+ * point, and is written so again. */
 typedef struct fraction {
   int64_t p, q;
   double real;

@@ -1,7 +1,8 @@
 /* layout.c -- the order in which a textbook writes things, and where it puts fractions and roots.
  *
- * A sum is written by ascending degree, then what is no polynomial; a summand without minus comes first if there is one. A product
- * is a fraction: numbers, constants, variables, sums, exponentials, functions above and below the line; b^(1/2) is sqrt(b).
+ * A sum is written by ascending degree, then what is no polynomial; a summand without minus comes first if
+ * there is one. A product is a fraction: numbers, constants, variables, sums, exponentials, functions above
+ * and below the line; b^(1/2) is sqrt(b).
  */
 #include "formula/layout.h"
 
@@ -59,7 +60,8 @@ static int collect_factors(const algebra *a, int x, int most, factor out[]) {
   return n;
 }
 
-/* The degree of x in its variables, and whether it is a polynomial: a product of non-negative integer powers of variables. */
+/* The degree of x in its variables, and whether it is a polynomial: a product of non-negative integer powers
+ * of variables. */
 static int64_t degree(const algebra *a, int x, bool *polynomial) {
   const term *t = &a->term[x];
   int64_t d = 0;
@@ -130,7 +132,8 @@ static int scaled_note(layout *l, fraction c, int x) {
   int n = collect_factors(l->a, x, MOST, f);
   if (l->a->term[x].kind == TERM_PRODUCT && l->a->term[x].count > MOST) return -1;
   if (fraction_is_negative(c)) c = fraction_negate(c);
-  if (exact ? c.p != 1 : !fraction_is(c, 1)) above = sheet_number(l->s, exact ? (double)c.p : fraction_value(c));
+  if (exact ? c.p != 1 : !fraction_is(c, 1))
+    above = sheet_number(l->s, exact ? (double)c.p : fraction_value(c));
   if (exact && c.q != 1) below = sheet_number(l->s, (double)c.q);
   for (int i = 0; i < n; i++) {
     bool under = f[i].symbolic < 0 && fraction_is_negative(f[i].exponent) && f[i].class != CLASS_EXPONENTIAL;
@@ -186,7 +189,8 @@ static int sum_note(layout *l, int x) {
   fraction size = negative ? fraction_negate(t->number) : t->number;
   if (constant && !later) z = append_summand(l, -1, negative, number_note(l, size));
   for (int i = 0; i < t->count; i++) {
-    z = append_summand(l, z, fraction_is_negative(p[i].coefficient), scaled_note(l, p[i].coefficient, p[i].term));
+    z = append_summand(l, z, fraction_is_negative(p[i].coefficient),
+                       scaled_note(l, p[i].coefficient, p[i].term));
     if (z < 0) break;
   }
   if (z >= 0 && later) z = append_summand(l, z, true, number_note(l, size));

@@ -10,7 +10,8 @@
 static int add_note(sheet *s, note n, int count, const int argument[]) {
   for (int i = 0; i < count; i++) if (argument[i] < 0) return -1;
   if (s->failed || !memory_reserve(s->allocator, &s->note, &s->note_capacity, (size_t)s->count + 1, sizeof n)
-      || !memory_reserve(s->allocator, &s->argument, &s->argument_capacity, (size_t)s->arguments + (size_t)count, sizeof(int))) {
+      || !memory_reserve(s->allocator, &s->argument, &s->argument_capacity,
+                         (size_t)s->arguments + (size_t)count, sizeof(int))) {
     s->failed = true;
     return -1;
   }
@@ -20,8 +21,12 @@ static int add_note(sheet *s, note n, int count, const int argument[]) {
   return s->count++;
 }
 
-int sheet_number(sheet *s, double number) { return add_note(s, (note){ .kind = NOTE_NUMBER, .number = number }, 0, NULL); }
-int sheet_value(sheet *s, int index) { return add_note(s, (note){ .kind = NOTE_VALUE, .index = index }, 0, NULL); }
+int sheet_number(sheet *s, double number) {
+  return add_note(s, (note){ .kind = NOTE_NUMBER, .number = number }, 0, NULL);
+}
+int sheet_value(sheet *s, int index) {
+  return add_note(s, (note){ .kind = NOTE_VALUE, .index = index }, 0, NULL);
+}
 
 int sheet_name(sheet *s, const char *name, int length) {
   return add_note(s, (note){ .kind = NOTE_NAME, .name = name, .length = length }, 0, NULL);
@@ -29,7 +34,8 @@ int sheet_name(sheet *s, const char *name, int length) {
 
 /* The operand of a note that is a negation, else -1. */
 static int negated(const sheet *s, int i) {
-  if (i < 0 || s->note[i].kind != NOTE_CALL || !expression_is(s->note[i].name, s->note[i].length, "neg")) return -1;
+  if (i < 0 || s->note[i].kind != NOTE_CALL || !expression_is(s->note[i].name, s->note[i].length, "neg"))
+    return -1;
   return s->argument[s->note[i].first];
 }
 

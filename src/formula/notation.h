@@ -1,4 +1,5 @@
-/* notation.h -- expressions that are about to be written out: calls of rows, shared where the source shares them. */
+/* notation.h -- expressions that are about to be written out: calls of rows, shared where the source shares
+ * them. */
 #ifndef ADIT_FORMULA_NOTATION_H
 #define ADIT_FORMULA_NOTATION_H
 
@@ -7,7 +8,8 @@
 
 typedef enum note_kind { NOTE_NUMBER, NOTE_NAME, NOTE_VALUE, NOTE_CALL } note_kind;
 
-/* A number, a name, the value number `index` of a tape (v3), or a call of a row or function with arguments. */
+/* A number, a name, the value number `index` of a tape (v3), or a call of a row or function with
+ * arguments. */
 typedef struct note {
   note_kind kind;
   double number;

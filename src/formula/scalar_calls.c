@@ -1,4 +1,5 @@
-/* scalar_calls.c -- calls of the table's rows: literals among themselves are computed here, the rest is recorded. */
+/* scalar_calls.c -- calls of the table's rows: literals among themselves are computed here, the rest is
+ * recorded. */
 #include "formula/scalar_calls.h"
 #include "adit/elementwise.h"
 #include "tape/tape.h"
@@ -31,14 +32,15 @@ int scalar_call_find(const char *name, int length, scalar_call *out) {
   for (size_t i = 0; i < sizeof aliases/sizeof *aliases && row < 0; i++)
     if (expression_is(name, length, aliases[i].name)) row = (int)aliases[i].row;
   if (row >= 0 && out)
-    *out = (scalar_call){ (elementwise_id)row, expression_is(name, length, "max") || expression_is(name, length, "min") };
+    *out = (scalar_call){ (elementwise_id)row,
+                          expression_is(name, length, "max") || expression_is(name, length, "min") };
   return row;
 }
 
 /* --- numbers among themselves ----------------------------------------------------------------- */
 
-/* Sums, differences and products of integer literals stay integers while doubles hold them exactly, so that they can
- * index; everything else is real. */
+/* Sums, differences and products of integer literals stay integers while doubles hold them exactly, so that
+ * they can index; everything else is real. */
 static ad_var fold(elementwise_id row, int n, const ad_var x[], double attribute) {
   double v[3] = { 0 };
   bool integer = row == ROW_add || row == ROW_sub || row == ROW_mul || row == ROW_neg;
@@ -60,7 +62,8 @@ static bool all_literals(int n, const ad_var x[]) {
 /* The quotient of a formula is that of the reals, also for integers. */
 static ad_var quotient(ad_var x, ad_var y) {
   ad_type a = ad_type_of(x), b = ad_type_of(y);
-  bool integers = (is_literal(x) ? x.tape != NULL : a.dtype < AD_F32) && (is_literal(y) ? y.tape != NULL : b.dtype < AD_F32);
+  bool integers = (is_literal(x) ? x.tape != NULL : a.dtype < AD_F32)
+      && (is_literal(y) ? y.tape != NULL : b.dtype < AD_F32);
   if (integers && !is_literal(x)) x = ad_cast(x, AD_F64);
   if (integers && !is_literal(y)) y = ad_cast(y, AD_F64);
   return ad_div(x, y);
@@ -87,7 +90,8 @@ static bool split_attribute(formula_run *f, int node, ad_var x[2], double *attri
 }
 
 static ad_var refuse_count(formula_run *f, int node, elementwise_id row, int want) {
-  return formula_refuse(f, node, AD_ERROR_SYNTAX, "%s takes %d argument%s, not %d", elementwise_rows[row].name, want,
+  return formula_refuse(f, node, AD_ERROR_SYNTAX, "%s takes %d argument%s, not %d",
+                        elementwise_rows[row].name, want,
                         want == 1 ? "" : "s", f->e->node[node].argument_count);
 }
 

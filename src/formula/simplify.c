@@ -1,8 +1,10 @@
-/* simplify.c -- choosing how an expression is written: among the expanded form, the one with common factors taken out and the
- * one over a common denominator, the shortest wins; a form must be shorter to replace the one that is there.
+/* simplify.c -- choosing how an expression is written: among the expanded form, the one with common factors
+ * taken out and the one over a common denominator, the shortest wins; a form must be shorter to replace the
+ * one that is there.
  *
- * The candidates are those that textbooks choose between: (1 - x)(1 + x) or 1 - x^2; e^x (2x + x^2) + ... or the sum; 1/(1 + x) - x/(1 + x)^2
- * or 1/(1 + x)^2. Powers of plain variables are never taken out of a sum: x + x^2 stays.
+ * The candidates are those that textbooks choose between: (1 - x)(1 + x) or 1 - x^2; e^x (2x + x^2) + ... or
+ * the sum; 1/(1 + x) - x/(1 + x)^2 or 1/(1 + x)^2. Powers of plain variables are never taken out of a sum: x
+ * + x^2 stays.
  */
 #include "formula/algebra.h"
 
@@ -30,7 +32,9 @@ static bool cross(algebra *a, part_list *l, int s) {
     if (constant) part_list_add(a, &z, (part){ fraction_multiply(p.coefficient, t.number), p.term, 0 });
     for (int k = 0; k < t.count; k++) {
       part q = a->part[t.first + k];
-      part_list_add(a, &z, (part){ fraction_multiply(p.coefficient, q.coefficient), algebra_multiply(a, p.term, q.term), 0 });
+      part_list_add(a, &z,
+                    (part){ fraction_multiply(p.coefficient, q.coefficient),
+                            algebra_multiply(a, p.term, q.term), 0 });
     }
   }
   part_list_free(a, l);
@@ -46,7 +50,8 @@ static int expand_product(algebra *a, int p) {
   bool any = false, fine = true;
   for (int i = 0; i < t.count; i++) {
     part q = a->part[t.first + i];
-    bool sum = a->term[q.term].kind == TERM_SUM && small_integer(a, q.exponent, &n) && n > 0 && n <= MAX_POWER;
+    bool sum = a->term[q.term].kind == TERM_SUM && small_integer(a, q.exponent, &n) && n > 0
+        && n <= MAX_POWER;
     any = any || sum;
     if (!sum) part_list_add(a, &rest, q);
   }
@@ -54,7 +59,8 @@ static int expand_product(algebra *a, int p) {
   fine = any && part_list_add(a, &l, (part){ fraction_integer(1), other, 0 });
   for (int i = 0; i < t.count && fine; i++) {
     part q = a->part[t.first + i];
-    if (a->term[q.term].kind != TERM_SUM || !small_integer(a, q.exponent, &n) || n <= 0 || n > MAX_POWER) continue;
+    if (a->term[q.term].kind != TERM_SUM || !small_integer(a, q.exponent, &n) || n <= 0 || n > MAX_POWER)
+      continue;
     for (; n > 0 && fine; n--) fine = cross(a, &l, q.term);
   }
   if (fine) return algebra_sum(a, fraction_integer(0), &l);
@@ -83,12 +89,13 @@ static int exponent_in(algebra *a, int x, int base) {
   const term t = a->term[x];
   if (x == base) return algebra_integer(a, 1);
   if (t.kind == TERM_PRODUCT)
-    for (int i = 0; i < t.count; i++) if (a->part[t.first + i].term == base) return a->part[t.first + i].exponent;
+    for (int i = 0; i < t.count; i++)
+      if (a->part[t.first + i].term == base) return a->part[t.first + i].exponent;
   return -1;
 }
 
-/* The power of base that all summands of the sum s have: -1 if none. Equal exponents, or the smallest of positive ones; but of plain
- * variables no positive integer power. */
+/* The power of base that all summands of the sum s have: -1 if none. Equal exponents, or the smallest of
+ * positive ones; but of plain variables no positive integer power. */
 static int common_exponent(algebra *a, int s, int base) {
   const term t = a->term[s];
   int common = -1, one = algebra_integer(a, 1);
@@ -107,7 +114,8 @@ static int common_exponent(algebra *a, int s, int base) {
   }
   const term *e = common < 0 ? NULL : &a->term[common];
   bool variable = a->term[base].kind == TERM_SYMBOL && !a->term[base].constant;
-  if (e && variable && e->kind == TERM_NUMBER && !fraction_is_negative(e->number) && (fraction_is_integer(e->number) || common == one))
+  if (e && variable && e->kind == TERM_NUMBER && !fraction_is_negative(e->number)
+      && (fraction_is_integer(e->number) || common == one))
     return -1;
   return common;
 }
@@ -162,7 +170,8 @@ static void denominators(algebra *a, int s, part_list *l) {
   }
 }
 
-/* s over the common denominator of its summands, the numerator multiplied out; s itself when there is none. */
+/* s over the common denominator of its summands, the numerator multiplied out; s itself when there is
+ * none. */
 static int over_denominator(algebra *a, int s) {
   const term t = a->term[s];
   part_list below = { 0 }, above = { 0 };
@@ -200,11 +209,13 @@ static int expanded_below(algebra *a, int p) {
     part_list_add(a, under ? &below : &above, q);
   }
   bool several = below.count > 1;
-  int x = algebra_product(a, fraction_integer(1), &above), y = algebra_product(a, fraction_integer(1), &below);
+  int x = algebra_product(a, fraction_integer(1), &above),
+      y = algebra_product(a, fraction_integer(1), &below);
   return several ? algebra_divide(a, x, expand(a, y)) : p;
 }
 
-/* The highest power of a variable that a summand of s is divided by: *n > 0, and the variable; -1 if there is none. */
+/* The highest power of a variable that a summand of s is divided by: *n > 0, and the variable; -1 if there is
+ * none. */
 static int variable_below(const algebra *a, int s, int64_t *n) {
   int64_t m;
   for (int i = 0; i < a->term[s].count; i++) {
@@ -228,10 +239,12 @@ static int cleared(algebra *a, int p) {
   if (t.kind != TERM_PRODUCT) return p;
   for (int i = 0; i < t.count; i++) {
     part q = a->part[t.first + i];
-    int y = a->term[q.term].kind == TERM_SUM && small_integer(a, q.exponent, &n) ? variable_below(a, q.term, &m) : -1;
+    int y = a->term[q.term].kind == TERM_SUM && small_integer(a, q.exponent, &n)
+        ? variable_below(a, q.term, &m) : -1;
     if (y >= 0) {
       int up = algebra_power(a, y, algebra_integer(a, m)), one = algebra_integer(a, 1);
-      part_list_add(a, &l, (part){ fraction_integer(1), expand(a, algebra_multiply(a, q.term, up)), q.exponent });
+      part_list_add(a, &l,
+                    (part){ fraction_integer(1), expand(a, algebra_multiply(a, q.term, up)), q.exponent });
       part_list_add(a, &l, (part){ fraction_integer(1), algebra_power(a, up, algebra_integer(a, -n)), one });
       any = true;
     } else part_list_add(a, &l, q);

@@ -1,8 +1,8 @@
 /* symbolic.c -- expressions read into the algebra, and derivatives from the rules of the table.
  *
- * The arithmetic rows become sums and products, whose derivative is the product rule; every other row stays a call and is
- * differentiated by the text of its row, or where that is written for accuracy rather than for the eye, by its textbook
- * form below (the tests compare both).
+ * The arithmetic rows become sums and products, whose derivative is the product rule; every other row stays a
+ * call and is differentiated by the text of its row, or where that is written for accuracy rather than for
+ * the eye, by its textbook form below (the tests compare both).
  */
 #include "formula/symbolic.h"
 #include "formula/names.h"
@@ -50,11 +50,15 @@ static int row_sub(algebra *a, const int x[]) { return algebra_subtract(a, x[0],
 static int row_mul(algebra *a, const int x[]) { return algebra_multiply(a, x[0], x[1]); }
 static int row_div(algebra *a, const int x[]) { return algebra_divide(a, x[0], x[1]); }
 static int row_neg(algebra *a, const int x[]) { return algebra_scale(a, fraction_integer(-1), x[0]); }
-static int row_fma(algebra *a, const int x[]) { return algebra_add(a, algebra_multiply(a, x[0], x[1]), x[2]); }
+static int row_fma(algebra *a, const int x[]) {
+  return algebra_add(a, algebra_multiply(a, x[0], x[1]), x[2]);
+}
 static int row_pow(algebra *a, const int x[]) { return algebra_power(a, x[0], x[1]); }
 static int row_powi(algebra *a, const int x[]) { return algebra_power(a, x[1], x[0]); }
 static int row_square(algebra *a, const int x[]) { return algebra_power(a, x[0], algebra_integer(a, 2)); }
-static int row_reciprocal(algebra *a, const int x[]) { return algebra_power(a, x[0], algebra_integer(a, -1)); }
+static int row_reciprocal(algebra *a, const int x[]) {
+  return algebra_power(a, x[0], algebra_integer(a, -1));
+}
 static int row_sqrt(algebra *a, const int x[]) { return algebra_power(a, x[0], half(a, 1)); }
 static int row_rsqrt(algebra *a, const int x[]) { return algebra_power(a, x[0], half(a, -1)); }
 static int row_exp(algebra *a, const int x[]) { return algebra_power(a, algebra_e(a), x[0]); }
@@ -67,10 +71,12 @@ static int row_sech2(algebra *a, const int x[]) {
 static bool pointwise(const algebra *a, int t) {
   if (term_is_call(a, t, "equal")) return true;
   if (!term_is_call(a, t, "logical_and")) return false;
-  return term_is_call(a, term_parts(a, t)[0].term, "equal") || term_is_call(a, term_parts(a, t)[1].term, "equal");
+  return term_is_call(a, term_parts(a, t)[0].term, "equal")
+         || term_is_call(a, term_parts(a, t)[1].term, "equal");
 }
 
-/* c ? x : y. What is NAN is outside of the domain; NONE at single points gives way to the rule around them, and is 0 elsewhere. */
+/* c ? x : y. What is NAN is outside of the domain; NONE at single points gives way to the rule around them,
+ * and is 0 elsewhere. */
 static int row_select(algebra *a, const int x[]) {
   const int nothing = none(a), bad = not_a_number(a);
   if (a->term[x[0]].kind == TERM_NUMBER) return fraction_is(a->term[x[0]].number, 0) ? x[2] : x[1];
@@ -82,13 +88,15 @@ static int row_select(algebra *a, const int x[]) {
 }
 
 static const struct { elementwise_id row; int (*build)(algebra *a, const int x[]); } built[] = {
-  { ROW_add, row_add }, { ROW_sub, row_sub }, { ROW_mul, row_mul }, { ROW_div, row_div }, { ROW_neg, row_neg },
+  { ROW_add, row_add }, { ROW_sub, row_sub }, { ROW_mul, row_mul }, { ROW_div, row_div },
+  { ROW_neg, row_neg },
   { ROW_fma, row_fma }, { ROW_pow, row_pow }, { ROW_powi, row_powi }, { ROW_square, row_square },
   { ROW_reciprocal, row_reciprocal }, { ROW_sqrt, row_sqrt }, { ROW_rsqrt, row_rsqrt }, { ROW_exp, row_exp },
   { ROW_exp2, row_exp2 }, { ROW_sech2, row_sech2 }, { ROW_select, row_select },
 };
 
-/* The call's value when all arguments are numbers and it is exact: any arithmetic, and functions at -1, 0, 1 that give an integer. */
+/* The call's value when all arguments are numbers and it is exact: any arithmetic, and functions at -1, 0, 1
+ * that give an integer. */
 static int folded(algebra *a, elementwise_id row, int count, const int x[]) {
   const elementwise_row *r = &elementwise_rows[row];
   const bool arithmetic = r->kind != CLASS_FLOAT && r->kind != CLASS_PREDICATE;
@@ -123,7 +131,8 @@ static int logical(algebra *a, elementwise_id row, const int x[]) {
 
 /* The row on terms; an attribute is the first of them. */
 static int row_term(algebra *a, elementwise_id row, int count, const int x[]) {
-  for (size_t i = 0; i < sizeof built/sizeof *built; i++) if (built[i].row == row) return built[i].build(a, x);
+  for (size_t i = 0; i < sizeof built/sizeof *built; i++)
+    if (built[i].row == row) return built[i].build(a, x);
   int z = folded(a, row, count, x);
   if (z < 0) z = same_operands(a, row, x);
   if (z < 0) z = logical(a, row, x);
@@ -154,7 +163,9 @@ static int refuse(reader *r, int node, ad_status status, const char *what, const
 
 static bool is_sum(const expression_node *n) {
   return n->kind == EXPRESSION_CALL
-         && ((n->argument_count == 2 && (expression_is(n->name, n->name_length, "add") || expression_is(n->name, n->name_length, "sub")))
+         && ((n->argument_count == 2
+              && (expression_is(n->name, n->name_length, "add")
+                  || expression_is(n->name, n->name_length, "sub")))
              || (n->argument_count == 1 && expression_is(n->name, n->name_length, "neg")));
 }
 
@@ -165,7 +176,8 @@ static void find_deferred(reader *r) {
         r->deferred[k] = is_sum(&r->e->node[k]);
 }
 
-/* All summands of an outermost sum at once: a sum of n terms costs n log n. The stack holds nodes with their sign. */
+/* All summands of an outermost sum at once: a sum of n terms costs n log n. The stack holds nodes with their
+ * sign. */
 static int sum_term(reader *r, int root) {
   part_list stack = { 0 }, l = { 0 };
   bool fine = part_list_add(r->a, &stack, (part){ fraction_integer(1), root, 0 });
@@ -178,7 +190,8 @@ static int sum_term(reader *r, int root) {
     }
     bool minus = !expression_is(n->name, n->name_length, "add");
     int last = n->argument_count == 1 ? n->first_argument : r->e->node[n->first_argument].next_argument;
-    if (n->argument_count == 2) fine = part_list_add(r->a, &stack, (part){ p.coefficient, n->first_argument, 0 });
+    if (n->argument_count == 2)
+      fine = part_list_add(r->a, &stack, (part){ p.coefficient, n->first_argument, 0 });
     if (minus) p.coefficient = fraction_negate(p.coefficient);
     fine = fine && part_list_add(r->a, &stack, (part){ p.coefficient, last, 0 });
   }
@@ -197,9 +210,11 @@ static int name_term(reader *r, int node) {
   if (expression_is(n->name, n->name_length, "INFINITY")) return algebra_symbol(r->a, "inf", 3, true);
   if (expression_is(n->name, n->name_length, "NONE")) return none(r->a);
   for (size_t i = 0; i < sizeof constants/sizeof *constants; i++)
-    if (expression_is(n->name, n->name_length, constants[i])) return algebra_symbol(r->a, n->name, n->name_length, true);
+    if (expression_is(n->name, n->name_length, constants[i]))
+      return algebra_symbol(r->a, n->name, n->name_length, true);
   if (formula_has_function(n->name, n->name_length))
-    return refuse(r, node, AD_ERROR_SYNTAX, " is a function: its arguments are missing", n->name, n->name_length);
+    return refuse(r, node, AD_ERROR_SYNTAX, " is a function: its arguments are missing", n->name,
+                  n->name_length);
   return algebra_symbol(r->a, n->name, n->name_length, false);
 }
 
@@ -227,10 +242,12 @@ static int call_term(reader *r, int node) {
   if (row < 0 && !formula_has_function(n->name, n->name_length))
     return refuse(r, node, AD_ERROR_SYNTAX, ": there is no such function", n->name, n->name_length);
   if (row < 0 || named || (s.folds && count == 1))
-    return refuse(r, node, AD_ERROR_UNSUPPORTED, " works on arrays; symbolic derivatives are those of scalars", n->name, n->name_length);
+    return refuse(r, node, AD_ERROR_UNSUPPORTED,
+                  " works on arrays; symbolic derivatives are those of scalars", n->name, n->name_length);
   int want = elementwise_rows[row].arity + elementwise_rows[row].attributed;
   if (s.folds && count > want) return folded_call(r->a, s.row, count, x);
-  if (count != want) return refuse(r, node, AD_ERROR_SYNTAX, ": wrong number of arguments", n->name, n->name_length);
+  if (count != want)
+    return refuse(r, node, AD_ERROR_SYNTAX, ": wrong number of arguments", n->name, n->name_length);
   if (elementwise_rows[row].attributed && r->a->term[x[0]].kind != TERM_NUMBER) {
     int swap = x[0];
     x[0] = x[1], x[1] = swap;
@@ -264,7 +281,8 @@ static bool read_statements(reader *r, part_list *out) {
     }
     if (!st->name) {
       if (!part_list_add(r->a, out, (part){ fraction_integer(1), r->value[st->root], 0 })) return false;
-    } else if (!names_put(r->a->allocator, &r->names, st->name, st->name_length, r->value[st->root])) return false;
+    } else if (!names_put(r->a->allocator, &r->names, st->name, st->name_length, r->value[st->root]))
+      return false;
   }
   return true;
 }
@@ -313,7 +331,8 @@ static int slope(algebra *a, elementwise_id row, int k, const int x[], int z) {
   ad_status status = expression_read(a->allocator, text, 0, &parsed, NULL);
   if (status) return algebra_refuse(a, status);
   reader r = { .a = a, .e = &parsed, .rule = true, .report = &report };
-  bool fine = names_put(a->allocator, &r.names, "g", 1, algebra_integer(a, 1)) && names_put(a->allocator, &r.names, "z", 1, z);
+  bool fine = names_put(a->allocator, &r.names, "g", 1, algebra_integer(a, 1))
+      && names_put(a->allocator, &r.names, "z", 1, z);
   for (int i = 0; i < e->arity && fine; i++)
     fine = names_put(a->allocator, &r.names, letter + i, 1, x[i + e->attributed]);
   if (e->attributed && fine) fine = names_put(a->allocator, &r.names, "a", 1, x[0]);
@@ -384,7 +403,8 @@ static int term_derivative(algebra *a, int t, int x, const int d[]) {
   const term s = a->term[t];
   if (t == x) return algebra_integer(a, 1);
   if (s.kind == TERM_SUM) return sum_derivative(a, t, d);
-  if (s.kind == TERM_CALL) return term_is_call(a, t, "select") ? select_derivative(a, t, d) : call_derivative(a, t, d);
+  if (s.kind == TERM_CALL)
+    return term_is_call(a, t, "select") ? select_derivative(a, t, d) : call_derivative(a, t, d);
   int z = algebra_integer(a, 0);
   if (s.kind == TERM_PRODUCT)
     for (int k = 0; k < s.count && !a->status; k++) z = algebra_add(a, z, factor_derivative(a, t, k, d));

@@ -73,13 +73,16 @@ static int lay_out(const ad_tape *t, uint32_t i, const int state[], sheet *s) {
   return z;
 }
 
-static int named(const ad_tape *t, uint32_t i, int n, const char *const names[], const ad_var vars[], sheet *s) {
+static int named(const ad_tape *t, uint32_t i, int n, const char *const names[], const ad_var vars[],
+                 sheet *s) {
   for (int k = 0; k < n; k++)
-    if (vars[k].tape == t && vars[k].at.node.index == i) return sheet_name(s, names[k], (int)strlen(names[k]));
+    if (vars[k].tape == t && vars[k].at.node.index == i)
+      return sheet_name(s, names[k], (int)strlen(names[k]));
   return -1;
 }
 
-ad_status ad_formula_text(ad_var y, ad_notation notation, int n, const char *const names[], const ad_var vars[],
+ad_status ad_formula_text(ad_var y, ad_notation notation, int n, const char *const names[],
+                          const ad_var vars[],
                           char *out, size_t size, size_t *needed) {
   ad_tape *t = handle_check(y, "ad_formula_text");
   if (!t || n < 0 || (n && (!names || !vars)) || (size && !out)) return AD_ERROR_ARGUMENT;

@@ -1,7 +1,8 @@
-/* write.c -- a sheet as text or LaTeX: one template for each row, parentheses only where precedence needs them.
+/* write.c -- a sheet as text or LaTeX: one template for each row, parentheses only where precedence needs
+ * them.
  *
- * A template is text with $kp, operand k written so that it binds at least as tight as p, and has a precedence of its own.
- * An explicit stack takes the place of recursion, so depth costs memory only.
+ * A template is text with $kp, operand k written so that it binds at least as tight as p, and has a
+ * precedence of its own. An explicit stack takes the place of recursion, so depth costs memory only.
  */
 #include "formula/notation.h"
 #include "primitives/expression.h"
@@ -39,7 +40,8 @@ static const template latex_templates[] = {
   { "exp", POWER, "e^{$00}" },            { "exp2", POWER, "2^{$00}" },
   { "expm1", SUM, "e^{$00} - 1" },        { "log1p", POWER, "\\ln\\left(1 + $05\\right)" },
   { "abs", PRIMARY, "\\left|$00\\right|" }, { "norm", PRIMARY, "\\left\\|$00\\right\\|" },
-  { "floor", PRIMARY, "\\left\\lfloor $00\\right\\rfloor" }, { "ceil", PRIMARY, "\\left\\lceil $00\\right\\rceil" },
+  { "floor", PRIMARY, "\\left\\lfloor $00\\right\\rfloor" },
+  { "ceil", PRIMARY, "\\left\\lceil $00\\right\\rceil" },
   { "fma", SUM, "$06 \\, $16 + $25" },
   { "select", CHOICE, "" },
   { "logical_or", 1, "$01 \\lor $12" },   { "logical_and", 2, "$02 \\land $13" },
@@ -56,16 +58,21 @@ static const template latex_templates[] = {
 static const struct { const char *name, *latex; } latex_functions[] = {
   { "sin", "\\sin" }, { "cos", "\\cos" }, { "tan", "\\tan" }, { "asin", "\\arcsin" }, { "acos", "\\arccos" },
   { "atan", "\\arctan" }, { "sinh", "\\sinh" }, { "cosh", "\\cosh" }, { "tanh", "\\tanh" },
-  { "asinh", "\\operatorname{arsinh}" }, { "acosh", "\\operatorname{arcosh}" }, { "atanh", "\\operatorname{artanh}" },
-  { "log", "\\ln" }, { "log2", "\\log_{2}" }, { "log10", "\\log_{10}" }, { "max", "\\max" }, { "min", "\\min" },
-  { "sign", "\\operatorname{sgn}" }, { "tgamma", "\\Gamma" }, { "digamma", "\\psi" }, { "sigmoid", "\\sigma" },
+  { "asinh", "\\operatorname{arsinh}" }, { "acosh", "\\operatorname{arcosh}" },
+  { "atanh", "\\operatorname{artanh}" },
+  { "log", "\\ln" }, { "log2", "\\log_{2}" }, { "log10", "\\log_{10}" }, { "max", "\\max" },
+  { "min", "\\min" },
+  { "sign", "\\operatorname{sgn}" }, { "tgamma", "\\Gamma" }, { "digamma", "\\psi" },
+  { "sigmoid", "\\sigma" },
 };
 
 /* --- names ------------------------------------------------------------------------------------ */
 
 static const char *const greek[] = {
-  "alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu", "xi", "pi",
-  "rho", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega", "Gamma", "Delta", "Theta", "Lambda", "Xi", "Pi", "Sigma",
+  "alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu",
+  "nu", "xi", "pi",
+  "rho", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega", "Gamma", "Delta", "Theta", "Lambda", "Xi",
+  "Pi", "Sigma",
   "Upsilon", "Phi", "Psi", "Omega",
 };
 
@@ -130,7 +137,8 @@ typedef struct writer {
 
 static void push(writer *w, item i) {
   if (w->out->status) return;
-  if (w->count > TEXT_LIMIT || !memory_reserve(w->out->allocator, &w->stack, &w->capacity, w->count + 1, sizeof i))
+  if (w->count > TEXT_LIMIT
+      || !memory_reserve(w->out->allocator, &w->stack, &w->capacity, w->count + 1, sizeof i))
     w->out->status = w->count > TEXT_LIMIT ? AD_ERROR_LIMIT : AD_ERROR_MEMORY;
   else w->stack[w->count++] = i;
 }
@@ -150,7 +158,8 @@ static const template *template_of(ad_notation notation, const note *n) {
   const bool latex = notation == AD_LATEX;
   const template *t = latex ? latex_templates : text_templates;
   size_t count = latex ? sizeof latex_templates/sizeof *t : sizeof text_templates/sizeof *t;
-  for (size_t i = 0; i < count && n->kind == NOTE_CALL; i++) if (expression_is(n->name, n->length, t[i].name)) return &t[i];
+  for (size_t i = 0; i < count && n->kind == NOTE_CALL; i++)
+    if (expression_is(n->name, n->length, t[i].name)) return &t[i];
   return NULL;
 }
 
@@ -166,7 +175,8 @@ static int precedence_of(const writer *w, int i) {
   return t ? t->precedence : w->notation == AD_LATEX ? POWER : PRIMARY;
 }
 
-/* Whether operand i, which must bind as tight as precedence, begins with a digit: 2*3 needs a dot in LaTeX. */
+/* Whether operand i, which must bind as tight as precedence, begins with a digit: 2*3 needs a dot in
+ * LaTeX. */
 static bool begins_with_digit(const writer *w, int i, int precedence) {
   while (precedence_of(w, i) >= precedence) {
     const note *n = &w->sheet->note[i];
@@ -186,7 +196,9 @@ static void write_number(writer *w, double number) {
   char s[32], *e;
   number_write(number, s);
   if (w->notation == AD_TEXT || !isfinite(number)) {
-    put(w->out, isfinite(number) || w->notation == AD_TEXT ? s : isnan(number) ? "\\mathrm{nan}" : number > 0 ? "\\infty" : "-\\infty");
+    put(w->out,
+        isfinite(number) || w->notation == AD_TEXT ? s : isnan(number) ? "\\mathrm{nan}" : number > 0
+            ? "\\infty" : "-\\infty");
     return;
   }
   if ((e = strchr(s, 'e'))) *e++ = 0;
@@ -261,7 +273,8 @@ static bool write_function_power(writer *w, const note *n) {
   const note *base = &w->sheet->note[argument[powi ? 1 : 0]];
   const note *exponent = square ? NULL : &w->sheet->note[argument[powi ? 0 : 1]];
   double p = !exponent ? 2 : exponent->kind == NOTE_NUMBER ? exponent->number : 0;
-  if (base->kind != NOTE_CALL || template_of(w->notation, base) || !(p > 1 && p < 100) || p != floor(p)) return false;
+  if (base->kind != NOTE_CALL || template_of(w->notation, base) || !(p > 1 && p < 100) || p != floor(p))
+    return false;
   char s[16];
   write_function_name(w, base);
   snprintf(s, sizeof s, "^{%.0f}", p);
@@ -272,7 +285,8 @@ static bool write_function_power(writer *w, const note *n) {
   return true;
 }
 
-/* \begin{cases} a & \text{if } c \\ b & \text{otherwise} \end{cases}, a choice in the else branch as one more line. */
+/* \begin{cases} a & \text{if } c \\ b & \text{otherwise} \end{cases}, a choice in the else branch as one more
+ * line. */
 static void push_cases(writer *w, const note *n) {
   static const char begin[] = "\\begin{cases} ", when[] = " & \\text{if } ", next[] = " \\\\ ";
   static const char end[] = " & \\text{otherwise} \\end{cases}";

@@ -109,7 +109,7 @@ static ad_function *allocate(const ad_allocator *a, const char *name, int n_in, 
   memcpy(f->name, name, f->name_bytes);
   f->n_in = n_in, f->n_out = n_out;
   f->out = f->in + n_in;
-  f->body->tracing = true;
+  f->body->tracing = f->body->closed = true;
   f->body->room = 0;
   return f;
 }

@@ -66,6 +66,12 @@ static const ad_primitive full_primitive = {
 /* Names of primitives are static strings: the same pointer is the same primitive. */
 bool is_zeros(ad_var x) { return !operand_is_literal(x) && ad_operation_name(x) == zeros_primitive.name; }
 
+bool construct_is_filled(const ad_operation *op, uint64_t *element) {
+  if (op->primitive != &zeros_primitive && op->primitive != &full_primitive) return false;
+  *element = ((const filling *)op->attribute)->element;
+  return true;
+}
+
 static ad_var refuse_type(ad_tape *tape, const char *name) {
   return ad_fail(tape, AD_ERROR_SIZE,
                  "%s: not a type adit can hold (rank 0 to %d, no negative sizes, no overflow)", name,

@@ -1,8 +1,8 @@
 /* expression.c -- the one reader of expressions: operator precedence climbing into a postorder array.
  *
- * Every function reads the rule of the grammar that stands above it and returns the index of the node it appended, or -1
- * after leaving the first error in the reader. Recursion is bounded by NESTING: a level of parentheses, of ?:, of
- * unary operators or of ^ counts one; a sum of a million terms is a loop.
+ * Every function reads the rule of the grammar that stands above it and returns the index of the node it
+ * appended, or -1 after leaving the first error in the reader. Recursion is bounded by NESTING: a level of
+ * parentheses, of ?:, of unary operators or of ^ counts one; a sum of a million terms is a loop.
  */
 #include "primitives/expression.h"
 
@@ -145,7 +145,8 @@ static int chain_close(reader *r, const chain *c, int call) {
 
 /* --- numbers ---------------------------------------------------------------------------------- */
 
-/* Length of the number at r->at: digits ["." digits] [("e" | "E") ["+" | "-"] digits]; *exponent: where the exponent begins. */
+/* Length of the number at r->at: digits ["." digits] [("e" | "E") ["+" | "-"] digits]; *exponent: where the
+ * exponent begins. */
 static int number_length(const reader *r, int *exponent, bool *integer) {
   const char *s = r->text + r->at;
   int n = 0;
@@ -160,8 +161,8 @@ static int number_length(const reader *r, int *exponent, bool *integer) {
   return n;
 }
 
-/* strtod reads the point of the current locale. So the point is removed, 12.5e3 being 125e2: digits and an integer
- * exponent mean the same everywhere, and strtod rounds them correctly. */
+/* strtod reads the point of the current locale. So the point is removed, 12.5e3 being 125e2: digits and an
+ * integer exponent mean the same everywhere, and strtod rounds them correctly. */
 static double convert(const char *s, int length, int exponent, char *buffer) {
   int n = 0, fraction = 0;
   bool point = false;
@@ -331,18 +332,21 @@ static const struct binary *peek_binary(reader *r) {
   (void)peek(r);
   for (size_t i = 0; i < sizeof binaries/sizeof *binaries; i++) {
     const struct binary *b = &binaries[i];
-    if (strncmp(r->text + r->at, b->spelling, strlen(b->spelling)) == 0) return b->formula && !r->formula ? NULL : b;
+    if (strncmp(r->text + r->at, b->spelling, strlen(b->spelling)) == 0)
+      return b->formula && !r->formula ? NULL : b;
   }
   return NULL;
 }
 
-/* or, and, equality, relation, sum, product: all left associative, so operators of at least this precedence are a loop. */
+/* or, and, equality, relation, sum, product: all left associative, so operators of at least this precedence
+ * are a loop. */
 static int read_binary(reader *r, int precedence) {
   int left = read_unary(r);
   for (const struct binary *b; left >= 0 && (b = peek_binary(r)) && b->precedence >= precedence; ) {
     int position = r->at;
     r->at += (int)strlen(b->spelling);
-    if (b->spelling[0] == '*' && r->text[r->at] == '*') return refuse(r, position, "a power is written with ^");
+    if (b->spelling[0] == '*' && r->text[r->at] == '*')
+      return refuse(r, position, "a power is written with ^");
     int right = read_binary(r, b->precedence + 1);
     left = append_operator(r, b->name, position, 2, (int[]){ left, right });
   }
@@ -389,7 +393,8 @@ static bool read_statement(reader *r) {
   }
   s.root = read_choice(r);
   if (s.root < 0) return false;
-  if (!memory_reserve(r->allocator, &e->statement, &e->statement_capacity, (size_t)e->statement_count + 1, sizeof s)) {
+  if (!memory_reserve(r->allocator, &e->statement, &e->statement_capacity, (size_t)e->statement_count + 1,
+                      sizeof s)) {
     out_of_memory(r);
     return false;
   }
@@ -406,7 +411,8 @@ static void read_program(reader *r) {
   if (peek(r)) refuse_rest(r);
 }
 
-ad_status expression_read(const ad_allocator *a, const char *text, int flags, expression *out, expression_error *error) {
+ad_status expression_read(const ad_allocator *a, const char *text, int flags, expression *out,
+                          expression_error *error) {
   expression_error unwanted;
   reader r = {
     .allocator = a, .text = text, .formula = (flags & EXPRESSION_FORMULA) != 0,

@@ -77,11 +77,20 @@ static ad_status diag_run(const ad_operation *op, void *z, const void *const x[]
   return AD_OK;
 }
 
+/* Where zbar reaches xbar: p on ones. The rest of the matrix is not connected. */
+static void reach(ad_rule *r, const ad_primitive *p, const void *attribute, size_t size) {
+  ad_type type = r->op->z;
+  type.dtype = AD_BOOL;
+  const ad_var ones = ad_ones(r->tape, type);
+  r->connected = ad_record(r->tape, p, 1, &ones, attribute, size);
+}
+
 /* xbar[b, i + max(-k,0), i + max(k,0)] = zbar[b,i] */
 static ad_var diag_vjp(ad_rule *r, int operand) {
   (void)operand;
   const ad_type *x = r->op->x[0];
   placement a = { *(const int64_t *)r->op->attribute, x->dim[x->rank - 2], x->dim[x->rank - 1] };
+  reach(r, &diag_embed_primitive, &a, sizeof a);
   return ad_record(r->tape, &diag_embed_primitive, 1, &r->g, &a, sizeof a);
 }
 
@@ -194,6 +203,7 @@ static ad_status triu_run(const ad_operation *op, void *z, const void *const x[]
 /* xbar: the same triangle of zbar. */
 static ad_var triangle_vjp(ad_rule *r, int operand) {
   (void)operand;
+  reach(r, r->op->primitive, r->op->attribute, r->op->attribute_size);
   return ad_record(r->tape, r->op->primitive, 1, &r->g, r->op->attribute, r->op->attribute_size);
 }
 

@@ -188,12 +188,13 @@ static void run_split(const job *j, int64_t i, reduction_partial part[]) {
   const int64_t outer = i/j->tiles, first = i%j->tiles*REDUCE_COLUMNS;
   const int64_t left = plan->width - first, columns = left < REDUCE_COLUMNS ? left : REDUCE_COLUMNS;
   const int64_t base = reduction_kept_offset(plan, outer) + first;
-  const int64_t size = part_rows(plan), parts = (plan->rows + size - 1)/size;
   reduction_partial p;
   p.pass = 0;
   p.attribute = j->attribute;
   memset(p.shift, 0, sizeof p.shift);
   do {
+    const int64_t size = p.pass && j->kernel->in_order ? plan->rows : part_rows(plan);
+    const int64_t parts = (plan->rows + size - 1)/size;
     j->kernel->begin(&p, columns);
     PARALLEL_FOR
     for (int64_t k = 0; k < parts; k++) {

@@ -75,6 +75,7 @@ typedef struct reduction_partial {
  * block may throw them away: such a fold can be fused with its producer, with the bits of the plain kernel. */
 typedef struct reduction_kernel {
   bool single_pass;
+  bool in_order;                    /* passes after the first take all rows in one go */
   void (*begin)(reduction_partial *p, int64_t columns);
   void (*rows)(reduction_partial *p, int64_t n, const void *x, int64_t stride);
   bool (*end)(reduction_partial *p, void *z);

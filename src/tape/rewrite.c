@@ -1,7 +1,337 @@
-/* rewrite.c -- simplification while a function is traced. */
+/* rewrite.c -- simplification while a function is traced: constants folded, the rows of rewrites.def applied, commutative
+ * operands in one order so that value numbering sees a + b and b + a as one.
+ *
+ * The rows of a root are read when a tape first meets that root, and kept with the tape.
+ *
+ * A row whose left side goes past an inner node, as x + -y goes past -y, makes a node that no longer depends on that inner
+ * node. Whoever holds a handle of it may ask for a derivative by it. So such rows wait for a closed tape, the body of a
+ * function, where nobody can; arrays filled with one number count as numbers there only, for the same reason.
+ */
 #include "tape/tape.h"
+#include "adit/arrays.h"
+#include "adit/elementwise.h"
+#include "primitives/construct.h"
+#include "primitives/library.h"
+#include "primitives/rule.h"
+
+#include <math.h>
+#include <string.h>
+
+typedef struct rewrite_text {
+  elementwise_id root;
+  bool floats;
+  const char *left, *right;
+} rewrite_text;
+
+static const rewrite_text texts[] = {
+#define REWRITE(root, left, right)       { ROW_##root, false, #left, #right },
+#define REWRITE_FLOAT(root, left, right) { ROW_##root, true, #left, #right },
+#define REWRITE_BOOL(root, left, right)  { ROW_##root, false, #left, #right },
+#include "primitives/rewrites.def"
+};
+enum { TEXTS = sizeof texts/sizeof *texts, DEPTH = 16 };
+
+typedef struct rewrite {
+  struct rewrite *next;
+  size_t bytes;
+  bool floats;                      /* for f32 and f64 only */
+  bool past;                        /* goes past an inner node that may carry a derivative */
+  int left, right;                  /* the steps that are the two sides */
+  rule_step step[];
+} rewrite;
+
+struct rewrite_table {
+  rewrite *first[ROW_COUNT];
+  bool read[ROW_COUNT];
+  int depth;                        /* rewrites at work inside each other */
+};
+
+/* --- reading the rows of one root ------------------------------------------------------------------------------------- */
+
+/* Steps on numbers become numbers: -1 is one. */
+static void fold_steps(rule *r) {
+  for (int i = 0; i < r->count; i++) {
+    rule_step *s = &r->step[i];
+    if (s->kind != RULE_ROW || s->attribute >= 0) continue;
+    const int arity = elementwise_rows[s->row].arity;
+    double v[3] = { 0, 0, 0 };
+    bool all = true;
+    for (int k = 0; k < arity; k++) {
+      all &= r->step[s->operand[k]].kind == RULE_NUMBER;
+      v[k] = r->step[s->operand[k]].number;
+    }
+    if (!all) continue;
+    s->kind = RULE_NUMBER;
+    s->number = elementwise_rows[s->row].evaluate(v[0], v[1], v[2], 0);
+  }
+}
+
+static bool carries_derivative(elementwise_id row) {
+  const elementwise_class kind = elementwise_rows[row].kind;
+  return kind == CLASS_FLOAT || kind == CLASS_NUMERIC || kind == CLASS_CHOICE;
+}
+
+static bool goes_past(const rule *left) {
+  for (int i = 0; i < left->count - 1; i++)
+    if (left->step[i].kind == RULE_ROW && carries_derivative(left->step[i].row)) return true;
+  return false;
+}
+
+/* Copies steps to where their operands are `by` places further on. */
+static void put_steps(rule_step *to, const rule *r, int by) {
+  for (int i = 0; i < r->count; i++) {
+    to[i] = r->step[i];
+    if (to[i].kind != RULE_ROW) continue;
+    for (int k = 0; k < elementwise_rows[to[i].row].arity; k++) to[i].operand[k] += by;
+    if (to[i].attribute >= 0) to[i].attribute += by;
+  }
+}
+
+/* The rewrite as it stands; the bits of swaps say which of the commutative steps on the left have their operands exchanged. */
+static rewrite *make_rewrite(ad_tape *t, const rewrite_text *text, const rule *left, const rule *right, unsigned swaps) {
+  const size_t steps = (size_t)left->count + (size_t)right->count, bytes = sizeof(rewrite) + steps*sizeof(rule_step);
+  rewrite *w = memory_get(&t->allocator, bytes);
+  if (!w) return NULL;
+  *w = (rewrite){ .bytes = bytes, .floats = text->floats, .past = goes_past(left) };
+  w->left = left->count - 1;
+  w->right = w->left + right->count;
+  put_steps(w->step, left, 0);
+  put_steps(w->step + left->count, right, left->count);
+  for (int i = 0; i < left->count; i++) {
+    rule_step *s = &w->step[i];
+    if (s->kind != RULE_ROW || !(elementwise_rows[s->row].traits & ROW_COMMUTATIVE)) continue;
+    if (swaps & 1) {
+      const int first = s->operand[0];
+      s->operand[0] = s->operand[1];
+      s->operand[1] = first;
+    }
+    swaps >>= 1;
+  }
+  return w;
+}
+
+static bool read_text(ad_tape *t, const rewrite_text *text, rewrite ***end) {
+  rule left, right;
+  if (rule_read(&t->allocator, text->left, &left, NULL, 0) != AD_OK) return false;
+  if (rule_read(&t->allocator, text->right, &right, NULL, 0) != AD_OK) return false;
+  fold_steps(&left);
+  fold_steps(&right);
+  unsigned orders = 1;
+  for (int i = 0; i < left.count; i++)
+    if (left.step[i].kind == RULE_ROW && (elementwise_rows[left.step[i].row].traits & ROW_COMMUTATIVE)) orders *= 2;
+  for (unsigned swaps = 0; swaps < orders; swaps++) {
+    if (!(**end = make_rewrite(t, text, &left, &right, swaps))) return false;
+    *end = &(**end)->next;
+  }
+  return true;
+}
+
+static void drop_list(ad_tape *t, rewrite **first) {
+  while (*first) {
+    rewrite *w = *first;
+    *first = w->next;
+    memory_release(&t->allocator, w, w->bytes);
+  }
+}
+
+void tape_free_rewrites(ad_tape *t) {
+  if (!t->rewrites) return;
+  for (int i = 0; i < ROW_COUNT; i++) drop_list(t, &t->rewrites->first[i]);
+  memory_release(&t->allocator, t->rewrites, sizeof *t->rewrites);
+  t->rewrites = NULL;
+}
+
+/* The rows of a root in their order. Without memory there are none: what is recorded is right, only longer. */
+static const rewrite *rewrites_of(ad_tape *t, uint32_t root) {
+  struct rewrite_table *table = t->rewrites;
+  if (table->read[root]) return table->first[root];
+  rewrite **end = &table->first[root];
+  bool good = true;
+  for (int i = 0; i < TEXTS && good; i++)
+    if (texts[i].root == root) good = read_text(t, &texts[i], &end);
+  if (!good) drop_list(t, &table->first[root]);
+  table->read[root] = good;
+  return table->first[root];
+}
+
+/* --- constants ------------------------------------------------------------------------------------------------------------ */
+
+/* The one number that node i consists of, as bits of its dtype with unused bytes zero. */
+static bool uniform(const ad_tape *t, uint32_t i, scalar *bits) {
+  const tape_node *e = &t->node[i];
+  const uint32_t p = node_primitive_number(e);
+  if (p == PRIMITIVE_CONSTANT) {
+    *bits = e->value;
+    return node_type(t, i)->type.rank == 0;
+  }
+  if (!t->closed || p < PRIMITIVE_FIRST_OTHER || e->head & NODE_WIDE || e->head >> NODE_COUNT_SHIFT & 3) return false;
+  const ad_operation op = node_operation(t, i, NULL);
+  uint64_t element;
+  if (!construct_is_filled(&op, &element)) return false;
+  memcpy(bits, &element, sizeof element);
+  return true;
+}
+
+static double as_double(ad_dtype dtype, scalar v) {
+  switch (dtype) {
+    case AD_BOOL: return v.boolean;
+    case AD_I32: return v.i32;
+    case AD_I64: return (double)v.i64;
+    case AD_F32: return (double)v.f32;
+    default: return v.f64;
+  }
+}
+
+static bool is_number(const ad_tape *t, uint32_t i, double number) {
+  scalar v;
+  return uniform(t, i, &v) && as_double(node_type(t, i)->type.dtype, v) == number;
+}
+
+/* A constant of the type from its bits. Zeros of floats stay as they are recorded: passes take an array of zeros for one that is
+ * connected nowhere. ad_full takes a double, which not every i64 is. */
+static uint32_t constant_of(ad_tape *t, uint32_t type, scalar v) {
+  const ad_type z = t->type[type]->type;
+  if (z.rank == 0) return tape_constant_bits(t, z.dtype, v);
+  if (v.i64 == 0 && z.dtype >= AD_F32) return INVALID_INDEX;
+  if (z.dtype == AD_I64 && (v.i64 > 1LL << 53 || v.i64 < -(1LL << 53))) return INVALID_INDEX;
+  const ad_var full = ad_full(t, z, as_double(z.dtype, v));
+  return ad_is_valid(full) ? full.at.node.index : INVALID_INDEX;
+}
+
+/* An operation on constants alone. */
+static uint32_t fold(ad_tape *t, uint32_t primitive, const ad_primitive *p, uint32_t type, int n, const uint32_t x[],
+                     const void *attribute, size_t size) {
+  scalar v[3], z = { .i64 = 0 };
+  uint32_t operand[3];
+  double a = 0;
+  if (n < 1 || n > 3) return INVALID_INDEX;
+  for (int k = 0; k < n; k++)
+    if (!uniform(t, x[k], &v[k])) return INVALID_INDEX;
+  const ad_dtype from = node_type(t, x[0])->type.dtype, to = t->type[type]->type.dtype;
+  if (p->row && size == sizeof a) memcpy(&a, attribute, size);
+  for (int k = 0; k < n; k++) {
+    operand[k] = tape_constant_bits(t, node_type(t, x[k])->type.dtype, v[k]);
+    if (operand[k] == INVALID_INDEX) return INVALID_INDEX;
+  }
+  if (p->row) z = tape_compute_row(t, primitive, type, n, operand, a);
+  else primitive_kernel(p, from, to)(1, &z, &v[0], NULL, NULL, 0);
+  return constant_of(t, type, z);
+}
+
+/* --- matching and replacing ------------------------------------------------------------------------------------------------- */
+
+typedef struct matcher {
+  const ad_tape *t;
+  const rule_step *step;
+  uint32_t bound[LETTERS];
+} matcher;
+
+static bool match(matcher *m, int step, uint32_t i) {
+  const rule_step *s = &m->step[step];
+  const tape_node *e = &m->t->node[i];
+  if (s->kind == RULE_LETTER) {
+    if (m->bound[s->letter] == NONE_INDEX) m->bound[s->letter] = i;
+    return m->bound[s->letter] == i;
+  }
+  if (s->kind == RULE_NUMBER) return is_number(m->t, i, s->number);
+  if (s->kind != RULE_ROW || node_primitive_number(e) != (uint32_t)s->row) return false;
+  if (s->attribute >= 0 && m->step[s->attribute].number != node_row_attribute(m->t, i)) return false;
+  int n;
+  const uint32_t *x = node_operands(m->t, i, &n);
+  for (int k = 0; k < n; k++)
+    if (!match(m, s->operand[k], x[k])) return false;
+  return true;
+}
+
+static bool match_root(matcher *m, const rewrite *w, int n, const uint32_t x[], double a) {
+  const rule_step *s = &w->step[w->left];
+  m->step = w->step;
+  for (int l = 0; l < LETTERS; l++) m->bound[l] = NONE_INDEX;
+  if (s->attribute >= 0 && w->step[s->attribute].number != a) return false;
+  for (int k = 0; k < n; k++)
+    if (!match(m, s->operand[k], x[k])) return false;
+  return true;
+}
+
+/* Records the right side from a step down; as deep as the row's text. Whole numbers are weak in every dtype. */
+static ad_var replay(ad_tape *t, const matcher *m, int step) {
+  const rule_step *s = &m->step[step];
+  if (s->kind == RULE_LETTER) return handle(t, m->bound[s->letter]);
+  if (s->kind != RULE_ROW)
+    return s->number == floor(s->number) ? ad_integer((long long)s->number) : ad_real(s->number);
+  ad_var x[3];
+  const int n = elementwise_rows[s->row].arity;
+  for (int k = 0; k < n; k++) x[k] = replay(t, m, s->operand[k]);
+  return tape_record_row(s->row, n, x, s->attribute < 0 ? 0 : m->step[s->attribute].number);
+}
+
+static uint32_t replace(ad_tape *t, const matcher *m, const rewrite *w, uint32_t type) {
+  const rule_step *s = &w->step[w->right];
+  if (s->kind == RULE_LETTER) return m->bound[s->letter];
+  if (s->kind == RULE_NUMBER) {
+    const uint32_t one = tape_constant(t, t->type[type]->type.dtype, s->number);
+    return one == INVALID_INDEX ? one : constant_of(t, type, t->node[one].value);
+  }
+  const ad_var z = replay(t, m, w->right);
+  return ad_is_valid(z) ? z.at.node.index : INVALID_INDEX;
+}
+
+static uint32_t apply_rows(ad_tape *t, uint32_t row, uint32_t type, int n, const uint32_t x[], double a) {
+  if (!t->rewrites && !(t->rewrites = memory_get_zeroed(&t->allocator, 1, sizeof *t->rewrites))) return INVALID_INDEX;
+  const bool floats = t->type[type]->type.dtype >= AD_F32;
+  matcher m = { .t = t };
+  if (t->rewrites->depth == DEPTH) return INVALID_INDEX;
+  for (const rewrite *w = rewrites_of(t, row); w; w = w->next) {
+    if ((w->floats && !floats) || (w->past && !t->closed) || !match_root(&m, w, n, x, a)) continue;
+    t->rewrites->depth++;
+    const uint32_t i = replace(t, &m, w, type);
+    t->rewrites->depth--;
+    if (i != INVALID_INDEX && node_type_number(&t->node[i]) == type) return i;
+  }
+  return INVALID_INDEX;
+}
+
+/* --- operations that are no rows ------------------------------------------------------------------------------------------------ */
+
+/* Every value of `from` is one of `to`. */
+static bool holds(ad_dtype to, ad_dtype from) {
+  if (to == from || from == AD_BOOL) return true;
+  if (from == AD_I32) return to == AD_I64 || to == AD_F64;
+  return from == AD_F32 && to == AD_F64;
+}
+
+/* A cast of a cast that lost nothing is a cast of the operand, or the operand. */
+static uint32_t cast_of_cast(ad_tape *t, uint32_t type, uint32_t x) {
+  int n;
+  if (!t->closed || node_primitive(t, x) != &cast_primitive) return INVALID_INDEX;
+  const uint32_t origin = *node_operands(t, x, &n);
+  if (!holds(node_type(t, x)->type.dtype, node_type(t, origin)->type.dtype)) return INVALID_INDEX;
+  const ad_var z = ad_cast(handle(t, origin), t->type[type]->type.dtype);
+  return ad_is_valid(z) ? z.at.node.index : INVALID_INDEX;
+}
+
+/* A linear operation that keeps the bytes and the type is the identity: a reshape to the shape that is there. */
+static bool is_identity(const ad_tape *t, const ad_primitive *p, uint32_t type, int n, const uint32_t x[]) {
+  const unsigned keeps = AD_TRAIT_ALIAS | AD_TRAIT_LINEAR;
+  return (p->traits & keeps) == keeps && n == 1 && !p->not_connected && node_type_number(&t->node[x[0]]) == type;
+}
+
+static uint32_t rewrite_other(ad_tape *t, uint32_t primitive, uint32_t type, int n, const uint32_t x[]) {
+  const ad_primitive *p = t->primitive[primitive - PRIMITIVE_FIRST_OTHER];
+  if (is_identity(t, p, type, n, x)) return x[0];
+  if (p != &cast_primitive) return INVALID_INDEX;
+  const uint32_t i = fold(t, primitive, p, type, n, x, NULL, 0);
+  return i != INVALID_INDEX ? i : cast_of_cast(t, type, x[0]);
+}
 
 uint32_t tape_rewrite(ad_tape *t, uint32_t primitive, uint32_t type, int n, const uint32_t x[], const void *attribute, size_t size) {
-  (void)t, (void)primitive, (void)type, (void)n, (void)x, (void)attribute, (void)size;
-  return INVALID_INDEX;
+  if (primitive >= PRIMITIVE_FIRST_OTHER) return rewrite_other(t, primitive, type, n, x);
+  if (primitive >= ROW_COUNT) return INVALID_INDEX;
+  double a = 0;
+  if (size == sizeof a) memcpy(&a, attribute, size);
+  uint32_t i = fold(t, primitive, &elementwise_primitives[primitive], type, n, x, attribute, size);
+  if (i == INVALID_INDEX) i = apply_rows(t, primitive, type, n, x, a);
+  if (i != INVALID_INDEX || n != 2 || x[0] <= x[1] || !(elementwise_rows[primitive].traits & ROW_COMMUTATIVE)) return i;
+  const uint32_t ordered[2] = { x[1], x[0] };
+  return tape_append(t, primitive, type, 2, ordered, attribute, size);
 }

@@ -45,6 +45,7 @@ void ad_tape_free(ad_tape *t) {
   tape_drop_adjoints(t);
   tape_forget_numbers(t);
   if (t->free_rules) t->free_rules(t);
+  tape_free_rewrites(t);
   arena_free(t);
   for (size_t i = 0; i < t->types; i++) memory_release(&a, t->type[i], sizeof *t->type[i]);
   memory_release(&a, t->type, t->type_capacity*sizeof *t->type);

@@ -77,6 +77,7 @@ struct ad_tape {
   size_t count, capacity;
   size_t room;                      /* capacity, or 0 when the short way of recording must not be taken */
   bool tracing;                     /* recording a function: no values, equal nodes are one node */
+  bool closed;                      /* the body of a function: nobody holds handles of its inner nodes */
   ad_allocator allocator;
 
   tape_type **type;
@@ -102,6 +103,7 @@ struct ad_tape {
   value_numbers numbers;
   void *rules;                      /* parsed rules, the rule reader's */
   void (*free_rules)(struct ad_tape *);
+  struct rewrite_table *rewrites;   /* the rows of rewrites.def that this tape has met, see rewrite.c */
 
   double *adjoint;                  /* of nodes [0, adjoints) from the last ad_backward; -0.0: not connected */
   size_t adjoints, adjoint_capacity;
@@ -217,6 +219,7 @@ uint32_t tape_append_simplified(ad_tape *t, uint32_t primitive, uint32_t type, i
 /* While tracing: the node that stands for this operation after folding constants and applying a rewrite, or INVALID_INDEX when
  * it stays as it is. */
 uint32_t tape_rewrite(ad_tape *t, uint32_t primitive, uint32_t type, int n, const uint32_t x[], const void *attribute, size_t size);
+void tape_free_rewrites(ad_tape *t);
 /* The value of a row of the table on known scalars. */
 scalar tape_compute_row(const ad_tape *t, uint32_t row, uint32_t type, int n, const uint32_t x[], double attribute);
 uint32_t tape_leaf(ad_tape *t, uint32_t primitive, const ad_type *type, const void *data);

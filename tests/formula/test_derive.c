@@ -23,31 +23,46 @@ static void fail(const char *what, const char *text, const char *got) {
 static void derives(const char *text, ad_notation notation, const char *want) {
   char got[2000];
   ad_formula_report r;
-  if (ad_formula_derive(text, notation, 1, (const char *const[]){ "x" }, got, sizeof got, NULL, NULL, &r)) fail("derives", text, r.message);
+  if (ad_formula_derive(text, notation, 1, (const char *const[]){ "x" }, got, sizeof got, NULL, NULL, &r))
+    fail("derives", text, r.message);
   else if (strcmp(got, want)) fail("derives", text, got);
 }
 
 static const char *const answers[][2] = {
   { "sin(x + x^2)/sqrt(x)", "(1 + 2*x)*cos(x + x^2)/sqrt(x) - sin(x + x^2)/(2*x^(3/2))" },
-  { "7", "0" }, { "x", "1" }, { "y", "0" }, { "x^2", "2*x" }, { "3*x^4 - x/2", "12*x^3 - 1/2" }, { "0.1*x^3", "0.3*x^2" },
-  { "1/x", "-1/x^2" }, { "sqrt(x)", "1/(2*sqrt(x))" }, { "x^(1/3)", "1/(3*x^(2/3))" }, { "cbrt(x)", "1/(3*cbrt(x)^2)" },
-  { "x*sin(x)", "sin(x) + x*cos(x)" }, { "sin(x)/x", "cos(x)/x - sin(x)/x^2" }, { "sin(x)^2", "2*sin(x)*cos(x)" },
-  { "sin(x)^2 + cos(x)^2", "0" }, { "(x^2 + 2*x)*exp(x)", "(2 + 4*x + x^2)*exp(x)" }, { "exp(-x^2)", "-2*x*exp(-x^2)" },
+  { "7", "0" }, { "x", "1" }, { "y", "0" }, { "x^2", "2*x" }, { "3*x^4 - x/2", "12*x^3 - 1/2" },
+  { "0.1*x^3", "0.3*x^2" },
+  { "1/x", "-1/x^2" }, { "sqrt(x)", "1/(2*sqrt(x))" }, { "x^(1/3)", "1/(3*x^(2/3))" },
+  { "cbrt(x)", "1/(3*cbrt(x)^2)" },
+  { "x*sin(x)", "sin(x) + x*cos(x)" }, { "sin(x)/x", "cos(x)/x - sin(x)/x^2" },
+  { "sin(x)^2", "2*sin(x)*cos(x)" },
+  { "sin(x)^2 + cos(x)^2", "0" }, { "(x^2 + 2*x)*exp(x)", "(2 + 4*x + x^2)*exp(x)" },
+  { "exp(-x^2)", "-2*x*exp(-x^2)" },
   { "exp(2*x)*sin(3*x)", "(2*sin(3*x) + 3*cos(3*x))*exp(2*x)" }, { "x^2*exp(-x)", "(2*x - x^2)*exp(-x)" },
   { "(x - 1)/(x + 1)", "2/(1 + x)^2" }, { "x/(1 + x)", "1/(1 + x)^2" }, { "1/(1 - x)", "1/(1 - x)^2" },
-  { "1/(1 + x^2)", "-2*x/(1 + x^2)^2" }, { "sqrt(1 + x^2)", "x/sqrt(1 + x^2)" }, { "sqrt(2*x)", "1/sqrt(2*x)" },
+  { "1/(1 + x^2)", "-2*x/(1 + x^2)^2" }, { "sqrt(1 + x^2)", "x/sqrt(1 + x^2)" },
+  { "sqrt(2*x)", "1/sqrt(2*x)" },
   { "(1 + x)^2", "2 + 2*x" }, { "(1 - x)^3", "-3*(1 - x)^2" }, { "(x + 1)^2*(x - 2)", "3*x^2 - 3" },
-  { "log(x)", "1/x" }, { "log(cos(x))", "-tan(x)" }, { "log(1 + exp(x))", "exp(x)/(1 + exp(x))" }, { "log2(x)", "1/(x*log(2))" },
+  { "log(x)", "1/x" }, { "log(cos(x))", "-tan(x)" }, { "log(1 + exp(x))", "exp(x)/(1 + exp(x))" },
+  { "log2(x)", "1/(x*log(2))" },
   { "2^x", "2^x*log(2)" }, { "x^x", "(1 + log(x))*x^x" }, { "x^y", "y*x^(y - 1)" }, { "y^x", "y^x*log(y)" },
-  { "tan(x)", "1 + tan(x)^2" }, { "asin(x)", "1/sqrt(1 - x^2)" }, { "acos(x/2)", "-1/sqrt(4 - x^2)" }, { "atan(x)", "1/(1 + x^2)" },
-  { "atan(x/y)", "y/(x^2 + y^2)" }, { "sinh(x)", "cosh(x)" }, { "tanh(x)", "1/cosh(x)^2" }, { "asinh(x)", "1/sqrt(1 + x^2)" },
+  { "tan(x)", "1 + tan(x)^2" }, { "asin(x)", "1/sqrt(1 - x^2)" }, { "acos(x/2)", "-1/sqrt(4 - x^2)" },
+  { "atan(x)", "1/(1 + x^2)" },
+  { "atan(x/y)", "y/(x^2 + y^2)" }, { "sinh(x)", "cosh(x)" }, { "tanh(x)", "1/cosh(x)^2" },
+  { "asinh(x)", "1/sqrt(1 + x^2)" },
   { "acosh(x)", "1/sqrt(x^2 - 1)" }, { "atanh(x)", "1/(1 - x^2)" }, { "erf(x)", "2*exp(-x^2)/sqrt(pi)" },
-  { "lgamma(x)", "digamma(x)" }, { "tgamma(x)", "tgamma(x)*digamma(x)" }, { "polygamma(1, x)", "polygamma(2, x)" },
-  { "sigmoid(x)", "(1 - sigmoid(x))*sigmoid(x)" }, { "softplus(x)", "sigmoid(x)" }, { "abs(x)", "sign(x)" }, { "floor(x)", "0" },
-  { "max(x, y)", "x > y ? 1 : x < y ? 0 : 1/2" }, { "relu(x)", "x > 0 ? 1 : 0" }, { "x > 0 ? x^2 : -x", "x > 0 ? 2*x : -1" },
-  { "leaky_relu(0.1, x)", "x > 0 ? 1 : 0.1" }, { "hypot(x, y)", "x/hypot(x, y)" }, { "atan2(y, x)", "-y/(x^2 + y^2)" },
-  { "xlogy(x, y)", "log(y)" }, { "v = x*y; w = sin(v); w^2", "2*y*sin(x*y)*cos(x*y)" }, { "e^x", "exp(x)" }, { "pi*x", "pi" },
-  { "x*y + y*y + y", "y" }, { "exp(log(x))", "1" }, { "(x^2)^3", "6*x^5" }, { "sqrt(x)*sqrt(x)", "1" }, { "x/x", "0" },
+  { "lgamma(x)", "digamma(x)" }, { "tgamma(x)", "tgamma(x)*digamma(x)" },
+  { "polygamma(1, x)", "polygamma(2, x)" },
+  { "sigmoid(x)", "(1 - sigmoid(x))*sigmoid(x)" }, { "softplus(x)", "sigmoid(x)" }, { "abs(x)", "sign(x)" },
+  { "floor(x)", "0" },
+  { "max(x, y)", "x > y ? 1 : x < y ? 0 : 1/2" }, { "relu(x)", "x > 0 ? 1 : 0" },
+  { "x > 0 ? x^2 : -x", "x > 0 ? 2*x : -1" },
+  { "leaky_relu(0.1, x)", "x > 0 ? 1 : 0.1" }, { "hypot(x, y)", "x/hypot(x, y)" },
+  { "atan2(y, x)", "-y/(x^2 + y^2)" },
+  { "xlogy(x, y)", "log(y)" }, { "v = x*y; w = sin(v); w^2", "2*y*sin(x*y)*cos(x*y)" }, { "e^x", "exp(x)" },
+  { "pi*x", "pi" },
+  { "x*y + y*y + y", "y" }, { "exp(log(x))", "1" }, { "(x^2)^3", "6*x^5" }, { "sqrt(x)*sqrt(x)", "1" },
+  { "x/x", "0" },
 };
 
 static void test_textbook_answers(void) {
@@ -105,11 +120,13 @@ static void test_every_row_agrees_with_reverse_mode(void) {
     const elementwise_row *row = &elementwise_rows[r];
     char call[100], text[200], attribute[40] = "";
     if (row->attributed) snprintf(attribute, sizeof attribute, "%.17g, ", row->attribute);
-    snprintf(call, sizeof call, "%s(%s%s)", row->name, attribute, row->arity == 1 ? "x" : row->arity == 2 ? "x, y" : "x, y, w");
+    snprintf(call, sizeof call, "%s(%s%s)", row->name, attribute,
+             row->arity == 1 ? "x" : row->arity == 2 ? "x, y" : "x, y, w");
     for (int k = 0; k < 3; k++)
       for (int sample = 0; sample < 5; sample++) {
         double at[3];
-        for (int i = 0; i < 3; i++) at[i] = row->lo[i] + (row->hi[i] - row->lo[i])*(.137 + .19*sample - .011*i);
+        for (int i = 0; i < 3; i++)
+          at[i] = row->lo[i] + (row->hi[i] - row->lo[i])*(.137 + .19*sample - .011*i);
         if (k == 0) snprintf(text, sizeof text, "%s", call);
         else snprintf(text, sizeof text, around[k], call);
         agrees(text, at[0], at[1], at[2]);
@@ -128,7 +145,8 @@ static unsigned pick(unsigned n) {
 /* A formula of about `size` operations that is smooth for positive x, y, w. */
 static void random_formula(char *out, int size) {
   static const char *const leaf[] = { "x", "y", "w", "2", "0.5", "3", "x" };
-  static const char *const unary[] = { "sin(", "exp(-", "sqrt(1 + ", "log(2 + ", "tanh(", "(", "atan(", "1/(3 + ", "cos(" };
+  static const char *const unary[] = { "sin(", "exp(-", "sqrt(1 + ", "log(2 + ", "tanh(", "(", "atan(",
+                                       "1/(3 + ", "cos(" };
   static const char *const binary[] = { " + ", " - ", "*", "*", "/" };
   if (size <= 1) {
     strcat(out, leaf[pick(7)]);
@@ -164,7 +182,8 @@ static void test_random_formulas_agree_with_reverse_mode(void) {
 static void test_fifth_derivative_of_a_product(void) {
   char text[20000] = "exp(2*x)*sin(x)", next[20000];
   for (int k = 0; k < 5; k++) {
-    if (ad_formula_derive(text, AD_TEXT, 1, (const char *const[]){ "x" }, next, sizeof next, NULL, NULL, NULL)) {
+    if (ad_formula_derive(text, AD_TEXT, 1, (const char *const[]){ "x" }, next, sizeof next, NULL, NULL,
+                          NULL)) {
       fail("order", text, "an error");
       return;
     }
@@ -183,7 +202,8 @@ static void test_fifth_derivative_of_a_product(void) {
 static void refuses(const char *text, ad_status status, int position) {
   char got[100];
   ad_formula_report r;
-  ad_status s = ad_formula_derive(text, AD_TEXT, 1, (const char *const[]){ "x" }, got, sizeof got, NULL, NULL, &r);
+  ad_status s = ad_formula_derive(text, AD_TEXT, 1, (const char *const[]){ "x" }, got, sizeof got, NULL,
+                                  NULL, &r);
   if (s != status || r.position != position) fail("refuses", text, r.message);
 }
 
@@ -196,7 +216,8 @@ static void test_errors(void) {
   refuses("sin(x, x)", AD_ERROR_SYNTAX, 0);
   char out[4];
   size_t needed;
-  if (ad_formula_derive("sin(x)", AD_TEXT, 1, (const char *const[]){ "x" }, out, sizeof out, &needed, NULL, NULL) != AD_ERROR_SIZE
+  if (ad_formula_derive("sin(x)", AD_TEXT, 1, (const char *const[]){ "x" }, out, sizeof out, &needed, NULL,
+                        NULL) != AD_ERROR_SIZE
       || needed < 7) fail("size", "sin(x)", "the needed size");
 }
 
@@ -205,7 +226,8 @@ static void test_what_explodes_is_a_limit(void) {
   for (int i = 0; i < 60; i++) p += sprintf(p, "v%d = sin(v%d)*cos(v%d);", i + 1, i, i);
   sprintf(p, "v60");
   char out[100];
-  ad_status s = ad_formula_derive(text, AD_TEXT, 1, (const char *const[]){ "x" }, out, sizeof out, NULL, NULL, NULL);
+  ad_status s = ad_formula_derive(text, AD_TEXT, 1, (const char *const[]){ "x" }, out, sizeof out, NULL,
+                                  NULL, NULL);
   if (s != AD_ERROR_LIMIT) fail("limit", "60 doublings of a product", ad_status_sentence(s));
   char doubling[1200] = "v0 = x;";
   p = doubling + strlen(doubling);
@@ -227,10 +249,13 @@ static void test_fractions(void) {
   fraction third = fraction_make(1, 3), tenth = fraction_read(.1, false);
   if (!fraction_is(fraction_multiply(third, fraction_integer(3)), 1)) fail("fraction", "3/3", "not 1");
   if (tenth.p != 1 || tenth.q != 10 || !tenth.decimal) fail("fraction", "0.1", "not 1/10");
-  if (fraction_is_exact(fraction_power(fraction_integer(10), 30))) fail("fraction", "10^30", "exact in 64 bits");
-  if (!(fabs(fraction_value(fraction_power(fraction_integer(10), 30)) - 1e30) < 1e15)) fail("fraction", "10^30", "wrong");
+  if (fraction_is_exact(fraction_power(fraction_integer(10), 30)))
+    fail("fraction", "10^30", "exact in 64 bits");
+  if (!(fabs(fraction_value(fraction_power(fraction_integer(10), 30)) - 1e30) < 1e15))
+    fail("fraction", "10^30", "wrong");
   fraction root;
-  if (!fraction_root(fraction_make(4, 9), 2, &root) || root.p != 2 || root.q != 3) fail("fraction", "sqrt(4/9)", "not 2/3");
+  if (!fraction_root(fraction_make(4, 9), 2, &root) || root.p != 2 || root.q != 3)
+    fail("fraction", "sqrt(4/9)", "not 2/3");
   if (fraction_root(fraction_integer(2), 2, &root)) fail("fraction", "sqrt(2)", "a fraction");
 }
 

@@ -1,4 +1,5 @@
-/* test_formula.c -- text to tape and back: values, arrays, names, errors and their places, length, failing memory. */
+/* test_formula.c -- text to tape and back: values, arrays, names, errors and their places, length, failing
+ * memory. */
 #include "adit/derive.h"
 #include "adit/formula.h"
 #include "base/memory.h"
@@ -15,7 +16,9 @@ static void fail(const char *what, const char *text, const char *got) {
   failures++;
 }
 
-static bool close_to(double a, double b) { return (isnan(a) && isnan(b)) || a == b || fabs(a - b) <= 1e-13*(1 + fabs(b)); }
+static bool close_to(double a, double b) {
+  return (isnan(a) && isnan(b)) || a == b || fabs(a - b) <= 1e-13*(1 + fabs(b));
+}
 
 /* x = 2, y = 3, v = [1, 2, 3], m = [[1, 2], [3, 4]] */
 typedef struct place {
@@ -53,7 +56,8 @@ static void gives_array(const char *text, ad_type type, const double want[]) {
   ad_var z = ad_formula(p.tape, text, 4, p.names, p.vars);
   if (!ad_is_valid(z) || !ad_type_equal(ad_type_of(z), type)) {
     char have[192];
-    fail("gives_array", text, ad_is_valid(z) ? ad_type_print(ad_type_of(z), have, sizeof have) : ad_tape_message(p.tape));
+    fail("gives_array", text,
+         ad_is_valid(z) ? ad_type_print(ad_type_of(z), have, sizeof have) : ad_tape_message(p.tape));
   } else if (ad_read(z, got)) fail("gives_array", text, ad_tape_message(p.tape));
   else
     for (int64_t i = 0; i < ad_type_count(type); i++)
@@ -156,9 +160,12 @@ static void test_outputs_in_order(void) {
   ad_var out[3];
   int count;
   ad_formula_report report;
-  if (ad_formula_all(p.tape, "x; a = x + y; a; 7", 4, p.names, p.vars, 3, out, &count, &report)) fail("all", "x; a; 7", report.message);
-  else if (count != 3 || ad_value(out[0]) != 2 || ad_value(out[1]) != 5 || ad_value(out[2]) != 7) fail("all", "x; a; 7", "values");
-  if (ad_formula_all(p.tape, "x; y", 4, p.names, p.vars, 1, out, &count, NULL) != AD_ERROR_ARGUMENT || count != 2)
+  if (ad_formula_all(p.tape, "x; a = x + y; a; 7", 4, p.names, p.vars, 3, out, &count, &report))
+    fail("all", "x; a; 7", report.message);
+  else if (count != 3 || ad_value(out[0]) != 2 || ad_value(out[1]) != 5 || ad_value(out[2]) != 7)
+    fail("all", "x; a; 7", "values");
+  if (ad_formula_all(p.tape, "x; y", 4, p.names, p.vars, 1, out, &count, NULL) != AD_ERROR_ARGUMENT
+      || count != 2)
     fail("all", "x; y", "too many outputs must be AD_ERROR_ARGUMENT");
   ad_tape_free(p.tape);
 }
@@ -167,7 +174,8 @@ static void test_outputs_in_order(void) {
 
 static void test_free_names(void) {
   static const char *const pair[][2] = {
-    { "sin(x + y^2)/sqrt(x)", "x y" }, { "a = x; b = a*c; b + d", "x c d" }, { "pi*r^2 + e", "r" }, { "1 + 2", "" },
+    { "sin(x + y^2)/sqrt(x)", "x y" }, { "a = x; b = a*c; b + d", "x c d" }, { "pi*r^2 + e", "r" },
+    { "1 + 2", "" },
     { "x = x + 1; x", "x" }, { "sum(v, axis=0)", "v" },
   };
   for (size_t i = 0; i < sizeof pair/sizeof *pair; i++) {
@@ -178,7 +186,8 @@ static void test_free_names(void) {
   }
   char small[3];
   size_t needed;
-  if (ad_formula_names("abc + de", small, sizeof small, &needed, NULL) != AD_ERROR_SIZE || needed != 7 || strcmp(small, "ab"))
+  if (ad_formula_names("abc + de", small, sizeof small, &needed, NULL) != AD_ERROR_SIZE || needed != 7
+      || strcmp(small, "ab"))
     fail("names", "abc + de", "a small buffer");
 }
 
@@ -227,7 +236,8 @@ static void test_bad_arguments(void) {
   ad_tape *t = ad_tape_new();
   if (ad_is_valid(ad_formula(t, NULL, 0, NULL, NULL))) fail("arguments", "no text", "a valid handle");
   ad_tape_clear(t);
-  if (ad_formula_all(t, "1", 1, NULL, NULL, 0, NULL, &count, NULL) != AD_ERROR_ARGUMENT) fail("arguments", "no names", "accepted");
+  if (ad_formula_all(t, "1", 1, NULL, NULL, 0, NULL, &count, NULL) != AD_ERROR_ARGUMENT)
+    fail("arguments", "no names", "accepted");
   ad_tape_free(t);
 }
 
@@ -243,7 +253,8 @@ static void test_length_needs_no_stack(void) {
   ad_var x = ad_scalar(t, 2), dx;
   ad_var y = ad_formula(t, text, 1, (const char *const[]){ "v0" }, &x);
   if (!ad_is_valid(y) || ad_value(y) != 2) fail("length", "100000 statements", ad_tape_message(t));
-  if (ad_grad(y, 1, &x, &dx) || ad_value(dx) != 0) fail("length", "gradient of 100000 statements", ad_tape_message(t));
+  if (ad_grad(y, 1, &x, &dx) || ad_value(dx) != 0)
+    fail("length", "gradient of 100000 statements", ad_tape_message(t));
   ad_tape_free(t);
   p = text;
   for (int i = 0; i < N; i++) p += sprintf(p, "x + ");
@@ -251,7 +262,8 @@ static void test_length_needs_no_stack(void) {
   t = ad_tape_new();
   x = ad_scalar(t, 2);
   y = ad_formula(t, text, 1, (const char *const[]){ "x" }, &x);
-  if (!ad_is_valid(y) || ad_value(y) != 2*(N + 1.)) fail("length", "a sum of 100001 terms", ad_tape_message(t));
+  if (!ad_is_valid(y) || ad_value(y) != 2*(N + 1.))
+    fail("length", "a sum of 100001 terms", ad_tape_message(t));
   size_t needed;
   if (ad_formula_text(y, AD_TEXT, 1, (const char *const[]){ "x" }, &x, NULL, 0, &needed) != AD_ERROR_SIZE
       || needed != 4*(size_t)N + 2) fail("length", "text of a sum of 100001 terms", "size");
@@ -272,8 +284,10 @@ static void writes(const char *text, ad_notation notation, const char *want) {
 
 static void test_text_has_the_fewest_parentheses(void) {
   static const char *const same[] = {
-    "sin(x + y^2)/sqrt(x)", "x - (y - x)", "x*(y + x)", "x/(y*x)", "x/(y/x)", "-x^2", "(-x)^2", "(x + y)^2", "x^y^x", "(x^y)^x",
-    "x^(y - 1)", "x > y ? x : y < x ? y : 1", "x*y/x", "polygamma(2, x)", "leaky_relu(0.25, x)", "x^2*y^3", "max(x, y)",
+    "sin(x + y^2)/sqrt(x)", "x - (y - x)", "x*(y + x)", "x/(y*x)", "x/(y/x)", "-x^2", "(-x)^2", "(x + y)^2",
+    "x^y^x", "(x^y)^x",
+    "x^(y - 1)", "x > y ? x : y < x ? y : 1", "x*y/x", "polygamma(2, x)", "leaky_relu(0.25, x)", "x^2*y^3",
+    "max(x, y)",
     "-(x + y)", "x - y + x", "1/x", "m @ v", "exp(-x)",
   };
   for (size_t i = 0; i < sizeof same/sizeof *same; i++)
@@ -285,21 +299,25 @@ static void test_latex(void) {
   writes("sin(x)^2", AD_LATEX, "\\sin^{2}\\left(x\\right)");
   writes("2*x*3", AD_LATEX, "2 x \\cdot 3");
   writes("exp(-x)*abs(y)", AD_LATEX, "e^{-x} \\left|y\\right|");
-  writes("x > 0 ? x : -x", AD_LATEX, "\\begin{cases} x & \\text{if } x > 0 \\\\ -x & \\text{otherwise} \\end{cases}");
+  writes("x > 0 ? x : -x", AD_LATEX,
+         "\\begin{cases} x & \\text{if } x > 0 \\\\ -x & \\text{otherwise} \\end{cases}");
   writes("1e-7*x", AD_LATEX, "1 \\cdot 10^{-7} x");
 }
 
 /* What is written reads back as the same value. */
 static void test_text_reads_back(void) {
   static const char *const text[] = {
-    "sin(x + y^2)/sqrt(x) - (x - y)/(x/y)^2", "x^-2 + y^0.5 - -x", "(x > 1 && y < 9) ? tanh(x)*y : 0", "!(x == y) + 2",
-    "hypot(x, y)^3/(1 + exp(-x*y))", "clamp(x, 0, 1) - fma(x, y, 1)", "powi(5, x)/elu(0.5, -y)", "1e300*x*1e-300 + 0.1",
+    "sin(x + y^2)/sqrt(x) - (x - y)/(x/y)^2", "x^-2 + y^0.5 - -x", "(x > 1 && y < 9) ? tanh(x)*y : 0",
+    "!(x == y) + 2",
+    "hypot(x, y)^3/(1 + exp(-x*y))", "clamp(x, 0, 1) - fma(x, y, 1)", "powi(5, x)/elu(0.5, -y)",
+    "1e300*x*1e-300 + 0.1",
   };
   for (size_t i = 0; i < sizeof text/sizeof *text; i++) {
     place p = open_place();
     char written[400];
     ad_var y = ad_formula(p.tape, text[i], 4, p.names, p.vars);
-    if (ad_formula_text(y, AD_TEXT, 4, p.names, p.vars, written, sizeof written, NULL)) fail("reads back", text[i], "status");
+    if (ad_formula_text(y, AD_TEXT, 4, p.names, p.vars, written, sizeof written, NULL))
+      fail("reads back", text[i], "status");
     ad_var z = ad_formula(p.tape, written, 4, p.names, p.vars);
     if (!ad_is_valid(z) || !close_to(ad_value(z), ad_value(y))) fail("reads back", text[i], written);
     ad_tape_free(p.tape);
@@ -321,11 +339,13 @@ static void test_every_failing_allocation_is_reported(void) {
     ad_tape *t = ad_tape_new_with(&a);
     if (!t) continue;
     ad_var x = ad_scalar(t, 2);
-    ad_var y = ad_formula(t, "a = [x, 1, x^2]; b = [[1, 2, 3], [4, 5, 6]] @ a; sum(b, axis=0) + polygamma(2, x)", 1,
-                          (const char *const[]){ "x" }, &x);
+    const char *formula = "a = [x, 1, x^2]; b = [[1, 2, 3], [4, 5, 6]] @ a; sum(b, axis=0) + polygamma(2, x)";
+    ad_var y = ad_formula(t, formula, 1, (const char *const[]){ "x" }, &x);
     char text[200];
-    if (ad_is_valid(y)) (void)ad_formula_text(y, AD_LATEX, 1, (const char *const[]){ "x" }, &x, text, sizeof text, NULL);
-    if (!ad_is_valid(y) && ad_tape_status(t) != AD_ERROR_MEMORY) fail("memory", "n-th allocation", ad_tape_message(t));
+    if (ad_is_valid(y))
+      (void)ad_formula_text(y, AD_LATEX, 1, (const char *const[]){ "x" }, &x, text, sizeof text, NULL);
+    if (!ad_is_valid(y) && ad_tape_status(t) != AD_ERROR_MEMORY)
+      fail("memory", "n-th allocation", ad_tape_message(t));
     ad_tape_free(t);
   }
 }

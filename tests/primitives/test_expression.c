@@ -1,4 +1,5 @@
-/* test_expression.c -- the expression reader: precedence, numbers, lists, errors and their places, failing memory. */
+/* test_expression.c -- the expression reader: precedence, numbers, lists, errors and their places, failing
+ * memory. */
 #include "primitives/expression.h"
 
 #include <locale.h>
@@ -55,17 +56,20 @@ static void reads_as(const char *text, int flags, const char *want) {
 
 static void test_precedence_is_that_of_c_with_powers(void) {
   static const char *const pair[][2] = {
-    { "x + y*w", "(add x (mul y w))" }, { "x*y + w", "(add (mul x y) w)" }, { "x - y - w", "(sub (sub x y) w)" },
+    { "x + y*w", "(add x (mul y w))" }, { "x*y + w", "(add (mul x y) w)" },
+    { "x - y - w", "(sub (sub x y) w)" },
     { "x/y/w", "(div (div x y) w)" },   { "x - (y - w)", "(sub x (sub y w))" }, { "-x^2", "(neg (pow x 2))" },
     { "2^-1", "(pow 2 (neg 1))" },      { "x^y^w", "(pow x (pow y w))" }, { "-x*y", "(mul (neg x) y)" },
-    { "x^-y^w", "(pow x (neg (pow y w)))" }, { "+x", "x" }, { "- -x", "(neg (neg x))" }, { "!x", "(logical_not x)" },
+    { "x^-y^w", "(pow x (neg (pow y w)))" }, { "+x", "x" }, { "- -x", "(neg (neg x))" },
+    { "!x", "(logical_not x)" },
     { "x > 0 ? g : NONE", "(select (greater x 0) g NONE)" },
     { "x > y ? 1 : x < y ? 2 : 3", "(select (greater x y) 1 (select (less x y) 2 3))" },
     { "x ? y ? 1 : 2 : 3", "(select x (select y 1 2) 3)" },
     { "a || b && c == d < e + 1", "(logical_or a (logical_and b (equal c (less d (add e 1)))))" },
     { "x <= y", "(less_equal x y)" }, { "x >= y", "(greater_equal x y)" }, { "x != y", "(not_equal x y)" },
     { "x < y + 1 == w", "(equal (less x (add y 1)) w)" },
-    { "g*C(0.5)/sqrt(x)", "(div (mul g (C 0.5.)) (sqrt x))" }, { "f()", "(f)" }, { "pow(x, y - 1)", "(pow x (sub y 1))" },
+    { "g*C(0.5)/sqrt(x)", "(div (mul g (C 0.5.)) (sqrt x))" }, { "f()", "(f)" },
+    { "pow(x, y - 1)", "(pow x (sub y 1))" },
     { " sin ( x )\n", "(sin x)" }, { "e1 + 2e1 + e", "(add (add e1 20.) e)" }, { "((x))", "x" },
   };
   for (size_t i = 0; i < sizeof pair/sizeof *pair; i++) {
@@ -115,8 +119,8 @@ static void test_numbers_are_rounded_correctly(void) {
   number_is("1E+2", 100, false);
   number_is("4.9406564584124654e-324", 4.9406564584124654e-324, false);
   number_is("1e-99999999999999999999", 0, false);
-  number_is("3.14159265358979323846264338327950288419716939937510582097494459230781640628620899862803482534211706798214"
-            "808651328230664709384460955058223172535940812848111745028410270193852110555964462294895493038196",
+  number_is("3.141592653589793238462643383279502884197169399375105820974944592307816406286208998628034825"
+            "34211706798214808651328230664709384460955058223172535940812848111745028410270193852110555964",
             3.14159265358979323846, false);
   for (int i = 0; i < 1000; i++) {
     char text[64];
@@ -191,13 +195,15 @@ static char *repeated(const char *before, const char *middle, const char *after,
 }
 
 static void test_nesting_is_bounded_and_length_is_not(void) {
-  static const char *const deep[][3] = { { "(", "x", ")" }, { "-", "x", "" }, { "x^", "x", "" }, { "f(", "x", ")" },
+  static const char *const deep[][3] = { { "(", "x", ")" }, { "-", "x", "" }, { "x^", "x", "" },
+                                         { "f(", "x", ")" },
                                          { "x?", "x", ":x" }, { "x?x:", "x", "" }, { "[", "x", "]" } };
   for (size_t i = 0; i < sizeof deep/sizeof *deep; i++) {
     expression e;
     expression_error error;
     char *fits = repeated(deep[i][0], deep[i][1], deep[i][2], 990);
-    if (expression_read(&memory_standard, fits, EXPRESSION_FORMULA, &e, &error)) fail("nesting", deep[i][0], error.message);
+    if (expression_read(&memory_standard, fits, EXPRESSION_FORMULA, &e, &error))
+      fail("nesting", deep[i][0], error.message);
     expression_free(&memory_standard, &e);
     free(fits);
     char *too_deep = repeated(deep[i][0], deep[i][1], deep[i][2], 200000);
@@ -230,8 +236,8 @@ static void *failing(void *user, void *pointer, size_t old_size, size_t new_size
 }
 
 static void test_every_failing_allocation_is_reported(void) {
-  char *text = repeated("v = [x, 1.00000000000000000000000000000000000000000000000000000000000000000000000000000000000000"
-                        "0000000000000000000000000000000000000000000000000000000000000000000000000000000000000000];",
+  char *text = repeated("v = [x, 1.000000000000000000000000000000000000000000000000000000000000000000000000"
+                        "00000000000000000000000000000000000000000000000000000000000000000000000000000000000];",
                         "v", "", 40);
   for (int n = 0; ; n++) {
     int left = n;

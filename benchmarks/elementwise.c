@@ -1,0 +1,98 @@
+/* elementwise.c -- chains over a million doubles: a call of adit's function against a loop written by hand, which is compiled
+ * with -O3 for this processor and calls the same vector math library. One thread, and all of them. */
+#include "measure.h"
+#include "run/kernels/vector_math.h"
+
+#include <adit/elementwise.h>
+#include <adit/function.h>
+#ifdef _OPENMP
+#  include <omp.h>
+#endif
+
+enum { COUNT = 1000000, OPERANDS = 5 };
+static double *x[OPERANDS], *mine, *theirs;
+static int threads = 1;
+
+/* Each chain once: as recorded, as written by hand, over a[i] .. e[i]. */
+#define CHAIN(name, recorded, by_hand) \
+  static void name##_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) { \
+    const ad_var a = in[0], b = in[1], c = in[2], d = in[3], e = in[4]; \
+    (void)t, (void)context, (void)a, (void)b, (void)c, (void)d, (void)e; \
+    out[0] = recorded; \
+  } \
+  static void name##_by_hand(void *unused) { \
+    (void)unused; \
+    EACH { \
+      const double a = x[0][i], b = x[1][i], c = x[2][i], d = x[3][i], e = x[4][i]; \
+      (void)a, (void)b, (void)c, (void)d, (void)e; \
+      theirs[i] = by_hand; \
+    } \
+  }
+#define EACH _Pragma("omp parallel for simd num_threads(threads) if(threads > 1)") for (int i = 0; i < COUNT; i++)
+
+CHAIN(add, ad_add(a, b), a + b)
+CHAIN(products, ad_sub(ad_add(ad_mul(a, b), ad_mul(c, d)), e), a*b + c*d - e)
+CHAIN(polynomial, ad_add(1, ad_mul(a, ad_add(2, ad_mul(a, ad_add(3, ad_mul(a, ad_add(4, ad_mul(a, 5)))))))),
+      1 + a*(2 + a*(3 + a*(4 + a*5))))
+CHAIN(exponential, ad_exp(a), exp(a))
+CHAIN(tangent, ad_tanh(a), tanh(a))
+CHAIN(bell, ad_mul(ad_exp(ad_neg(ad_mul(a, a))), ad_sin(a)), exp(-(a*a))*sin(a))
+CHAIN(sigmoid, ad_div(1, ad_add(1, ad_exp(ad_neg(ad_add(ad_mul(a, b), c))))), 1/(1 + exp(-(a*b + c))))
+
+static const struct chain { const char *name; int operands; ad_body *body; void (*by_hand)(void *); } chains[] = {
+  { "a + b", 2, add_body, add_by_hand },
+  { "a b + c d - e", 5, products_body, products_by_hand },
+  { "polynomial of degree 4", 1, polynomial_body, polynomial_by_hand },
+  { "exp(a)", 1, exponential_body, exponential_by_hand },
+  { "tanh(a)", 1, tangent_body, tangent_by_hand },
+  { "exp(-a^2) sin(a)", 1, bell_body, bell_by_hand },
+  { "1/(1 + exp(-(a b + c)))", 3, sigmoid_body, sigmoid_by_hand },
+};
+
+typedef struct call { ad_function *f; ad_workspace *workspace; } call;
+
+static void run_adit(void *data) {
+  const call *c = data;
+  const void *in[OPERANDS];
+  void *out[] = { mine };
+  for (int k = 0; k < OPERANDS; k++) in[k] = x[k];
+  ad_function_call(c->f, in, out, c->workspace);
+}
+
+static void row(const struct chain *chain) {
+  ad_type types[OPERANDS];
+  for (int k = 0; k < OPERANDS; k++) types[k] = AD_F64(COUNT);
+  call c = { need(ad_function_trace(chain->name, chain->body, NULL, OPERANDS, types, 1)), need(ad_workspace_new()) };
+  const entrant e[] = { { run_adit, &c }, { chain->by_hand, NULL } };
+  timing t[2];
+  contest(2, e, 41, threads > 1 ? wall_seconds : cpu_seconds, t);
+  for (int i = 0; i < COUNT; i++) expect(chain->name, mine[i], theirs[i], 1e-14);
+  printf("| %s | %d | %.3f (%.3f) | %.3f (%.3f) | **%.2f** (%.2f) | %.1f |\n", chain->name, threads, 1e9*t[0].median/COUNT,
+         1e9*t[0].best/COUNT, 1e9*t[1].median/COUNT, 1e9*t[1].best/COUNT, t[0].median/t[1].median, t[0].best/t[1].best,
+         8*(chain->operands + 1)*1e-9*COUNT/t[0].median);
+  ad_function_free(c.f);
+  ad_workspace_free(c.workspace);
+}
+
+int main(void) {
+  int most = 1;
+#ifdef _OPENMP
+  most = omp_get_max_threads();
+#endif
+  for (int k = 0; k < OPERANDS; k++) {
+    x[k] = doubles(COUNT);
+    for (int i = 0; i < COUNT; i++) x[k][i] = 4*((double)((unsigned)(i + k)*2654435761u % 1000003u)/1000003) - 2;
+  }
+  mine = doubles(COUNT), theirs = doubles(COUNT);
+  printf("Chains over %d doubles, ns an element, median (best).\n\n"
+         "| chain | threads | adit | by hand | ratio | adit, GB/s |\n| --- | --- | --- | --- | --- | --- |\n", COUNT);
+  for (threads = 1; threads <= most; threads++) {
+#ifdef _OPENMP
+    omp_set_num_threads(threads);
+#endif
+    for (size_t k = 0; k < sizeof chains/sizeof *chains; k++) row(&chains[k]);
+  }
+  for (int k = 0; k < OPERANDS; k++) free(x[k]);
+  free(mine), free(theirs);
+  return 0;
+}
