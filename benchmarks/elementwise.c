@@ -20,15 +20,17 @@ static int threads = 1;
     (void)t, (void)context, (void)a, (void)b, (void)c, (void)d, (void)e; \
     out[0] = recorded; \
   } \
-  static void name##_by_hand(void *unused) { \
-    (void)unused; \
-    EACH { \
-      const double a = x[0][i], b = x[1][i], c = x[2][i], d = x[3][i], e = x[4][i]; \
+  static __attribute__((noinline)) void name##_loop(int from, int to, double *restrict z, const double *pa, \
+                                                    const double *pb, const double *pc, const double *pd, \
+                                                    const double *pe) { \
+    _Pragma("omp simd") for (int i = from; i < to; i++) { \
+      const double a = pa[i], b = pb[i], c = pc[i], d = pd[i], e = pe[i]; \
       (void)a, (void)b, (void)c, (void)d, (void)e; \
-      theirs[i] = by_hand; \
+      z[i] = by_hand; \
     } \
   }
-#define EACH _Pragma("omp parallel for simd num_threads(threads) if(threads > 1)") for (int i = 0; i < COUNT; i++)
+typedef void loop(int from, int to, double *restrict z, const double *a, const double *b, const double *c,
+                  const double *d, const double *e);
 
 CHAIN(add, ad_add(a, b), a + b)
 CHAIN(products, ad_sub(ad_add(ad_mul(a, b), ad_mul(c, d)), e), a*b + c*d - e)
@@ -39,14 +41,14 @@ CHAIN(tangent, ad_tanh(a), tanh(a))
 CHAIN(bell, ad_mul(ad_exp(ad_neg(ad_mul(a, a))), ad_sin(a)), exp(-(a*a))*sin(a))
 CHAIN(sigmoid, ad_div(1, ad_add(1, ad_exp(ad_neg(ad_add(ad_mul(a, b), c))))), 1/(1 + exp(-(a*b + c))))
 
-static const struct chain { const char *name; int operands; ad_body *body; void (*by_hand)(void *); } chains[] = {
-  { "a + b", 2, add_body, add_by_hand },
-  { "a b + c d - e", 5, products_body, products_by_hand },
-  { "polynomial of degree 4", 1, polynomial_body, polynomial_by_hand },
-  { "exp(a)", 1, exponential_body, exponential_by_hand },
-  { "tanh(a)", 1, tangent_body, tangent_by_hand },
-  { "exp(-a^2) sin(a)", 1, bell_body, bell_by_hand },
-  { "1/(1 + exp(-(a b + c)))", 3, sigmoid_body, sigmoid_by_hand },
+static struct chain { const char *name; int operands; ad_body *body; loop *by_hand; } chains[] = {
+  { "a + b", 2, add_body, add_loop },
+  { "a b + c d - e", 5, products_body, products_loop },
+  { "polynomial of degree 4", 1, polynomial_body, polynomial_loop },
+  { "exp(a)", 1, exponential_body, exponential_loop },
+  { "tanh(a)", 1, tangent_body, tangent_loop },
+  { "exp(-a^2) sin(a)", 1, bell_body, bell_loop },
+  { "1/(1 + exp(-(a b + c)))", 3, sigmoid_body, sigmoid_loop },
 };
 
 typedef struct call { ad_function *f; ad_workspace *workspace; } call;
@@ -59,11 +61,21 @@ static void run_adit(void *data) {
   ad_function_call(c->f, in, out, c->workspace);
 }
 
-static void row(const struct chain *chain) {
+static void run_by_hand(void *data) {
+  loop *f = ((const struct chain *)data)->by_hand;
+  const int n = threads;
+#ifdef _OPENMP
+#pragma omp parallel for num_threads(n) schedule(static) if(n > 1)
+#endif
+  for (int k = 0; k < n; k++)
+    f((int)((long)COUNT*k/n), (int)((long)COUNT*(k + 1)/n), theirs, x[0], x[1], x[2], x[3], x[4]);
+}
+
+static void row(struct chain *chain) {
   ad_type types[OPERANDS];
   for (int k = 0; k < OPERANDS; k++) types[k] = AD_F64(COUNT);
   call c = { need(ad_function_trace(chain->name, chain->body, NULL, OPERANDS, types, 1)), need(ad_workspace_new()) };
-  const entrant e[] = { { run_adit, &c }, { chain->by_hand, NULL } };
+  const entrant e[] = { { run_adit, &c }, { run_by_hand, chain } };
   timing t[2];
   contest(2, e, 41, threads > 1 ? wall_seconds : cpu_seconds, t);
   for (int i = 0; i < COUNT; i++) expect(chain->name, mine[i], theirs[i], 1e-14);

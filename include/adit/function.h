@@ -27,6 +27,9 @@ typedef void ad_body(ad_tape *tape, const ad_var in[], ad_var out[], void *conte
 AD_API ad_function *ad_function_trace(const char *name, ad_body *body, void *context, int n_in, const ad_type in[], int n_out);
 AD_API ad_function *ad_function_trace_report(const char *name, ad_body *body, void *context, int n_in, const ad_type in[],
                                              int n_out, ad_report *report);
+/* The same on the caller's memory, which everything derived from the function uses too; NULL means the standard allocator. */
+AD_API ad_function *ad_function_trace_with(const ad_allocator *allocator, const char *name, ad_body *body, void *context,
+                                           int n_in, const ad_type in[], int n_out, ad_report *report);
 /* Cuts out[] as a function of in[] from what is on their tape. Other inputs of the tape become constants with the value they have now. */
 AD_API ad_function *ad_function_new(const char *name, int n_in, const ad_var in[], int n_out, const ad_var out[]);
 

@@ -193,14 +193,14 @@ static void report_failure(ad_report *report, const ad_tape *t, ad_status fallba
   snprintf(report->message, sizeof report->message, "%s", t && t->message[0] ? t->message : ad_status_sentence(report->status));
 }
 
-ad_function *ad_function_trace_report(const char *name, ad_body *body, void *context, int n_in, const ad_type in[],
-                                      int n_out, ad_report *report) {
+ad_function *ad_function_trace_with(const ad_allocator *allocator, const char *name, ad_body *body, void *context, int n_in,
+                                    const ad_type in[], int n_out, ad_report *report) {
   if (report) *report = (ad_report){ AD_OK, "" };
   if (!body || n_in < 0 || n_out < 0 || (n_in && !in)) {
     report_failure(report, NULL, AD_ERROR_ARGUMENT);
     return NULL;
   }
-  ad_tape *t = ad_tape_new();
+  ad_tape *t = ad_tape_new_with(allocator);
   ad_function *f = NULL;
   if (t) {
     t->tracing = true;
@@ -212,8 +212,13 @@ ad_function *ad_function_trace_report(const char *name, ad_body *body, void *con
   return f;
 }
 
+ad_function *ad_function_trace_report(const char *name, ad_body *body, void *context, int n_in, const ad_type in[],
+                                      int n_out, ad_report *report) {
+  return ad_function_trace_with(NULL, name, body, context, n_in, in, n_out, report);
+}
+
 ad_function *ad_function_trace(const char *name, ad_body *body, void *context, int n_in, const ad_type in[], int n_out) {
-  return ad_function_trace_report(name, body, context, n_in, in, n_out, NULL);
+  return ad_function_trace_with(NULL, name, body, context, n_in, in, n_out, NULL);
 }
 
 ad_function *ad_function_new(const char *name, int n_in, const ad_var in[], int n_out, const ad_var out[]) {
@@ -238,7 +243,7 @@ ad_function *function_derive(const ad_function *f, const char *suffix, ad_body *
                              const ad_type in[], int n_out) {
   char name[128];
   snprintf(name, sizeof name, "%.100s%s", f->name, suffix);
-  return ad_function_trace(name, body, context, n_in, in, n_out);
+  return ad_function_trace_with(&f->body->allocator, name, body, context, n_in, in, n_out, NULL);
 }
 
 /* --- life -------------------------------------------------------------------------------------------------------------------- */

@@ -29,7 +29,7 @@ void function_free_plans(ad_function *f);
 ad_status function_copy(ad_tape *dst, ad_tape *src, int n_in, const uint32_t in[], const ad_var x[], int n_out,
                         const uint32_t out[], ad_var y[]);
 
-/* ad_function_trace_report whose types come from a callback-free list; n_out outputs; name gets the suffix ("f" + "_jvp"). */
+/* Traces body as a function named after f ("f" + "_jvp"), on f's memory. */
 ad_function *function_derive(const ad_function *f, const char *suffix, ad_body *body, void *context, int n_in,
                              const ad_type in[], int n_out);
 
