@@ -31,21 +31,21 @@ static int choose(const options *o, char *names, size_t size, const char *wrt[MO
   return DONE;
 }
 
-/* The derivatives of text by n names, each terminated by a zero byte, in a new block. */
-static int derivatives(const options *o, const char *text, ad_notation notation, int n,
+/* The derivatives of formula by n names, each terminated by a zero byte, in a new block. */
+static int derivatives(const options *o, const char *formula, ad_notation notation, int n,
                        const char *const wrt[], char **z, int *count) {
   ad_formula_report report;
   size_t size = 1 << 12, needed = 0;
   for (;;) {
     *z = malloc(size);
     if (!*z) return out_of_memory(o);
-    ad_status status = ad_formula_derive(text, notation, n, wrt, *z, size, &needed, count, &report);
+    ad_status status = ad_formula_derive(formula, notation, n, wrt, *z, size, &needed, count, &report);
     if (!status) return DONE;
     free(*z);
     *z = NULL;
     if (status != AD_ERROR_SIZE || needed <= size) {
-      const bool own = text == o->expression;
-      return complain(o, own ? text : NULL, report.position, "%s", report.message);
+      const bool own = formula == o->expression;
+      return complain(o, own ? formula : NULL, report.position, "%s", report.message);
     }
     size = needed;
   }
@@ -54,16 +54,16 @@ static int derivatives(const options *o, const char *text, ad_notation notation,
 /* The order-th derivative of output j by one name: all orders below the last go through text. */
 static int higher(const options *o, int order, ad_notation notation, const char *wrt, char **z) {
   int status = DONE, count;
-  char *text = NULL;
+  char *formula = NULL;
   for (int k = 1; k < order && !status; k++) {
     char *next = NULL;
-    status = derivatives(o, text ? text : o->expression, AD_TEXT, 1, &wrt, &next, &count);
+    status = derivatives(o, formula ? formula : o->expression, AD_TEXT, 1, &wrt, &next, &count);
     if (!status && count > 1) status = complain(o, NULL, 0, "--order above 1 takes a single expression");
-    free(text);
-    text = next;
+    free(formula);
+    formula = next;
   }
-  if (!status) status = derivatives(o, text ? text : o->expression, notation, 1, &wrt, z, &count);
-  free(text);
+  if (!status) status = derivatives(o, formula ? formula : o->expression, notation, 1, &wrt, z, &count);
+  free(formula);
   return status;
 }
 
@@ -84,7 +84,8 @@ static void write_name(const options *o, FILE *out, int j, int count, const char
 }
 
 /* A single derivative stands alone; several are named. */
-static void write_plain(const options *o, FILE *out, const char *z, int count, int n, const char *const wrt[]) {
+static void write_plain(const options *o, FILE *out, const char *z, int count, int n,
+                        const char *const wrt[]) {
   for (int j = 0; j < count; j++)
     for (int i = 0; i < n; i++, z += strlen(z) + 1) {
       if (count*n > 1) write_name(o, out, j, count, wrt[i]);

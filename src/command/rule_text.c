@@ -59,7 +59,7 @@ int rule_note(sheet *s, const char *rule, const rule_letters *letters) {
     else p[i] = call_piece(s, &e, n, p);
     z = p[i].note;
   }
-  if (s->failed) z = -2;
+  if (s->status) z = -2;
   memory_release(s->allocator, p, (size_t)e.node_count*sizeof *p);
   expression_free(s->allocator, &e);
   return z;

@@ -45,7 +45,10 @@ static inline double node_double(const ad_tape *t, const tape_node *e) {
 #define SEND(to, rule) { \
     bool none = false; \
     const double c = (double)(rule); \
-    if (!none) adjoint[to] += __builtin_expect(is_connected(c), 1) ? c : 0.0; \
+    const double sent = __builtin_expect(is_connected(c), 1) ? c : 0.0; \
+    if (none) { } \
+    else if ((to) + 1 == i) *next += sent; \
+    else adjoint[to] += sent; \
   }
 /* The rule by an exponent may cost a logarithm; constants, which are common there, do not ask for it. */
 #define SEND_UNLESS_CONSTANT(kind, to, rule) \
@@ -73,8 +76,8 @@ static inline double node_double(const ad_tape *t, const tape_node *e) {
     SEND(iy, ry) SEND(iw, rw) break; \
   }
 
-/* All of it f64. */
-static inline void send_f64(const ad_tape *t, const tape_node *node, uint32_t i, double g, double *adjoint) {
+/* All of it f64. *next is the adjoint of node i - 1, which is so often an operand: it stays in a register. */
+static inline void send_f64(const ad_tape *t, const tape_node *node, uint32_t i, double g, double *adjoint, double *next) {
   const tape_node *e = &node[i];
   const double z = e->value.f64;
   const uint32_t ix = e->x, iy = e->y, iw = e->w;
@@ -131,12 +134,14 @@ static inline bool is_plain(const ad_tape *t, uint32_t i) {
 static bool sweep_scalars(ad_tape *t, uint32_t y) {
   const tape_node *node = t->node;
   double *adjoint = t->adjoint;
-  adjoint[y] = 1;
+  double next = 1;
   for (uint32_t i = y + 1; i-- > 0;) {
-    const double g = adjoint[i];
+    const double g = adjoint[i] = next;
+    next = i ? adjoint[i - 1] : 0;
     if (!is_connected(g)) continue;
-    if (is_plain(t, i)) send_f64(t, node, i, g, adjoint);
+    if (is_plain(t, i)) send_f64(t, node, i, g, adjoint, &next);
     else if (!send_other(t, i, g, adjoint)) return false;
+    else next = i ? adjoint[i - 1] : 0;
   }
   return true;
 }

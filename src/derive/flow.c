@@ -260,14 +260,16 @@ static ad_var reverse_rule(ad_rule *r, uint32_t i, int k) {
 
 typedef ad_var rule_function(ad_rule *r, uint32_t i, int k);
 
-/* Applies a rule to g under its mask. Where every weight is 1 (or 0) the rule itself, on the mask as numbers, says what is reached. */
+/* Applies a rule to g under its mask. A mask of one element goes on as it is; where every weight is 1 (or 0) the rule itself, on the
+ * mask as numbers, says what is reached. */
 static flow structured(ad_rule *r, uint32_t i, int k, flow g, rule_function *apply) {
   if (apply == reverse_rule && (r->op->primitive->traits & AD_TRAIT_UNIT_WEIGHTS)) g = with_mask(r->tape, g);
   r->g = flow_settle(g);
   r->connected = ad_none();
   ad_var value = apply(r, i, k);
   flow f = { value, r->connected };
-  if (ad_is_none(value) || ad_is_none(g.mask)) return f;
+  if (ad_is_none(value) || ad_is_none(g.mask) || !ad_is_valid(g.mask)) return f;
+  if (type_of(g.mask)->rank == 0) return (flow){ value, both(g.mask, f.mask) };
   if (!(r->op->primitive->traits & AD_TRAIT_UNIT_WEIGHTS)) return f;
   const ad_type *type = type_of(g.value);
   r->g = ad_cast(shaped_like(g.mask, type), type->dtype);

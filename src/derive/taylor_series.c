@@ -290,6 +290,7 @@ static bool compute_next(taylor *e, int id) {
 bool series_compute(taylor *e, int id, int k) {
   e->depth = 0;
   if (series_have(e, id, k)) return true;
+  if (e->depth == 0) return false;
   while (e->depth > 0) {
     const size_t depth = e->depth;
     const series_demand d = e->stack[depth - 1];

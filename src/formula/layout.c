@@ -130,7 +130,10 @@ static int scaled_note(layout *l, fraction c, int x) {
   int above = -1, below = -1;
   bool exact = c.q > 0 && !c.decimal;
   int n = collect_factors(l->a, x, MOST, f);
-  if (l->a->term[x].kind == TERM_PRODUCT && l->a->term[x].count > MOST) return -1;
+  if (l->a->term[x].kind == TERM_PRODUCT && l->a->term[x].count > MOST) {
+    l->s->status = AD_ERROR_LIMIT;
+    return -1;
+  }
   if (fraction_is_negative(c)) c = fraction_negate(c);
   if (exact ? c.p != 1 : !fraction_is(c, 1))
     above = sheet_number(l->s, exact ? (double)c.p : fraction_value(c));
@@ -230,7 +233,7 @@ int layout_term(const algebra *a, int x, sheet *s) {
   mark(a, x, l.note);
   for (int t = 0; t <= x; t++)
     if (l.note[t] == -2 && (l.note[t] = term_note(&l, t)) < 0) {
-      s->failed = true;
+      if (!s->status) s->status = AD_ERROR_MEMORY;
       break;
     }
   int z = l.note[x];

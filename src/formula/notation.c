@@ -9,10 +9,10 @@
 
 static int add_note(sheet *s, note n, int count, const int argument[]) {
   for (int i = 0; i < count; i++) if (argument[i] < 0) return -1;
-  if (s->failed || !memory_reserve(s->allocator, &s->note, &s->note_capacity, (size_t)s->count + 1, sizeof n)
+  if (s->status || !memory_reserve(s->allocator, &s->note, &s->note_capacity, (size_t)s->count + 1, sizeof n)
       || !memory_reserve(s->allocator, &s->argument, &s->argument_capacity,
                          (size_t)s->arguments + (size_t)count, sizeof(int))) {
-    s->failed = true;
+    if (!s->status) s->status = AD_ERROR_MEMORY;
     return -1;
   }
   n.first = s->arguments, n.count = count;

@@ -25,7 +25,7 @@ typedef struct sheet {
   int *argument;
   int count, arguments;
   size_t note_capacity, argument_capacity;
-  bool failed;                        /* memory */
+  ad_status status;                   /* the first failure */
 } sheet;
 
 /* Each returns the note's index, -1 after a failure. */

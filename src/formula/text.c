@@ -96,7 +96,7 @@ ad_status ad_formula_text(ad_var y, ad_notation notation, int n, const char *con
   for (int k = 0; k < n; k++)
     if (vars[k].tape == t && vars[k].at.node.index <= last && state[vars[k].at.node.index] == -2)
       state[vars[k].at.node.index] = named(t, vars[k].at.node.index, n, names, vars, &s);
-  for (uint32_t i = 0; i <= last && !s.failed; i++) if (state[i] == -2) state[i] = lay_out(t, i, state, &s);
+  for (uint32_t i = 0; i <= last && !s.status; i++) if (state[i] == -2) state[i] = lay_out(t, i, state, &s);
   sheet_write(&s, state[last], notation, &written);
   ad_status status = text_copy(&written, out, size, needed);
   text_free(&written);

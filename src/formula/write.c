@@ -334,8 +334,8 @@ static void write_note(writer *w, int i, int precedence) {
 
 void sheet_write(const sheet *s, int root, ad_notation notation, text *out) {
   writer w = { .sheet = s, .notation = notation, .out = out };
-  if (s->failed || root < 0) {
-    out->status = AD_ERROR_MEMORY;
+  if (s->status || root < 0) {
+    out->status = s->status ? s->status : AD_ERROR_MEMORY;
     return;
   }
   push_note(&w, root, CHOICE);

@@ -132,6 +132,7 @@ static ad_function *cut(const char *name, ad_tape *t, int n_in, const uint32_t i
   memory_release(a, x, bytes);
   if (status == AD_OK) {
     tape_forget_numbers(f->body);
+    tape_free_rewrites(f->body);
     return f;
   }
   tape_fail(t, status, "%s", f && f->body->message[0] ? f->body->message : ad_status_sentence(status));

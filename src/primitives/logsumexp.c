@@ -1,8 +1,9 @@
 /* logsumexp.c -- z = log sum exp x over axes, without overflow and without cancellation.
  *
- * With m the largest element, c of them equal to it: z = m + log1p(c - 1 + sum of exp(x - m) over the others), so that the
- * small terms count where m is 0. Exponentials below the smallest normal number are 0: subnormal ones would cost much and change
- * nothing. A row of -inf gives -inf, a row with +inf gives +inf, nan gives nan.
+ * With m the largest element: z = m + log(sum of exp(x - m)). Where m is small and the sum below 2, only the largest
+ * element gives 1, and z = m + log1p(sum over the others) keeps terms that the sum has rounded away. Exponentials below the smallest
+ * normal number are 0: subnormal ones would cost much and change nothing. A row of -inf gives -inf, a row with +inf gives
+ * +inf, nan gives nan.
  *
  * The weight of an element in the derivative is exp(x - z). Where z is infinite the elements equal to it share equally, as two
  * do in logaddexp: that is the limit where there is one.
@@ -24,14 +25,16 @@ enum { BUFFER = 1024 };
 /* What is subtracted from x: its largest element m, or 0 where that is infinite or nan. */
 static double shift_of(double m) { return m - m == 0 ? m : 0; }
 
-/* Without a finite largest element nothing was left out, so that count is 0 unless an element is 0: exact enough, for sum is
- * then 0 (all -inf), inf or nan. */
-static double result_of(double shift, double count, double sum) {
-  return shift + (sum < INFINITY ? log1p(count - 1 + sum) : sum);
+/* True where z = shift + log(sum) may have lost terms that matter. */
+static bool is_coarse(double shift, double sum) { return sum >= 1 && sum < 2 && fabs(shift) < 1; }
+
+static void log_of_f64(int64_t n, double *z, const double *x) {
+  kernels_best()->row[AD_F64][ROW_log]((size_t)n, z, x, NULL, NULL, 0);
 }
 
 #define REAL double
 #define LEAST (-708.0)
+#define TINY 4e-308                  /* a little above exp(LEAST) */
 #define EXP(n, z, x) kernels_best()->row[AD_F64][ROW_exp](n, z, x, NULL, NULL, 0)
 #define NAME(name) logsumexp_f64_##name
 #define PEAK max_of_f64
@@ -39,6 +42,7 @@ static double result_of(double shift, double count, double sum) {
 
 #define REAL float
 #define LEAST (-87.0f)
+#define TINY 1.7e-38f
 #define EXP(n, z, x) kernels_best()->row[AD_F32][ROW_exp](n, z, x, NULL, NULL, 0)
 #define NAME(name) logsumexp_f32_##name
 #define PEAK max_of_f32

@@ -52,7 +52,7 @@ typedef struct reduction_partial {
   int pass;                         /* folds that look at the elements more than once: 0, 1, .. */
   const void *attribute;            /* of the operation; single-pass folds do not look at it */
   double shift[REDUCE_COLUMNS];     /* what an earlier pass found for each column */
-  double extra[REDUCE_COLUMNS];     /* what a fold wants beside its cells */
+  bool coarse[REDUCE_COLUMNS];      /* which columns want a further pass */
   union {
     double f64[REDUCE_CELLS];
     float f32[REDUCE_CELLS];
@@ -99,11 +99,13 @@ const reduction_kernel *logsumexp_kernel(const ad_operation *op);
 /* Sums of floats: what the folds of several passes are built on. */
 extern const reduction_kernel sum_of_f64, sum_of_f32, max_of_f64, max_of_f32;
 
-/* Before a loop whose iterations are independent. */
+/* Before a loop whose iterations are independent, but for a count that whole numbers add up to. */
 #ifdef _OPENMP
 #  define REDUCE_SIMD _Pragma("omp simd")
+#  define REDUCE_SIMD_COUNT _Pragma("omp simd reduction(+: count)")
 #else
 #  define REDUCE_SIMD
+#  define REDUCE_SIMD_COUNT
 #endif
 
 /* --- the walk --------------------------------------------------------------------------------------------------------------- */

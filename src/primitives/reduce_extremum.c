@@ -14,80 +14,88 @@ static const ad_primitive min_primitive, max_primitive, argmin_primitive, argmax
 
 /* --- folds ------------------------------------------------------------------------------------------------------------------ */
 
-/* b where it is less, or where a is nan. Two ternaries in a row become two blends. */
-#define LESS_OF(a, b) ((b) < (a) ? (b) : (a) == (a) ? (a) : (b))
-#define GREATER_OF(a, b) ((b) > (a) ? (b) : (a) == (a) ? (a) : (b))
-#define INTEGER_LESS_OF(a, b) ((b) < (a) ? (b) : (a))
-#define INTEGER_GREATER_OF(a, b) ((b) > (a) ? (b) : (a))
+/* The one that is less, or greater; the other one where one is nan. The first line is one instruction of the processor, the
+ * second a choice that is hardly ever taken. */
+#define NUMBER(name, T, before)                          \
+  static inline T name(T a, T b) {                       \
+    const T best = b before a ? b : a;                   \
+    return a == a ? best : b;                            \
+  }
+NUMBER(less_of_f64, double, <)
+NUMBER(less_of_f32, float, <)
+NUMBER(greater_of_f64, double, >)
+NUMBER(greater_of_f32, float, >)
+#define LESS_OF(a, b) ((b) < (a) ? (b) : (a))
+#define GREATER_OF(a, b) ((b) > (a) ? (b) : (a))
 
 #define FOLD(name) min_f64_##name
 #define KERNEL static const reduction_kernel min_of_f64
 #define ELEMENT double
 #define CELL f64
-#define COMBINE(a, b) LESS_OF(a, b)
+#define COMBINE(a, b) less_of_f64(a, b)
 #include "primitives/fold.inc"
 
 #define FOLD(name) min_f32_##name
 #define KERNEL static const reduction_kernel min_of_f32
 #define ELEMENT float
 #define CELL f32
-#define COMBINE(a, b) LESS_OF(a, b)
+#define COMBINE(a, b) less_of_f32(a, b)
 #include "primitives/fold.inc"
 
 #define FOLD(name) min_i64_##name
 #define KERNEL static const reduction_kernel min_of_i64
 #define ELEMENT int64_t
 #define CELL i64
-#define COMBINE(a, b) INTEGER_LESS_OF(a, b)
+#define COMBINE(a, b) LESS_OF(a, b)
 #include "primitives/fold.inc"
 
 #define FOLD(name) min_i32_##name
 #define KERNEL static const reduction_kernel min_of_i32
 #define ELEMENT int32_t
 #define CELL i32
-#define COMBINE(a, b) INTEGER_LESS_OF(a, b)
+#define COMBINE(a, b) LESS_OF(a, b)
 #include "primitives/fold.inc"
 
 #define FOLD(name) min_bool_##name
 #define KERNEL static const reduction_kernel min_of_bool
 #define ELEMENT uint8_t
 #define CELL boolean
-#define COMBINE(a, b) INTEGER_LESS_OF(a, b)
+#define COMBINE(a, b) LESS_OF(a, b)
 #include "primitives/fold.inc"
 
 #define FOLD(name) max_f64_##name
 #define KERNEL const reduction_kernel max_of_f64
 #define ELEMENT double
 #define CELL f64
-#define COMBINE(a, b) GREATER_OF(a, b)
+#define COMBINE(a, b) greater_of_f64(a, b)
 #include "primitives/fold.inc"
 
 #define FOLD(name) max_f32_##name
 #define KERNEL const reduction_kernel max_of_f32
 #define ELEMENT float
 #define CELL f32
-#define COMBINE(a, b) GREATER_OF(a, b)
+#define COMBINE(a, b) greater_of_f32(a, b)
 #include "primitives/fold.inc"
 
 #define FOLD(name) max_i64_##name
 #define KERNEL static const reduction_kernel max_of_i64
 #define ELEMENT int64_t
 #define CELL i64
-#define COMBINE(a, b) INTEGER_GREATER_OF(a, b)
+#define COMBINE(a, b) GREATER_OF(a, b)
 #include "primitives/fold.inc"
 
 #define FOLD(name) max_i32_##name
 #define KERNEL static const reduction_kernel max_of_i32
 #define ELEMENT int32_t
 #define CELL i32
-#define COMBINE(a, b) INTEGER_GREATER_OF(a, b)
+#define COMBINE(a, b) GREATER_OF(a, b)
 #include "primitives/fold.inc"
 
 #define FOLD(name) max_bool_##name
 #define KERNEL static const reduction_kernel max_of_bool
 #define ELEMENT uint8_t
 #define CELL boolean
-#define COMBINE(a, b) INTEGER_GREATER_OF(a, b)
+#define COMBINE(a, b) GREATER_OF(a, b)
 #include "primitives/fold.inc"
 
 const reduction_kernel *extremum_kernel(const ad_operation *op) {

@@ -101,8 +101,8 @@ static double scaled_value(scaled a) {
 #define EMPTY 1
 #include "primitives/fold.inc"
 
-/* Pass 0 is the plain fold; the shift becomes 1 where a column came out 0, infinite or nan. For those pass 1 multiplies scaled
- * numbers one after the other: mantissas in the first row of cells, exponents in the second. */
+/* Pass 0 is the plain fold. Where a column came out 0, infinite or nan, pass 1 multiplies scaled numbers one after the
+ * other: mantissas in the first row of cells, exponents in the second. */
 #define SCALED_PASS(T, suffix)                                                                                  \
   static void product_##suffix##_begin(reduction_partial *p, int64_t columns) {                                 \
     plain_prod_of_##suffix.begin(p, columns);                                                                       \
@@ -122,9 +122,9 @@ static double scaled_value(scaled a) {
     if (p->pass == 0) plain_prod_of_##suffix.end(p, value);                                                     \
     else for (int64_t j = 0; j < p->columns; j++) value[j] = scaled_value(factor_of(p, j));                     \
     for (int64_t j = 0; j < p->columns; j++) {                                                                  \
-      if (p->pass == 0 || p->shift[j] != 0) z[j] = (T)value[j];                                                 \
-      p->shift[j] = value[j] == 0 || !(fabs(value[j]) < (double)INFINITY);                                      \
-      again |= p->shift[j] != 0;                                                                                \
+      if (p->pass == 0 || p->coarse[j]) z[j] = (T)value[j];                                                     \
+      p->coarse[j] = value[j] == 0 || !(fabs(value[j]) < (double)INFINITY);                                     \
+      again |= p->coarse[j];                                                                                    \
     }                                                                                                           \
     return p->pass++ == 0 && again;                                                                             \
   }                                                                                                             \

@@ -160,9 +160,15 @@ uint32_t tape_leaf(ad_tape *t, uint32_t primitive, const ad_type *type, const vo
 
 /* --- any primitive on any operands --------------------------------------------------------------------------------------- */
 
+/* A literal as a constant of that dtype; not every i64 is a double. */
+static uint32_t literal_node(ad_tape *t, ad_var v, ad_dtype d) {
+  if (v.tape && d == AD_I64) return tape_constant_bits(t, d, (scalar){ .i64 = v.at.integer });
+  return tape_constant(t, d, literal_value(v));
+}
+
 /* Index of an operand; literals become f64 or i64 scalars. INVALID_INDEX with the error left on the tape. */
 static uint32_t operand_index(ad_tape *t, ad_var v, const char *what) {
-  if (is_literal(v)) return tape_constant(t, v.tape ? AD_I64 : AD_F64, literal_value(v));
+  if (is_literal(v)) return literal_node(t, v, v.tape ? AD_I64 : AD_F64);
   if (!handle_check(v, what)) return INVALID_INDEX;
   if (v.tape == t) return v.at.node.index;
   tape_fail(t, AD_ERROR_TAPES, "%s: operands from two tapes%s", what,
@@ -241,7 +247,7 @@ static ad_dtype result_dtype(const elementwise_row *row, ad_dtype common) {
 
 /* Operand k as a node of dtype d. */
 static uint32_t converted(ad_tape *t, ad_var v, const ad_type *type, ad_dtype d) {
-  if (is_literal(v)) return tape_constant(t, d, literal_value(v));
+  if (is_literal(v)) return literal_node(t, v, d);
   if (type->dtype == d) return v.at.node.index;
   ad_var c = ad_cast(v, d);
   return c.at.node.index;

@@ -1,7 +1,8 @@
 /* rewrite.c -- simplification while a function is traced: constants folded, the rows of rewrites.def applied, commutative
  * operands in one order so that value numbering sees a + b and b + a as one.
  *
- * The rows of a root are read when a tape first meets that root, and kept with the tape.
+ * The left sides of a root's rows are read when a tape first meets the root in a place where one of them may match, right sides when
+ * they are first needed; both stay with the tape.
  *
  * A row whose left side goes past an inner node, as x + -y goes past -y, makes a node that no longer depends on that inner
  * node. Whoever holds a handle of it may ask for a derivative by it. So such rows wait for a closed tape, the body of a
@@ -33,11 +34,11 @@ enum { TEXTS = sizeof texts/sizeof *texts, DEPTH = 16 };
 
 typedef struct rewrite {
   struct rewrite *next;
-  size_t bytes;
-  bool floats;                      /* for f32 and f64 only */
+  const rewrite_text *text;
   bool past;                        /* goes past an inner node that may carry a derivative */
-  int left, right;                  /* the steps that are the two sides */
-  rule_step step[];
+  int lefts, rights;                /* numbers of steps; the last one is the side */
+  rule_step *right;                 /* NULL until needed */
+  rule_step left[];
 } rewrite;
 
 struct rewrite_table {
@@ -71,35 +72,25 @@ static bool carries_derivative(elementwise_id row) {
   return kind == CLASS_FLOAT || kind == CLASS_NUMERIC || kind == CLASS_CHOICE;
 }
 
+static bool commutes(const rule_step *s) {
+  return s->kind == RULE_ROW && (elementwise_rows[s->row].traits & ROW_COMMUTATIVE);
+}
+
 static bool goes_past(const rule *left) {
   for (int i = 0; i < left->count - 1; i++)
     if (left->step[i].kind == RULE_ROW && carries_derivative(left->step[i].row)) return true;
   return false;
 }
 
-/* Copies steps to where their operands are `by` places further on. */
-static void put_steps(rule_step *to, const rule *r, int by) {
-  for (int i = 0; i < r->count; i++) {
-    to[i] = r->step[i];
-    if (to[i].kind != RULE_ROW) continue;
-    for (int k = 0; k < elementwise_rows[to[i].row].arity; k++) to[i].operand[k] += by;
-    if (to[i].attribute >= 0) to[i].attribute += by;
-  }
-}
-
 /* The rewrite as it stands; the bits of swaps say which of the commutative steps on the left have their operands exchanged. */
-static rewrite *make_rewrite(ad_tape *t, const rewrite_text *text, const rule *left, const rule *right, unsigned swaps) {
-  const size_t steps = (size_t)left->count + (size_t)right->count, bytes = sizeof(rewrite) + steps*sizeof(rule_step);
-  rewrite *w = memory_get(&t->allocator, bytes);
+static rewrite *make_rewrite(ad_tape *t, const rewrite_text *text, const rule *left, unsigned swaps) {
+  rewrite *w = memory_get(&t->allocator, sizeof *w + (size_t)left->count*sizeof *w->left);
   if (!w) return NULL;
-  *w = (rewrite){ .bytes = bytes, .floats = text->floats, .past = goes_past(left) };
-  w->left = left->count - 1;
-  w->right = w->left + right->count;
-  put_steps(w->step, left, 0);
-  put_steps(w->step + left->count, right, left->count);
+  *w = (rewrite){ .text = text, .past = goes_past(left), .lefts = left->count };
+  memcpy(w->left, left->step, (size_t)left->count*sizeof *w->left);
   for (int i = 0; i < left->count; i++) {
-    rule_step *s = &w->step[i];
-    if (s->kind != RULE_ROW || !(elementwise_rows[s->row].traits & ROW_COMMUTATIVE)) continue;
+    rule_step *s = &w->left[i];
+    if (!commutes(s)) continue;
     if (swaps & 1) {
       const int first = s->operand[0];
       s->operand[0] = s->operand[1];
@@ -110,19 +101,29 @@ static rewrite *make_rewrite(ad_tape *t, const rewrite_text *text, const rule *l
   return w;
 }
 
-static bool read_text(ad_tape *t, const rewrite_text *text, rewrite ***end) {
-  rule left, right;
+static bool read_left(ad_tape *t, const rewrite_text *text, rewrite ***end) {
+  rule left;
   if (rule_read(&t->allocator, text->left, &left, NULL, 0) != AD_OK) return false;
-  if (rule_read(&t->allocator, text->right, &right, NULL, 0) != AD_OK) return false;
   fold_steps(&left);
-  fold_steps(&right);
   unsigned orders = 1;
   for (int i = 0; i < left.count; i++)
-    if (left.step[i].kind == RULE_ROW && (elementwise_rows[left.step[i].row].traits & ROW_COMMUTATIVE)) orders *= 2;
+    if (commutes(&left.step[i])) orders *= 2;
   for (unsigned swaps = 0; swaps < orders; swaps++) {
-    if (!(**end = make_rewrite(t, text, &left, &right, swaps))) return false;
+    if (!(**end = make_rewrite(t, text, &left, swaps))) return false;
     *end = &(**end)->next;
   }
+  return true;
+}
+
+static bool read_right(ad_tape *t, rewrite *w) {
+  rule right;
+  if (w->right) return true;
+  if (rule_read(&t->allocator, w->text->right, &right, NULL, 0) != AD_OK) return false;
+  fold_steps(&right);
+  w->right = memory_get(&t->allocator, (size_t)right.count*sizeof *w->right);
+  if (!w->right) return false;
+  w->rights = right.count;
+  memcpy(w->right, right.step, (size_t)right.count*sizeof *w->right);
   return true;
 }
 
@@ -130,7 +131,8 @@ static void drop_list(ad_tape *t, rewrite **first) {
   while (*first) {
     rewrite *w = *first;
     *first = w->next;
-    memory_release(&t->allocator, w, w->bytes);
+    memory_release(&t->allocator, w->right, (size_t)w->rights*sizeof *w->right);
+    memory_release(&t->allocator, w, sizeof *w + (size_t)w->lefts*sizeof *w->left);
   }
 }
 
@@ -142,13 +144,13 @@ void tape_free_rewrites(ad_tape *t) {
 }
 
 /* The rows of a root in their order. Without memory there are none: what is recorded is right, only longer. */
-static const rewrite *rewrites_of(ad_tape *t, uint32_t root) {
+static rewrite *rewrites_of(ad_tape *t, uint32_t root) {
   struct rewrite_table *table = t->rewrites;
   if (table->read[root]) return table->first[root];
   rewrite **end = &table->first[root];
   bool good = true;
   for (int i = 0; i < TEXTS && good; i++)
-    if (texts[i].root == root) good = read_text(t, &texts[i], &end);
+    if (texts[i].root == root) good = read_left(t, &texts[i], &end);
   if (!good) drop_list(t, &table->first[root]);
   table->read[root] = good;
   return table->first[root];
@@ -244,10 +246,10 @@ static bool match(matcher *m, int step, uint32_t i) {
 }
 
 static bool match_root(matcher *m, const rewrite *w, int n, const uint32_t x[], double a) {
-  const rule_step *s = &w->step[w->left];
-  m->step = w->step;
+  const rule_step *s = &w->left[w->lefts - 1];
+  m->step = w->left;
   for (int l = 0; l < LETTERS; l++) m->bound[l] = NONE_INDEX;
-  if (s->attribute >= 0 && w->step[s->attribute].number != a) return false;
+  if (s->attribute >= 0 && w->left[s->attribute].number != a) return false;
   for (int k = 0; k < n; k++)
     if (!match(m, s->operand[k], x[k])) return false;
   return true;
@@ -265,24 +267,38 @@ static ad_var replay(ad_tape *t, const matcher *m, int step) {
   return tape_record_row(s->row, n, x, s->attribute < 0 ? 0 : m->step[s->attribute].number);
 }
 
-static uint32_t replace(ad_tape *t, const matcher *m, const rewrite *w, uint32_t type) {
-  const rule_step *s = &w->step[w->right];
+static uint32_t replace(ad_tape *t, matcher *m, rewrite *w, uint32_t type) {
+  if (!read_right(t, w)) return INVALID_INDEX;
+  const rule_step *s = &w->right[w->rights - 1];
+  m->step = w->right;
   if (s->kind == RULE_LETTER) return m->bound[s->letter];
   if (s->kind == RULE_NUMBER) {
     const uint32_t one = tape_constant(t, t->type[type]->type.dtype, s->number);
     return one == INVALID_INDEX ? one : constant_of(t, type, t->node[one].value);
   }
-  const ad_var z = replay(t, m, w->right);
+  const ad_var z = replay(t, m, w->rights - 1);
   return ad_is_valid(z) ? z.at.node.index : INVALID_INDEX;
 }
 
+/* Whether a row may match: see the head of rewrites.def. On open tapes the operations within carry no derivatives. */
+static bool worth_trying(const ad_tape *t, uint32_t row, int n, const uint32_t x[]) {
+  if (elementwise_rows[row].attributed || (n > 1 && x[0] == x[1]) || (n > 2 && (x[1] == x[2] || x[0] == x[2]))) return true;
+  for (int k = 0; k < n; k++) {
+    const uint32_t p = node_primitive_number(&t->node[x[k]]);
+    if (p == PRIMITIVE_CONSTANT || (t->closed && p != PRIMITIVE_INPUT)) return true;
+    if (p < ROW_COUNT && !carries_derivative((elementwise_id)p)) return true;
+  }
+  return false;
+}
+
 static uint32_t apply_rows(ad_tape *t, uint32_t row, uint32_t type, int n, const uint32_t x[], double a) {
+  if (!worth_trying(t, row, n, x)) return INVALID_INDEX;
   if (!t->rewrites && !(t->rewrites = memory_get_zeroed(&t->allocator, 1, sizeof *t->rewrites))) return INVALID_INDEX;
   const bool floats = t->type[type]->type.dtype >= AD_F32;
   matcher m = { .t = t };
   if (t->rewrites->depth == DEPTH) return INVALID_INDEX;
-  for (const rewrite *w = rewrites_of(t, row); w; w = w->next) {
-    if ((w->floats && !floats) || (w->past && !t->closed) || !match_root(&m, w, n, x, a)) continue;
+  for (rewrite *w = rewrites_of(t, row); w; w = w->next) {
+    if ((w->text->floats && !floats) || (w->past && !t->closed) || !match_root(&m, w, n, x, a)) continue;
     t->rewrites->depth++;
     const uint32_t i = replace(t, &m, w, type);
     t->rewrites->depth--;

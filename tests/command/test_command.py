@@ -197,6 +197,11 @@ class Derive(Command):
         self.assertEqual(self.json("derive", "x^2*y"), {"derivative": {"x": "2*x*y", "y": "x^2"}})
         self.assertEqual(self.good("derive", "x^2*y", "--wrt", "x,y"), "df/dx = 2*x*y\ndf/dy = x^2\n")
 
+    def test_latex_names(self):
+        self.assertEqual(self.good("derive", "x1^2*theta", "--wrt", "x1,theta", "--latex"),
+                         "\\frac{\\partial f}{\\partial x_{1}} = 2 \\theta x_{1}\n"
+                         "\\frac{\\partial f}{\\partial \\theta} = x_{1}^{2}\n")
+
     def test_order(self):
         self.assertEqual(self.good("derive", "x^4", "--order", "2"), "12*x^2\n")
 

@@ -391,6 +391,12 @@ BODY(norm, ad_norm(v, AD_ALL_AXES, false))
 BODY(prod, ad_prod(v, AD_ALL_AXES, false))
 BODY(last_cumprod, at(ad_cumprod(v, 0), 2))
 BODY(logsumexp, ad_logsumexp(v, AD_ALL_AXES, false))
+BODY(relu_of_mean_of_roots, ad_relu(ad_mean(ad_sqrt(v), AD_ALL_AXES, false)))
+BODY(relu_of_sum_of_roots, ad_relu(ad_sum(ad_sqrt(v), AD_ALL_AXES, false)))
+BODY(relu_of_product_of_roots, ad_relu(ad_prod(ad_sqrt(v), AD_ALL_AXES, false)))
+BODY(relu_of_dot_of_roots, ad_relu(ad_neg(ad_dot(ad_sqrt(v), ad_sqrt(v)))))
+BODY(relu_of_largest_root, ad_relu(ad_reduce_max(ad_sqrt(v), AD_ALL_AXES, false)))
+BODY(one_select_of_logs, all(ad_select(ad_greater(all(v), 0), ad_log(v), ad_mul(3, v))))
 BODY(honest, all(ad_sqrt(ad_square(v))))
 
 typedef struct array_point { const char *name; ad_body *body; bool chosen; int count; double x[MOST], want[MOST]; } array_point;
@@ -433,6 +439,12 @@ static const array_point array_points[] = {
   AT(prod, false, 3, { 0, 3, 0 }, { 0, 0, 0 })
   AT(last_cumprod, false, 3, { 0, 3, 2 }, { 6, 0, 0 })
   AT(logsumexp, false, 2, { -INFINITY, 0 }, { 0, 1 })
+  AT(relu_of_mean_of_roots, true, 2, { 0, 0 }, { 0, 0 })
+  AT(relu_of_sum_of_roots, true, 2, { 0, 0 }, { 0, 0 })
+  AT(relu_of_product_of_roots, true, 2, { 0, 0 }, { 0, 0 })
+  AT(relu_of_dot_of_roots, true, 2, { 0, 4 }, { 0, 0 })
+  AT(relu_of_largest_root, true, 2, { 0, 0 }, { 0, 0 })
+  AT(one_select_of_logs, true, 2, { 0, -1 }, { 3, 3 })
   AT(honest, false, 1, { 0 }, { NAN })
 };
 

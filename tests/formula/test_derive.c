@@ -234,6 +234,14 @@ static void test_what_explodes_is_a_limit(void) {
   for (int i = 0; i < 40; i++) p += sprintf(p, "v%d = v%d + v%d;", i + 1, i, i);
   sprintf(p, "v40");
   derives(doubling, AD_TEXT, "1099511627776");
+  char *chain = malloc(400000);
+  if (!chain) exit(1);
+  p = chain + sprintf(chain, "v0 = x;");
+  for (int i = 0; i < 10000; i++) p += sprintf(p, "v%d = sin(v%d);", i + 1, i);
+  sprintf(p, "v10000");
+  s = ad_formula_derive(chain, AD_TEXT, 1, (const char *const[]){ "x" }, out, sizeof out, NULL, NULL, NULL);
+  if (s != AD_ERROR_LIMIT) fail("limit", "10000 sines", ad_status_sentence(s));
+  free(chain);
 }
 
 static void test_long_sums_are_quick(void) {
