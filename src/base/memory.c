@@ -11,26 +11,29 @@
 #if defined(__linux__)
 
 /* Big blocks are mappings of their own. Each reserves address space far beyond its size, so that growing it moves and copies
- * nothing, and begins at a huge page: a fresh 4 KiB page costs as much as a hundred recorded operations, and a fresh huge page a
- * sixth of that per byte. How much is reserved follows from the size alone, so nothing needs to be remembered. */
-enum { BIG = 1 << 20, HUGE_PAGE = 2 << 20 };
+ * nothing: a fresh 4 KiB page costs as much as a hundred recorded operations, and a block that moves as it grows has many. From
+ * 1 MiB on they begin at a huge page, which costs a sixth of that per byte. How much is reserved follows from the size
+ * alone, so nothing needs to be remembered. */
+enum { BIG = 64 << 10, HUGE_FROM = 1 << 20, HUGE_PAGE = 2 << 20 };
 
-static size_t huge_pages(size_t size) { return (size + HUGE_PAGE - 1) & ~((size_t)HUGE_PAGE - 1); }
+static size_t rounded(size_t size, size_t page) { return (size + page - 1) & ~(page - 1); }
 
 static size_t reserve_of(size_t size) {
+  if (size < HUGE_FROM) return HUGE_FROM;
   for (size_t reserve = (size_t)64 << 20; reserve <= (size_t)1 << 38; reserve <<= 6)
     if (size <= reserve) return reserve;
-  return huge_pages(size);
+  return rounded(size, HUGE_PAGE);
 }
 
 /* Makes [from, to) of a reservation usable. */
 static bool commit(char *block, size_t from, size_t to) {
-  from &= ~((size_t)HUGE_PAGE - 1);
-  to = huge_pages(to);
+  const size_t reserve = reserve_of(to), page = reserve == HUGE_FROM ? HUGE_FROM : HUGE_PAGE;
+  from = from/page*page;
+  to = rounded(to, page);
   if (from >= to) return true;
   if (mprotect(block + from, to - from, PROT_READ | PROT_WRITE)) return false;
 #ifdef MADV_HUGEPAGE
-  (void)madvise(block + from, to - from, MADV_HUGEPAGE);
+  if (reserve > HUGE_FROM) (void)madvise(block + from, to - from, MADV_HUGEPAGE);
 #endif
   return true;
 }

@@ -9,7 +9,7 @@
 
 static const taylor_slot empty_slot = { NONE_INDEX, NONE_INDEX };
 
-/* --- paths ---------------------------------------------------------------------------------------------------------------------- */
+/* --- paths ---------------------------------------------------------------------------------------------- */
 
 static void mark_from_x(taylor_path *p, const ad_tape *t) {
   for (uint32_t i = p->low; i < p->high; i++) {
@@ -77,7 +77,7 @@ static flow unpack(ad_tape *t, taylor_slot s) {
   return (flow){ s.value == NONE_INDEX ? ad_none() : handle(t, s.value), s.mask == NONE_INDEX ? ad_none() : handle(t, s.mask) };
 }
 
-/* --- nodes ------------------------------------------------------------------------------------------------------------------------ */
+/* --- nodes ---------------------------------------------------------------------------------------------- */
 
 static ad_status broken(const ad_tape *t) { return t->status == AD_OK ? AD_ERROR_MEMORY : t->status; }
 
@@ -160,7 +160,7 @@ static ad_status sweep(taylor *e) {
   return status;
 }
 
-/* --- the call ------------------------------------------------------------------------------------------------------------------------ */
+/* --- the call ------------------------------------------------------------------------------------------- */
 
 static ad_status take_nodes(ad_tape *t, int n, const ad_var v[], uint32_t index[]) {
   for (int i = 0; i < n; i++) {

@@ -38,7 +38,7 @@ static uint32_t operand_of(const ad_tape *t, uint32_t i, int k) {
   return node_operands(t, i, &n)[k];
 }
 
-/* --- making ------------------------------------------------------------------------------------------------------------------- */
+/* --- making --------------------------------------------------------------------------------------------- */
 
 static bool moves_node(const taylor *e, uint32_t i, int k, int x) { return e->series[x].moving && flow_passes(e->t, i, k); }
 
@@ -87,7 +87,7 @@ int series_node(taylor *e, uint32_t i, int n, const int x[]) {
   return id;
 }
 
-/* --- what a derivative has recorded ------------------------------------------------------------------------------------------ */
+/* --- what a derivative has recorded --------------------------------------------------------------------- */
 
 /* True when node i may depend on what moves and has no series yet. On tapes that find equal nodes, a derivative may use nodes
  * from long ago, and even nodes of the path that have not had their turn. */
@@ -190,7 +190,7 @@ static bool make_slope(taylor *e, int id) {
   return true;
 }
 
-/* --- coefficients -------------------------------------------------------------------------------------------------------------- */
+/* --- coefficients --------------------------------------------------------------------------------------- */
 
 bool series_node_ready(taylor *e, int id, int k) {
   if (e->series[id].kind == SERIES_NODE && k > 0) {

@@ -25,7 +25,7 @@ static const ad_primitive *primitive_of(const ad_tape *t, uint32_t number) {
 
 static bool is_number(const taylor *e, int id) { return e->series[id].kind == SERIES_NUMBER; }
 
-/* --- rows with a recurrence of their own ------------------------------------------------------------------------------------ */
+/* --- rows with a recurrence of their own ---------------------------------------------------------------- */
 
 /* x^n, n >= 1, by squaring. */
 static int whole_power(taylor *e, int x, double n) {
@@ -116,7 +116,7 @@ int series_elementwise(taylor *e, uint32_t primitive, uint32_t node, int n, cons
   return primitive < ROW_COUNT ? series_row(e, (elementwise_id)primitive, x, a) : by_rules(e, primitive, node, n, x, a);
 }
 
-/* --- rules as series --------------------------------------------------------------------------------------------------------- */
+/* --- rules as series ------------------------------------------------------------------------------------ */
 
 /* Piecewise linear rows: along any curve z_k is the rule of x_k. (Their texts have a factor x in the branch of nan.) */
 static bool is_piecewise_linear(uint32_t primitive) {
@@ -190,7 +190,7 @@ static bool make_slope(taylor *e, int id) {
   return true;
 }
 
-/* --- high orders of powers ------------------------------------------------------------------------------------------------------ */
+/* --- high orders of powers ------------------------------------------------------------------------------ */
 
 static bool is_power_of_moving(const taylor *e, const series *s) {
   return (s->primitive == ROW_pow || s->primitive == ROW_powi) && e->series[s->x[0]].moving;
@@ -249,7 +249,7 @@ static flow late_at(taylor *e, int id, int k) {
   return f;
 }
 
-/* --- coefficients ---------------------------------------------------------------------------------------------------------------- */
+/* --- coefficients --------------------------------------------------------------------------------------- */
 
 static bool late_ready(taylor *e, int id, int k) {
   if (e->series[id].late == SERIES_UNMADE && !make_late(e, id)) return false;

@@ -8,7 +8,7 @@
 
 #include <math.h>
 
-/* --- flows ------------------------------------------------------------------------------------------------------------------ */
+/* --- flows ---------------------------------------------------------------------------------------------- */
 
 static bool same_mask(ad_var m, ad_var n) { return m.at.node.index == n.at.node.index; }
 
@@ -62,7 +62,7 @@ ad_var coefficient_value(ad_tape *t, flow f, const ad_type *type) {
   return ad_is_valid(v) ? ad_cast(v, type->dtype) : v;
 }
 
-/* --- the pool ----------------------------------------------------------------------------------------------------------------- */
+/* --- the pool ------------------------------------------------------------------------------------------- */
 
 static int out_of_memory(taylor *e) {
   tape_fail(e->t, AD_ERROR_MEMORY, "out of memory");
@@ -182,7 +182,7 @@ int series_of_tape(taylor *e, uint32_t node) {
   return id;
 }
 
-/* --- arithmetic of series ------------------------------------------------------------------------------------------------------ */
+/* --- arithmetic of series ------------------------------------------------------------------------------- */
 
 /* z_k = sum_j x_j y_(k-j) */
 static flow product_at(const taylor *e, int x, int y, int k) {
@@ -232,7 +232,7 @@ static flow select_at(const taylor *e, const series *s, int k) {
   return z;
 }
 
-/* --- coefficients on demand ------------------------------------------------------------------------------------------------------ */
+/* --- coefficients on demand ----------------------------------------------------------------------------- */
 
 bool series_have(taylor *e, int id, int k) {
   const series *s = &e->series[id];

@@ -79,7 +79,7 @@ typedef struct taylor {
   size_t works, work_capacity;
 } taylor;
 
-/* --- making: every call gives the number of a series, or -1 after leaving the error on the tape; so do operands of -1 --- */
+/* --- making: every call gives the number of a series, or -1 after leaving the error on the tape; so do operands of -1  */
 
 int series_make(taylor *e, series s);
 int series_number(taylor *e, double value);
@@ -101,7 +101,7 @@ bool series_know(taylor *e, uint32_t node, int id);
 /* -1: not known. */
 int series_known(const taylor *e, uint32_t node);
 
-/* --- coefficients --------------------------------------------------------------------------------------------------------- */
+/* --- coefficients --------------------------------------------------------------------------------------- */
 
 /* Records coefficients of the series up to order k. */
 bool series_compute(taylor *e, int id, int k);

@@ -23,6 +23,32 @@ ad_tape *ad_tape_new_with(const ad_allocator *allocator) {
   return t;
 }
 
+/* --- memory of arrays: what a rewind frees is mostly wanted again, page by fresh page ------------------------------------ */
+
+static void free_spare(ad_tape *t, spare_block *s) {
+  memory_release(&t->allocator, s->data, s->bytes);
+  t->array_bytes -= s->bytes;
+  *s = (spare_block){ NULL, 0 };
+}
+
+static void keep_spare(ad_tape *t, void *data, size_t bytes) {
+  spare_block *s = &t->spare[t->next_spare++%TAPE_SPARES];
+  free_spare(t, s);
+  *s = (spare_block){ data, bytes };
+}
+
+static void *take_block(ad_tape *t, size_t bytes) {
+  for (int i = 0; i < TAPE_SPARES; i++) {
+    void *data = t->spare[i].data;
+    if (t->spare[i].bytes != bytes) continue;
+    t->spare[i] = (spare_block){ NULL, 0 };
+    return data;
+  }
+  void *data = memory_get(&t->allocator, bytes);
+  if (data) t->array_bytes += bytes;
+  return data;
+}
+
 static void free_array_values(ad_tape *t, uint32_t from) {
   size_t kept = 0;
   for (size_t i = 0; i < t->arrays; i++) {
@@ -32,8 +58,7 @@ static void free_array_values(ad_tape *t, uint32_t from) {
       continue;
     }
     size_t bytes = node_type(t, n)->bytes;
-    memory_release(&t->allocator, t->node[n].value.data, bytes);
-    t->array_bytes -= bytes;
+    keep_spare(t, t->node[n].value.data, bytes);
   }
   t->arrays = kept;
 }
@@ -42,6 +67,7 @@ void ad_tape_free(ad_tape *t) {
   if (!t) return;
   const ad_allocator a = t->allocator;
   free_array_values(t, 0);
+  for (int i = 0; i < TAPE_SPARES; i++) free_spare(t, &t->spare[i]);
   tape_drop_adjoints(t);
   tape_forget_numbers(t);
   if (t->free_rules) t->free_rules(t);
@@ -223,11 +249,10 @@ bool tape_own_value(ad_tape *t, uint32_t i) {
   size_t bytes = node_type(t, i)->bytes;
   if (bytes == 0 || t->node[i].value.data) return true;
   if (!memory_reserve(&t->allocator, &t->array_node, &t->array_capacity, t->arrays + 1, sizeof *t->array_node)) return false;
-  void *data = memory_get(&t->allocator, bytes);
+  void *data = take_block(t, bytes);
   if (!data) return false;
   t->node[i].value.data = data;
   t->array_node[t->arrays++] = i;
-  t->array_bytes += bytes;
   return true;
 }
 

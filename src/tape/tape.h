@@ -63,6 +63,10 @@ typedef struct arena {
 
 /* Which handles are still good: a handle of epoch <= entry.epoch is good below entry.limit. */
 typedef struct epoch_limit { uint32_t epoch, limit; } epoch_limit;
+/* Memory of an array that a rewind forgot, kept for the next one of that size. */
+typedef struct spare_block { void *data; size_t bytes; } spare_block;
+enum { TAPE_SPARES = 32 };
+
 /* A value that was read at a time when the tape had `size` nodes; print tells whether it has changed since. */
 typedef struct observation { uint32_t node, size; uint64_t print; } observation;
 
@@ -100,6 +104,8 @@ struct ad_tape {
   uint32_t *array_node;             /* nodes whose value.data the tape owns */
   size_t arrays, array_capacity;
   size_t array_bytes;
+  spare_block spare[TAPE_SPARES];
+  unsigned next_spare;              /* which to give up when all are taken */
   value_numbers numbers;
   void *rules;                      /* parsed rules, the rule reader's */
   void (*free_rules)(struct ad_tape *);

@@ -48,7 +48,7 @@ static void check_close(const char *what, int order, const double got[], const d
   }
 }
 
-/* --- rows of the table along random curves -------------------------------------------------------------------------- */
+/* --- rows of the table along random curves -------------------------------------------------------------- */
 
 enum { ORDER = 8 };
 
@@ -165,7 +165,7 @@ static void test_rows(void) {
     if (oracles[i]) test_row(&elementwise_rows[i]);
 }
 
-/* --- closed forms ----------------------------------------------------------------------------------------------------- */
+/* --- closed forms --------------------------------------------------------------------------------------- */
 
 enum { MANY = 30 };
 
@@ -267,7 +267,7 @@ static void test_cost(void) {
   }
 }
 
-/* --- special points, kinks, what is not connected -------------------------------------------------------------------- */
+/* --- special points, kinks, what is not connected ------------------------------------------------------- */
 
 static void check_line(const char *what, ad_var x, ad_var y, int order, const double want[]) {
   double got[16];
@@ -326,7 +326,7 @@ static void test_kinks(void) {
   ad_tape_free(t);
 }
 
-/* --- the call itself ------------------------------------------------------------------------------------------------------ */
+/* --- the call itself ------------------------------------------------------------------------------------ */
 
 static void test_call(void) {
   ad_tape *t = ad_tape_new();
@@ -415,7 +415,7 @@ static void test_deep(void) {
   ad_tape_free(t);
 }
 
-/* --- structured primitives --------------------------------------------------------------------------------------------------- */
+/* --- structured primitives ------------------------------------------------------------------------------ */
 
 enum { ARRAY_ORDER = 4, ELEMENTS = 12 };
 
@@ -511,7 +511,7 @@ static void test_empty(void) {
   ad_tape_free(t);
 }
 
-/* --- primitives of a user's own ------------------------------------------------------------------------------------------------- */
+/* --- primitives of a user's own ------------------------------------------------------------------------- */
 
 static void own_block(size_t n, double *z, const double *x, const double *y, const double *w) {
   (void)w;
@@ -556,7 +556,7 @@ static void test_own(void) {
   ad_tape_free(t);
 }
 
-/* --- traced functions, memory ------------------------------------------------------------------------------------------------------ */
+/* --- traced functions, memory --------------------------------------------------------------------------- */
 
 /* The derivative of logsumexp contains the softmax, which is a later node of the tape; pow, relu and prod choose and multiply. */
 static void traced(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
