@@ -27,6 +27,7 @@ run:
 	$(BUILD)/adit trace '$(FORMULA)' $(AT)
 	$(BUILD)/adit check '$(FORMULA)' $(AT)
 	$(BUILD)/adit draw '$(FORMULA)' $(AT) -o $(BUILD)/graph.svg
+	@echo "The graph is drawn in $(BUILD)/graph.svg"
 
 test:
 	@scripts/setup test

@@ -1,7 +1,7 @@
 /* taylor.c -- Taylor mode: coefficients of y(t) from those of x(t), node by node up the tape, recorded.
  *
- * A node is visited once, with all orders: coefficient k needs coefficients up to k of its operands, which come earlier. Only nodes
- * on a path from some x to some y are touched, and a structural zero is not recorded.
+ * A node is visited once, with all orders: coefficient k needs coefficients up to k of its operands, which come
+ * earlier. Only nodes on a path from some x to some y are touched, and a structural zero is not recorded.
  */
 #include "derive/taylor_series.h"
 #include "adit/arrays.h"
@@ -17,14 +17,17 @@ static void mark_from_x(taylor_path *p, const ad_tape *t) {
     if (node_is_leaf(t, i)) continue;
     const uint32_t *x = node_operands(t, i, &n);
     for (int k = 0; k < n; k++)
-      if (x[k] >= p->low && (p->mark[x[k] - p->low] & PATH_FROM_X) && flow_passes(t, i, k)) p->mark[i - p->low] |= PATH_FROM_X;
+      if (x[k] >= p->low && (p->mark[x[k] - p->low] & PATH_FROM_X) && flow_passes(t, i, k))
+        p->mark[i - p->low] |= PATH_FROM_X;
   }
 }
+
+static bool on_path(unsigned char mark) { return (mark & PATH_FROM_X) && (mark & PATH_TO_Y); }
 
 static void mark_to_y(taylor_path *p, const ad_tape *t) {
   for (uint32_t i = p->high; i-- > p->low;) {
     int n;
-    if ((p->mark[i - p->low] & (PATH_FROM_X | PATH_TO_Y)) != (PATH_FROM_X | PATH_TO_Y) || node_is_leaf(t, i)) continue;
+    if (!on_path(p->mark[i - p->low]) || node_is_leaf(t, i)) continue;
     const uint32_t *x = node_operands(t, i, &n);
     for (int k = 0; k < n; k++)
       if (x[k] >= p->low && flow_passes(t, i, k)) p->mark[x[k] - p->low] |= PATH_TO_Y;
@@ -38,7 +41,7 @@ static ad_status make_places(taylor *e) {
   taylor_path *p = &e->path;
   const size_t nodes = p->high - p->low;
   for (size_t i = 0; i < nodes; i++)
-    p->place[i] = (p->mark[i] & (PATH_FROM_X | PATH_TO_Y)) == (PATH_FROM_X | PATH_TO_Y) ? (uint32_t)p->places++ : NONE_INDEX;
+    p->place[i] = on_path(p->mark[i]) ? (uint32_t)p->places++ : NONE_INDEX;
   const size_t slots = p->places*(size_t)e->order;
   if (slots == 0) return AD_OK;
   if (slots > SIZE_MAX/sizeof *p->slot || !(p->slot = memory_get(&e->t->allocator, slots*sizeof *p->slot)))
@@ -67,16 +70,6 @@ static ad_status find_path(taylor *e, int n, const uint32_t x[], int m, const ui
   return make_places(e);
 }
 
-/* The coefficients 1..order of node i, NULL if it is not on the path. */
-static taylor_slot *slots_of(const taylor_path *p, uint32_t i, int order) {
-  if (!inside(p, i) || p->place[i - p->low] == NONE_INDEX) return NULL;
-  return &p->slot[(size_t)p->place[i - p->low]*(size_t)order];
-}
-
-static flow unpack(ad_tape *t, taylor_slot s) {
-  return (flow){ s.value == NONE_INDEX ? ad_none() : handle(t, s.value), s.mask == NONE_INDEX ? ad_none() : handle(t, s.mask) };
-}
-
 /* --- nodes ---------------------------------------------------------------------------------------------- */
 
 static ad_status broken(const ad_tape *t) { return t->status == AD_OK ? AD_ERROR_MEMORY : t->status; }
@@ -89,13 +82,8 @@ static ad_status store(taylor *e, uint32_t i, int k, flow f) {
   f.mask = ad_none();
   ad_var v = coefficient_value(e->t, f, &type);
   if (!ad_is_valid(v) || (!ad_is_none(mask) && !ad_is_valid(mask))) return broken(e->t);
-  slots_of(&e->path, i, e->order)[k - 1] = (taylor_slot){ v.at.node.index, mask.at.node.index };
+  taylor_slots(e, i)[k - 1] = (taylor_slot){ v.at.node.index, mask.at.node.index };
   return AD_OK;
-}
-
-static flow stored(const taylor *e, uint32_t i, int k) {
-  const taylor_slot *slot = slots_of(&e->path, i, e->order);
-  return slot ? unpack(e->t, slot[k - 1]) : flow_none();
 }
 
 /* A structured primitive that is linear in all operands together, however many: on each coefficient. */
@@ -111,7 +99,7 @@ static ad_status visit_linear(taylor *e, uint32_t i) {
     bool any = false;
     const uint32_t *operand = node_operands(t, i, &n);
     for (int m = 0; m < n; m++) {
-      x[m] = flow_passes(t, i, m) ? stored(e, operand[m], k) : flow_none();
+      x[m] = flow_passes(t, i, m) ? taylor_stored(e, operand[m], k) : flow_none();
       any |= flow_connected(x[m]);
     }
     if (any) status = store(e, i, k, flow_forward(t, i, x));
@@ -140,7 +128,7 @@ static bool has_coefficients(const taylor *e, uint32_t i) {
   int n;
   const uint32_t *x = node_operands(e->t, i, &n);
   for (int m = 0; m < n; m++) {
-    const taylor_slot *slot = flow_passes(e->t, i, m) ? slots_of(&e->path, x[m], e->order) : NULL;
+    const taylor_slot *slot = flow_passes(e->t, i, m) ? taylor_slots(e, x[m]) : NULL;
     for (int k = 0; slot && k < e->order; k++)
       if (slot[k].value != NONE_INDEX) return true;
   }
@@ -151,7 +139,8 @@ static ad_status sweep(taylor *e) {
   ad_status status = AD_OK;
   const taylor_path *p = &e->path;
   for (uint32_t i = p->low; i < p->high && status == AD_OK && e->order > 0; i++) {
-    if (p->place[i - p->low] == NONE_INDEX || (p->mark[i - p->low] & PATH_IS_X) || !has_coefficients(e, i)) continue;
+    const unsigned char mark = p->mark[i - p->low];
+    if (!on_path(mark) || (mark & PATH_IS_X) || !has_coefficients(e, i)) continue;
     e->current = i;
     const ad_primitive *q = node_primitive(e->t, i);
     const bool linear = !q->row && q->type && (q->traits & AD_TRAIT_LINEAR);
@@ -176,7 +165,7 @@ static ad_status take_nodes(ad_tape *t, int n, const ad_var v[], uint32_t index[
   return AD_OK;
 }
 
-/* Coefficient k of x, given by the caller: of the shape of node i. A variable that is listed twice gets both. */
+/* Coefficient k of node i, given by the caller: of the shape of the node. A variable that is listed twice gets both. */
 static ad_status take_coefficient(taylor *e, uint32_t i, int k, ad_var given) {
   ad_tape *t = e->t;
   if (ad_is_none(given)) return AD_OK;
@@ -191,15 +180,16 @@ static ad_status take_coefficient(taylor *e, uint32_t i, int k, ad_var given) {
     return tape_fail(t, AD_ERROR_SHAPE, "taylor: a coefficient of %s for a variable of %s",
                      ad_type_print(its, a, sizeof a), ad_type_print(type, b, sizeof b));
   }
-  if (!slots_of(&e->path, i, e->order)) return AD_OK;
-  return store(e, i, k, flow_plus(stored(e, i, k), flow_of(ad_cast(given, type.dtype))));
+  if (!taylor_slots(e, i)) return AD_OK;
+  flow f = flow_of(ad_cast(given, type.dtype));
+  return store(e, i, k, flow_plus(taylor_stored(e, i, k), f));
 }
 
 static ad_status give(taylor *e, uint32_t y, ad_var out[]) {
   out[0] = handle(e->t, y);
   for (int k = 1; k <= e->order; k++) {
     const ad_type type = node_type(e->t, y)->type;
-    out[k] = coefficient_value(e->t, stored(e, y, k), &type);
+    out[k] = coefficient_value(e->t, taylor_stored(e, y, k), &type);
     if (!ad_is_valid(out[k])) return broken(e->t);
   }
   return AD_OK;
@@ -220,30 +210,35 @@ static void close_taylor(taylor *e) {
   memory_release(a, e->work, e->work_capacity*sizeof *e->work);
 }
 
-static ad_status propagate(taylor *e, int n, const uint32_t x[], const ad_var xc[], int m, const uint32_t y[], ad_var yc[]) {
+static ad_status propagate(taylor *e, int n, const uint32_t x[], const ad_var xc[], int m, const uint32_t y[],
+                           ad_var yc[]) {
   ad_status status = find_path(e, n, x, m, y);
   for (int i = 0; i < n; i++)
     for (int k = 1; k <= e->order && status == AD_OK; k++)
       status = take_coefficient(e, x[i], k, xc[(size_t)i*(size_t)e->order + (size_t)k - 1]);
   if (status == AD_OK) status = sweep(e);
-  for (int j = 0; j < m && status == AD_OK; j++) status = give(e, y[j], &yc[(size_t)j*((size_t)e->order + 1)]);
+  const size_t terms = (size_t)e->order + 1;
+  for (int j = 0; j < m && status == AD_OK; j++) status = give(e, y[j], &yc[(size_t)j*terms]);
   close_taylor(e);
   return status;
 }
 
-ad_status ad_taylor(int order, int n, const ad_var x[], const ad_var xc[], int m, const ad_var y[], ad_var yc[]) {
+ad_status ad_taylor(int order, int n, const ad_var x[], const ad_var xc[], int m, const ad_var y[],
+                    ad_var yc[]) {
   ad_tape *t = m > 0 ? ad_tape_of(m, y) : NULL;
   if (!t && n > 0) t = ad_tape_of(n, x);
   if (!t || n < 0 || m < 0) return tape_fail(t, AD_ERROR_ARGUMENT, "taylor: no variables");
   taylor e = { .t = t, .order = order };
-  ad_status status = order < 0 || order == INT32_MAX ? tape_fail(t, AD_ERROR_ARGUMENT, "taylor: order %d", order) : tape_settle(t);
+  if (order < 0 || order == INT32_MAX) return tape_fail(t, AD_ERROR_ARGUMENT, "taylor: order %d", order);
+  ad_status status = tape_settle(t);
   const size_t bytes = ((size_t)n + (size_t)m + 1)*sizeof(uint32_t);
   uint32_t *index = status == AD_OK ? memory_get(&t->allocator, bytes) : NULL;
   if (status == AD_OK && !index) status = tape_fail(t, AD_ERROR_MEMORY, "out of memory");
   if (status == AD_OK) status = take_nodes(t, n, x, index);
   if (status == AD_OK) status = take_nodes(t, m, y, index + n);
   if (status == AD_OK) status = propagate(&e, n, index, xc, m, index + n, yc);
-  for (size_t j = 0; status != AD_OK && order >= 0 && j < (size_t)m*((size_t)order + 1); j++) yc[j] = handle_invalid(t);
+  const size_t outputs = (size_t)m*((size_t)order + 1);
+  for (size_t j = 0; status != AD_OK && j < outputs; j++) yc[j] = handle_invalid(t);
   memory_release(&t->allocator, index, bytes);
   return status;
 }

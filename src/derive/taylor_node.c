@@ -1,15 +1,19 @@
-/* taylor_node.c -- nodes of the tape as series: elementwise ones by their rules, structured ones by what they are linear in.
+/* taylor_node.c -- nodes as series: elementwise ones by their rules, structured ones by what they are linear in.
  *
- * A primitive that is linear acts on each coefficient; one that is linear in each of several operands makes Cauchy products.
- * For any other the derivative is recorded once, on a stand-in for the tangent. What was recorded is an expression of the operands,
- * the result and the stand-in: with x' for the stand-in its series is z', whose coefficient k - 1 is k z_k.
+ * A primitive that is linear acts on each coefficient; one that is linear in each of several operands makes Cauchy
+ * products. For any other the derivative is recorded once, on a stand-in for the tangent. What was recorded is an
+ * expression of the operands, the result and the stand-in: with x' for the stand-in its series is z', whose
+ * coefficient k - 1 is k z_k.
  */
 #include "derive/taylor_series.h"
 #include "adit/arrays.h"
 
 #include <stdlib.h>
 
-enum { FEW = 16, PRODUCT_OPERANDS = 32 };    /* linear_in tells of 32 operands: only those may move in a product */
+enum {
+  FEW = 16,
+  PRODUCT_OPERANDS = 32             /* linear_in tells of so many: only those may move in a product */
+};
 
 /* n flows or variables: on the stack where they are few. */
 typedef struct flow_room { flow few[FEW], *flow; size_t bytes; } flow_room;
@@ -40,7 +44,10 @@ static uint32_t operand_of(const ad_tape *t, uint32_t i, int k) {
 
 /* --- making --------------------------------------------------------------------------------------------- */
 
-static bool moves_node(const taylor *e, uint32_t i, int k, int x) { return e->series[x].moving && flow_passes(e->t, i, k); }
+/* Operand k of node i, series x, moves the node. */
+static bool moves_node(const taylor *e, uint32_t i, int k, int x) {
+  return e->series[x].moving && flow_passes(e->t, i, k);
+}
 
 static series_kind structured_kind(const taylor *e, uint32_t i, int n, const int x[]) {
   const ad_primitive *p = node_primitive(e->t, i);
@@ -55,11 +62,13 @@ static series_kind structured_kind(const taylor *e, uint32_t i, int n, const int
 }
 
 static int make_structured(taylor *e, uint32_t i, int n, const int x[]) {
-  if (!memory_reserve(&e->t->allocator, &e->list, &e->list_capacity, e->listed + (size_t)n, sizeof *e->list)) {
+  const size_t listed = e->listed + (size_t)n;
+  if (!memory_reserve(&e->t->allocator, &e->list, &e->list_capacity, listed, sizeof *e->list)) {
     tape_fail(e->t, AD_ERROR_MEMORY, "out of memory");
     return -1;
   }
-  series z = { .kind = structured_kind(e, i, n, x), .node = i, .x = { (int)e->listed, -1, -1 }, .operands = n };
+  const series_kind kind = structured_kind(e, i, n, x);
+  series z = { .kind = kind, .node = i, .x = { (int)e->listed, -1, -1 }, .operands = n };
   for (int k = 0; k < n; k++) {
     e->list[e->listed++] = x[k];
     z.moving |= moves_node(e, i, k, x[k]);
@@ -89,8 +98,8 @@ int series_node(taylor *e, uint32_t i, int n, const int x[]) {
 
 /* --- what a derivative has recorded --------------------------------------------------------------------- */
 
-/* True when node i may depend on what moves and has no series yet. On tapes that find equal nodes, a derivative may use nodes
- * from long ago, and even nodes of the path that have not had their turn. */
+/* True when node i may depend on what moves and has no series yet. On tapes that find equal nodes, a derivative may
+ * use nodes from long ago, and even nodes of the path that have not had their turn. */
 static bool is_open(const taylor *e, uint32_t i) {
   const taylor_path *p = &e->path;
   if (i < p->low || node_is_leaf(e->t, i) || series_known(e, i) >= 0) return false;
@@ -217,7 +226,8 @@ static flow record_at(taylor *e, const series *s, const int order[]) {
   const size_t bytes = (size_t)s->operands*sizeof(ad_var);
   ad_var few[FEW], *x = s->operands > FEW ? memory_get(&t->allocator, bytes) : few;
   if (!x) return flow_of(ad_fail(t, AD_ERROR_MEMORY, "out of memory"));
-  for (int m = 0; m < s->operands; m++) x[m] = operand_at(e, s, m, order && m < PRODUCT_OPERANDS ? order[m] : 0);
+  for (int m = 0; m < s->operands; m++)
+    x[m] = operand_at(e, s, m, order && m < PRODUCT_OPERANDS ? order[m] : 0);
   size_t size;
   const void *attribute = node_attribute(t, s->node, &size);
   ad_var z = ad_record(t, node_primitive(t, s->node), s->operands, x, attribute, size);
@@ -243,8 +253,8 @@ static bool moves_in_product(const taylor *e, const series *s, int m) {
   return m < s->operands && moves_node(e, s->node, m, e->list[s->x[0] + m]);
 }
 
-/* Moves on to the next orders of the same sum; false after the last. The first operand that moves takes what the
- * others leave. */
+/* Moves on to the next orders of the same sum; false after the last. The first operand that moves takes what is
+ * left. */
 static bool next_orders(const taylor *e, const series *s, int order[]) {
   int first = -1;
   for (int m = 0; m < PRODUCT_OPERANDS; m++) {
@@ -266,7 +276,8 @@ static bool next_orders(const taylor *e, const series *s, int order[]) {
 
 static bool all_connected(const taylor *e, const series *s, const int order[]) {
   for (int m = 0; m < PRODUCT_OPERANDS; m++)
-    if (moves_in_product(e, s, m) && !flow_connected(series_at(e, e->list[s->x[0] + m], order[m]))) return false;
+    if (moves_in_product(e, s, m) && !flow_connected(series_at(e, e->list[s->x[0] + m], order[m])))
+      return false;
   return true;
 }
 

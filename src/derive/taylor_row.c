@@ -1,13 +1,13 @@
 /* taylor_row.c -- elementwise primitives on series.
  *
- * The four operations, and what is made of them, have recurrences of their own, exact where the function is: x^3 at 0, 1/x at a
- * pole. Every other row goes by the text of its rules: with g = x', the sum of the rules is z', and its coefficient k - 1
- * is k z_k. The steps of a rule are series themselves. Where a rule does not change along the curve (its
- * factors are constant or conditions) it is linear, and z_k gets the rule of x_k with nothing multiplied and divided.
+ * The four operations, and what is made of them, have recurrences of their own, exact where the function is: x^3 at
+ * 0, 1/x at a pole. Every other row goes by the text of its rules: with g = x', the sum of the rules is z', and its
+ * coefficient k - 1 is k z_k. The steps of a rule are series themselves. Where a rule does not change along the
+ * curve (its factors are constant or conditions), z_k gets the rule of x_k with nothing multiplied and divided.
  *
- * The cost is quadratic in the order wherever the rules close (exp, sin and cos, tanh and sech2, ...). The gamma functions satisfy no
- * algebraic differential equation (Hoelder's theorem), each derivative is a new function: along a curve other than a straight line
- * they cost order^3/6.
+ * The cost is quadratic in the order wherever the rules close (exp, sin and cos, tanh and sech2, ...). The gamma
+ * functions satisfy no algebraic differential equation (Hoelder's theorem), each derivative is a new function: along
+ * a curve other than a straight line they cost order^3/6.
  */
 #include "derive/taylor_series.h"
 #include "adit/elementwise.h"
@@ -16,7 +16,8 @@
 #include <math.h>
 #include <string.h>
 
-/* Powers take coefficients 1..POWER_BY_RULE from the chain x^y, x^(y-1), ..., right at x = 0 too, higher ones from a recurrence. */
+/* Powers take coefficients 1..POWER_BY_RULE from the chain x^y, x^(y-1), ..., right at x = 0 too, higher ones from a
+ * recurrence. */
 enum { POWER_BY_RULE = 4 };
 
 static const ad_primitive *primitive_of(const ad_tape *t, uint32_t number) {
@@ -68,8 +69,8 @@ static bool is_step(const ad_primitive *p) {
 }
 
 static int by_rules(taylor *e, uint32_t primitive, uint32_t node, int n, const int x[], double a) {
-  series z = { .kind = is_step(primitive_of(e->t, primitive)) ? SERIES_STEP : SERIES_ROW, .primitive = primitive, .a = a,
-               .node = node, .x = { -1, -1, -1 }, .operands = n };
+  const series_kind kind = is_step(primitive_of(e->t, primitive)) ? SERIES_STEP : SERIES_ROW;
+  series z = { .kind = kind, .primitive = primitive, .a = a, .node = node, .x = { -1, -1, -1 }, .operands = n };
   for (int k = 0; k < n; k++) {
     if (x[k] < 0) return -1;
     z.x[k] = x[k];
@@ -105,20 +106,25 @@ int series_row(taylor *e, elementwise_id row, const int x[], double a) {
     case ROW_square: return series_unary(e, SERIES_SQUARE, x[0]);
     case ROW_reciprocal: return series_binary(e, SERIES_DIV, series_number(e, 1), x[0]);
     case ROW_select: return series_select(e, x[0], x[1], x[2]);
-    case ROW_powi: if (is_whole(a)) return fixed_power(e, x[0], a); break;
-    case ROW_pow: if (number_of(e, x[1], &value) && is_whole(value)) return fixed_power(e, x[0], value); break;
+    case ROW_powi:
+      if (is_whole(a)) return fixed_power(e, x[0], a);
+      break;
+    case ROW_pow:
+      if (number_of(e, x[1], &value) && is_whole(value)) return fixed_power(e, x[0], value);
+      break;
     default: break;
   }
   return by_rules(e, row, NO_NODE, r->arity, x, a);
 }
 
 int series_elementwise(taylor *e, uint32_t primitive, uint32_t node, int n, const int x[], double a) {
-  return primitive < ROW_COUNT ? series_row(e, (elementwise_id)primitive, x, a) : by_rules(e, primitive, node, n, x, a);
+  if (primitive < ROW_COUNT) return series_row(e, (elementwise_id)primitive, x, a);
+  return by_rules(e, primitive, node, n, x, a);
 }
 
 /* --- rules as series ------------------------------------------------------------------------------------ */
 
-/* Piecewise linear rows: along any curve z_k is the rule of x_k. (Their texts have a factor x in the branch of nan.) */
+/* Piecewise linear rows: along any curve z_k is the rule of x_k. (Their texts have a factor x for nan.) */
 static bool is_piecewise_linear(uint32_t primitive) {
   switch (primitive) {
     case ROW_abs: case ROW_copysign: case ROW_clamp: case ROW_relu: case ROW_fmod: return true;
@@ -139,7 +145,8 @@ static bool is_plain(const taylor *e, const series *z, const rule *r) {
       else if (s->letter < z->operands && e->series[z->x[s->letter]].moving) state[i] = MOVES;
     }
     if (s->kind != RULE_ROW || is_step(&elementwise_primitives[s->row])) continue;
-    for (int k = s->row == ROW_select; k < elementwise_rows[s->row].arity; k++) state[i] |= state[s->operand[k]];
+    for (int k = s->row == ROW_select; k < elementwise_rows[s->row].arity; k++)
+      state[i] |= state[s->operand[k]];
     if (s->row != ROW_select && state[i] == (MOVES | HAS_G)) return false;
   }
   return true;
@@ -162,7 +169,8 @@ static int read_rule(taylor *e, int z, const rule *r, int slope) {
       out = series_row(e, p->row, x, p->attribute < 0 ? 0 : e->series[step[p->attribute]].a);
     }
     if (out < 0) {
-      tape_fail(e->t, AD_ERROR_DERIVATIVE, "%s: its derivative cannot be read", primitive_of(e->t, s.primitive)->name);
+      const char *name = primitive_of(e->t, s.primitive)->name;
+      tape_fail(e->t, AD_ERROR_DERIVATIVE, "%s: its derivative cannot be read", name);
       return -1;
     }
     step[i] = out;
@@ -198,12 +206,14 @@ static bool is_power_of_moving(const taylor *e, const series *s) {
 
 /* z = x^y satisfies x z' = (y x' + x log(x) y') z: a quotient instead of a chain of ever lower powers. */
 static bool make_late(taylor *e, int id) {
-  const int x = e->series[id].x[0], y = e->series[id].primitive == ROW_pow ? e->series[id].x[1] : series_number(e, e->series[id].a);
+  const series s = e->series[id];
+  const int x = s.x[0], y = s.primitive == ROW_pow ? s.x[1] : series_number(e, s.a);
   if (y < 0) return false;
   int w = series_binary(e, SERIES_MUL, series_unary(e, SERIES_SLOPE, x), y);
   if (e->series[y].moving) {
     int log = series_row(e, ROW_log, &x, 0), factor = series_binary(e, SERIES_MUL, x, log);
-    w = series_binary(e, SERIES_ADD, w, series_binary(e, SERIES_MUL, series_unary(e, SERIES_SLOPE, y), factor));
+    int by_y = series_binary(e, SERIES_MUL, series_unary(e, SERIES_SLOPE, y), factor);
+    w = series_binary(e, SERIES_ADD, w, by_y);
   }
   const int late = series_binary(e, SERIES_DIV, series_binary(e, SERIES_MUL, w, id), x);
   if (late < 0) return false;
@@ -211,8 +221,8 @@ static bool make_late(taylor *e, int id) {
   return true;
 }
 
-/* Coefficient k of x^y where x_0 is 0 and y is constant: 0 below the order y; at y and above, what x_0 + x_1 t gives:
- * binomial(y, k) x_0^(y-k) x_1^k. */
+/* Coefficient k of x^y where x_0 is 0 and y is constant: 0 below the order y; at y and above, what x_0 + x_1 t
+ * gives: binomial(y, k) x_0^(y-k) x_1^k. */
 static ad_var power_at_zero(const taylor *e, const series *s, int k) {
   const ad_var x = series_at(e, s->x[0], 0).value;
   const flow x1 = series_at(e, s->x[0], 1);
@@ -225,7 +235,7 @@ static ad_var power_at_zero(const taylor *e, const series *s, int k) {
     ad_var steep = ad_pow(x, ad_real(y - k)), scaled = ad_mul(binomial, steep);
     return ad_mul(scaled, power);
   }
-  /* An exponent that is known only when running. Above it whole powers of straight lines end; the rest has no finite value. */
+  /* An exponent that is known only when running. Above it whole powers of straight lines end; the rest is nan. */
   ad_var y0 = series_at(e, s->x[1], 0).value, is_equal = ad_equal(y0, k), is_above = ad_greater(y0, k);
   bool straight = !e->series[s->x[1]].moving;
   for (int j = 2; j <= k; j++) straight &= !flow_connected(series_at(e, s->x[0], j));
@@ -276,8 +286,9 @@ static flow record_value(const taylor *e, const series *s) {
     flow f = series_at(e, s->x[m], 0);
     x[m] = flow_connected(f) ? flow_settle(f) : ad_real(0);
   }
-  if (s->primitive < ROW_COUNT) return flow_of(tape_record_row((elementwise_id)s->primitive, s->operands, x, s->a));
-  return flow_of(ad_record(e->t, primitive_of(e->t, s->primitive), s->operands, x, NULL, 0));
+  const int n = s->operands;
+  if (s->primitive < ROW_COUNT) return flow_of(tape_record_row((elementwise_id)s->primitive, n, x, s->a));
+  return flow_of(ad_record(e->t, primitive_of(e->t, s->primitive), n, x, NULL, 0));
 }
 
 /* Rule m on x_k, everything else at order 0. */

@@ -23,10 +23,10 @@ static ad_var mask_either(ad_var m, ad_var n) {
 }
 
 static flow combined(flow a, flow b, bool minus) {
-  if (same_mask(a.mask, b.mask)) return (flow){ minus ? ad_sub(a.value, b.value) : ad_add(a.value, b.value), a.mask };
-  ad_var va = flow_settle(a), vb = flow_settle(b);
+  const bool same = same_mask(a.mask, b.mask);
+  ad_var va = same ? a.value : flow_settle(a), vb = same ? b.value : flow_settle(b);
   ad_var sum = minus ? ad_sub(va, vb) : ad_add(va, vb);
-  return (flow){ sum, mask_either(a.mask, b.mask) };
+  return (flow){ sum, same ? a.mask : mask_either(a.mask, b.mask) };
 }
 
 flow flow_plus(flow a, flow b) {
@@ -87,9 +87,9 @@ int series_make(taylor *e, series s) {
   if (found >= 0) return found;
   const ad_allocator *a = &e->t->allocator;
   const size_t terms = (size_t)e->order + 1;
-  if (e->count >= INT32_MAX/terms
-      || !memory_reserve(a, &e->series, &e->capacity, e->count + 1, sizeof *e->series)
-      || !memory_reserve(a, &e->coefficient, &e->coefficient_capacity, (e->count + 1)*terms, sizeof *e->coefficient))
+  const size_t count = e->count + 1;
+  if (count > INT32_MAX/terms || !memory_reserve(a, &e->series, &e->capacity, count, sizeof *e->series)
+      || !memory_reserve(a, &e->coefficient, &e->coefficient_capacity, count*terms, sizeof *e->coefficient))
     return out_of_memory(e);
   s.slope = s.late = SERIES_UNMADE;
   s.guard = ad_none();
@@ -124,8 +124,8 @@ int series_unary(taylor *e, series_kind kind, int x) {
   const series *s = &e->series[x];
   if (kind == SERIES_NEG && s->kind == SERIES_NEG) return s->x[0];
   if (kind == SERIES_SLOPE && !s->moving) return series_none(e);
-  series z = { .kind = kind, .moving = s->moving, .sloped = s->sloped || kind == SERIES_SLOPE, .node = NO_NODE,
-               .x = { x, -1, -1 }, .operands = 1 };
+  series z = { .kind = kind, .moving = s->moving, .sloped = s->sloped || kind == SERIES_SLOPE,
+               .node = NO_NODE, .x = { x, -1, -1 }, .operands = 1 };
   return series_make(e, z);
 }
 
@@ -133,8 +133,8 @@ int series_binary(taylor *e, series_kind kind, int x, int y) {
   if (x < 0 || y < 0) return -1;
   if (kind == SERIES_MUL && x == y) return series_unary(e, SERIES_SQUARE, x);
   const series *p = &e->series[x], *q = &e->series[y];
-  series z = { .kind = kind, .moving = p->moving || q->moving, .sloped = p->sloped || q->sloped, .node = NO_NODE,
-               .x = { x, y, -1 }, .operands = 2 };
+  series z = { .kind = kind, .moving = p->moving || q->moving, .sloped = p->sloped || q->sloped,
+               .node = NO_NODE, .x = { x, y, -1 }, .operands = 2 };
   return series_make(e, z);
 }
 
@@ -142,8 +142,8 @@ int series_select(taylor *e, int condition, int x, int y) {
   if (condition < 0 || x < 0 || y < 0) return -1;
   const series *c = &e->series[condition], *p = &e->series[x], *q = &e->series[y];
   if (c->kind == SERIES_NUMBER) return c->a != 0 ? x : y;
-  series z = { .kind = SERIES_SELECT, .moving = p->moving || q->moving, .sloped = p->sloped || q->sloped, .node = NO_NODE,
-               .x = { condition, x, y }, .operands = 3 };
+  series z = { .kind = SERIES_SELECT, .moving = p->moving || q->moving, .sloped = p->sloped || q->sloped,
+               .node = NO_NODE, .x = { condition, x, y }, .operands = 3 };
   return series_make(e, z);
 }
 
@@ -162,7 +162,19 @@ int series_known(const taylor *e, uint32_t node) {
   return -1;
 }
 
+taylor_slot *taylor_slots(const taylor *e, uint32_t node) {
+  const taylor_path *p = &e->path;
+  if (node < p->low || node >= p->high || p->place[node - p->low] == NONE_INDEX) return NULL;
+  return &p->slot[(size_t)p->place[node - p->low]*(size_t)e->order];
+}
+
 static ad_var unpack(ad_tape *t, uint32_t i) { return i == NONE_INDEX ? ad_none() : handle(t, i); }
+
+flow taylor_stored(const taylor *e, uint32_t node, int k) {
+  const taylor_slot *slot = taylor_slots(e, node);
+  if (!slot) return flow_none();
+  return (flow){ unpack(e->t, slot[k - 1].value), unpack(e->t, slot[k - 1].mask) };
+}
 
 int series_of_tape(taylor *e, uint32_t node) {
   int id = series_known(e, node);
@@ -170,13 +182,9 @@ int series_of_tape(taylor *e, uint32_t node) {
   id = series_make(e, (series){ .kind = SERIES_GIVEN, .node = node, .x = { -1, -1, -1 } });
   if (id < 0 || !series_know(e, node, id)) return -1;
   set_given(e, id, flow_of(handle(e->t, node)));
-  const taylor_path *p = &e->path;
-  const bool inside = node >= p->low && node < p->high && node < e->current;
-  if (!inside || p->place[node - p->low] == NONE_INDEX) return id;
-  const taylor_slot *slot = &p->slot[(size_t)p->place[node - p->low]*(size_t)e->order];
   flow *c = &e->coefficient[(size_t)id*((size_t)e->order + 1)];
-  for (int k = 1; k <= e->order; k++) {
-    c[k] = (flow){ unpack(e->t, slot[k - 1].value), unpack(e->t, slot[k - 1].mask) };
+  for (int k = 1; k <= e->order && node < e->current; k++) {
+    c[k] = taylor_stored(e, node, k);
     e->series[id].moving |= flow_connected(c[k]);
   }
   return id;
@@ -237,7 +245,8 @@ static flow select_at(const taylor *e, const series *s, int k) {
 bool series_have(taylor *e, int id, int k) {
   const series *s = &e->series[id];
   if (s->done > k || (k > 0 && !s->moving)) return true;
-  if (!memory_reserve(&e->t->allocator, &e->stack, &e->stack_capacity, e->depth + 1, sizeof *e->stack)) out_of_memory(e);
+  const ad_allocator *a = &e->t->allocator;
+  if (!memory_reserve(a, &e->stack, &e->stack_capacity, e->depth + 1, sizeof *e->stack)) out_of_memory(e);
   else e->stack[e->depth++] = (series_demand){ id, k };
   return false;
 }
@@ -246,7 +255,8 @@ static bool ready(taylor *e, int id, int k) {
   const series s = e->series[id];
   switch (s.kind) {
     case SERIES_SLOPE: return series_have(e, s.x[0], k + 1);
-    case SERIES_SELECT: return series_have(e, s.x[0], 0) && series_have(e, s.x[1], k) && series_have(e, s.x[2], k);
+    case SERIES_SELECT:
+      return series_have(e, s.x[0], 0) && series_have(e, s.x[1], k) && series_have(e, s.x[2], k);
     case SERIES_STEP: case SERIES_ROW: return series_row_ready(e, id, k);
     case SERIES_LINEAR: case SERIES_PRODUCT: case SERIES_NODE: return series_node_ready(e, id, k);
     default: break;
@@ -280,13 +290,14 @@ static flow coefficient(taylor *e, int id, int k) {
 static bool compute_next(taylor *e, int id) {
   const int k = e->series[id].done;
   flow f = coefficient(e, id, k);
-  if (flow_connected(f) && (!ad_is_valid(f.value) || (!ad_is_none(f.mask) && !ad_is_valid(f.mask)))) return false;
+  const bool masked = flow_connected(f) && !ad_is_none(f.mask);
+  if ((flow_connected(f) && !ad_is_valid(f.value)) || (masked && !ad_is_valid(f.mask))) return false;
   e->coefficient[(size_t)id*((size_t)e->order + 1) + (size_t)k] = f;
   e->series[id].done++;
   return true;
 }
 
-/* Every demand on the list waits for the one above it. A list longer than all there is to compute goes in a circle. */
+/* Every demand on the list waits for the one above it. A list longer than all there is to compute is a circle. */
 bool series_compute(taylor *e, int id, int k) {
   e->depth = 0;
   if (series_have(e, id, k)) return true;

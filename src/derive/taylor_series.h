@@ -1,11 +1,11 @@
 /* taylor_series.h -- truncated power series whose coefficients are recorded when somebody asks for them.
  *
- * A series stands for v(t) = v_0 + v_1 t + v_2 t^2 + ..., one for each intermediate value of one node of the tape:
- * its operands, the steps of its rules, the node itself. A coefficient is a flow (tape/replay.h): ad_none() is a
- * structural zero, so that lines and low-degree curves cost less than general ones, and what is not connected stays so.
+ * A series stands for v(t) = v_0 + v_1 t + v_2 t^2 + ..., one for each intermediate value of one node of the
+ * tape: its operands, the steps of its rules, the node itself. A coefficient is a flow (tape/replay.h): ad_none()
+ * is a structural zero, so that straight lines cost less than other curves, and what is not connected stays so.
  *
- * Series refer to each other in cycles (sin needs cos needs sin), coefficients do not: coefficient k of a node needs
- * those below k of what its rule reads. So they are computed on demand, order by order, from a work list.
+ * Series refer to each other in cycles (sin needs cos needs sin), coefficients do not: coefficient k of a node
+ * needs those below k of what its rule reads. So they are computed on demand, order by order, from a work list.
  * Series are named by their number in the pool: the pool grows while series are made, pointers do not last.
  */
 #ifndef ADIT_DERIVE_TAYLOR_SERIES_H
@@ -39,7 +39,7 @@ typedef struct series {
   uint32_t node;                    /* the node it was read from, or NO_NODE */
   int x[3];                         /* operands; structured kinds: x[0] is where their list begins */
   int operands;
-  unsigned plain;                   /* ROW: bit k: rule k does not change along the curve, so z_m gets rule(x_m) */
+  unsigned plain;                   /* ROW: bit k: rule k is constant along the curve, so z_m gets rule(x_m) */
   int slope;                        /* ROW, NODE: z' without the plain rules */
   int late;                         /* ROW: z' for the high orders of powers */
   ad_var guard;                     /* NODE: mask of the slope; powers: where x_0 is 0 */
@@ -65,7 +65,7 @@ typedef struct taylor {
   ad_tape *t;
   int order;
   taylor_path path;
-  uint32_t current;                 /* the node of the tape that is worked on: those before it have their coefficients */
+  uint32_t current;                 /* the node that is worked on: those before it have their coefficients */
   series *series;
   flow *coefficient;                /* of series i, order k: [i*(order + 1) + k] */
   size_t count, capacity, coefficient_capacity;
@@ -79,7 +79,8 @@ typedef struct taylor {
   size_t works, work_capacity;
 } taylor;
 
-/* --- making: every call gives the number of a series, or -1 after leaving the error on the tape; so do operands of -1  */
+/* --- making --------------------------------------------------------------------------------------------------
+ * Every call gives the number of a series, or -1 after leaving the error on the tape; so do operands of -1. */
 
 int series_make(taylor *e, series s);
 int series_number(taylor *e, double value);
@@ -112,12 +113,16 @@ static inline flow series_at(const taylor *e, int id, int k) {
 /* True when coefficient k is there; asks for it otherwise. */
 bool series_have(taylor *e, int id, int k);
 
-/* What the kinds of the other files need for coefficient k (false after asking for it, or on failure), and make it. */
+/* Kinds of the other files: is there what coefficient k needs (false after asking for it, or on failure); and the
+ * coefficient. */
 bool series_row_ready(taylor *e, int id, int k);
 flow series_row_at(taylor *e, int id, int k);
 bool series_node_ready(taylor *e, int id, int k);
 flow series_node_at(taylor *e, int id, int k);
 
+/* The coefficients 1..order of a node of the tape, NULL if it is not on the path; and the k-th. */
+taylor_slot *taylor_slots(const taylor *e, uint32_t node);
+flow taylor_stored(const taylor *e, uint32_t node, int k);
 /* The coefficient as a variable of that type: zeros where it is not connected. */
 ad_var coefficient_value(ad_tape *t, flow f, const ad_type *type);
 

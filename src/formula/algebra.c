@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-enum { MAX_TERMS = 400000, MAX_PARTS = 4000000 };
+enum { MAX_TERMS = 400000, MAX_PARTS = 4000000, MAX_FACTORS = 1000 };
 
 /* --- the store -------------------------------------------------------------------------------- */
 
@@ -442,18 +442,20 @@ static bool opposites(algebra *a, fraction *number, part_list *l) {
 
 /* sin(u)^n cos(u)^-n = tan(u)^n for n > 0. True if it was so. */
 static bool tangents(algebra *a, part_list *l) {
-  for (int i = 0; i < l->count; i++)
+  int64_t n, m;
+  for (int i = 0; i < l->count; i++) {
+    const int s = l->item[i].term;
+    if (!term_is_call(a, s, "sin") || !integer_exponent(a, l->item[i].exponent, &n) || n <= 0) continue;
     for (int j = 0; j < l->count; j++) {
-      int s = l->item[i].term, c = l->item[j].term;
-      if (!term_is_call(a, s, "sin") || !term_is_call(a, c, "cos")) continue;
-      int64_t n, m;
-      if (term_parts(a, s)->term != term_parts(a, c)->term || !integer_exponent(a, l->item[i].exponent, &n)
-          || !integer_exponent(a, l->item[j].exponent, &m) || n <= 0 || m != -n) continue;
+      const int c = l->item[j].term;
+      if (!term_is_call(a, c, "cos") || term_parts(a, s)->term != term_parts(a, c)->term
+          || !integer_exponent(a, l->item[j].exponent, &m) || m != -n) continue;
       int u = term_parts(a, s)->term;
       l->item[i].term = algebra_call(a, "tan", 3, 1, &u);
-      l->item[j] = l->item[--l->count];
+      drop_factor(l, j);
       return !a->status;
     }
+  }
   return false;
 }
 
@@ -467,6 +469,7 @@ int algebra_product(algebra *a, fraction number, part_list *l) {
   fine = fine && !a->status;
   if (fine && (l->count == 0 || fraction_is(number, 0))) z = algebra_number(a, number);
   else if (fine && l->count == 1 && l->item[0].exponent == one) z = l->item[0].term;
+  else if (fine && l->count > MAX_FACTORS) algebra_refuse(a, AD_ERROR_LIMIT);
   else if (fine) z = intern(a, (term){ .kind = TERM_PRODUCT }, l->count, l->item);
   part_list_free(a, l);
   if (a->status || a->term[z].kind == TERM_NUMBER || fraction_is(number, 1)) return z;

@@ -205,11 +205,10 @@ static void run_split(const job *j, int64_t i, reduction_partial part[]) {
   } while (j->kernel->end(&p, j->z + (size_t)(outer*plan->width + first)*j->z_size));
 }
 
-/* Rows of few elements that lie one after the other. */
+/* Elements of z whose elements, at most a block, lie one after the other. */
 static void run_lines(const job *j) {
-  enum { LINES = 4096 };
   const reduction_plan *plan = &j->plan;
-  const int64_t chunks = (plan->outer + LINES - 1)/LINES;
+  const int64_t chunk = 1 + PARALLEL_ELEMENTS/8/(plan->rows + 1), chunks = (plan->outer + chunk - 1)/chunk;
   const size_t line = (size_t)plan->rows*j->x_size;
   const bool parallel = plan->elements >= PARALLEL_ELEMENTS;
   (void)parallel;
@@ -217,8 +216,8 @@ static void run_lines(const job *j) {
   #pragma omp parallel for schedule(dynamic) if (parallel)
 #endif
   for (int64_t c = 0; c < chunks; c++) {
-    const int64_t i = c*LINES, rest = plan->outer - i;
-    j->kernel->lines(rest < LINES ? rest : LINES, plan->rows, j->x + (size_t)i*line, j->z + (size_t)i*j->z_size);
+    const int64_t i = c*chunk, rest = plan->outer - i;
+    j->kernel->lines(rest < chunk ? rest : chunk, plan->rows, j->x + (size_t)i*line, j->z + (size_t)i*j->z_size);
   }
 }
 
@@ -226,7 +225,7 @@ ad_status reduction_run(const ad_operation *op, void *z, const void *const x[], 
   const job j = job_of(op, z, x[0]);
   const int64_t tasks = j.plan.outer*j.tiles;
   const bool dense = j.plan.width == 1 && j.plan.segments == 1 && j.plan.kept <= 1;
-  if (dense && j.kernel->lines && j.plan.rows <= REDUCE_LANES) run_lines(&j);
+  if (dense && j.kernel->lines && j.plan.rows <= REDUCE_BLOCK) run_lines(&j);
   else if (is_split(&j)) {
     for (int64_t i = 0; i < tasks; i++) run_split(&j, i, scratch);
   } else {

@@ -81,7 +81,7 @@ typedef struct reduction_kernel {
   bool (*end)(reduction_partial *p, void *z);
   /* Appends the rows of `later`, begun at a multiple of REDUCE_BLOCK*2^k rows and at most that many rows long. */
   void (*join)(reduction_partial *p, const reduction_partial *later);
-  /* z[i] from the n elements at x + i*n, for i < lines, n <= REDUCE_LANES; NULL: no short way. */
+  /* z[i] from the n elements at x + i*n, for i < lines, n <= REDUCE_BLOCK; NULL: no short way. */
   void (*lines)(int64_t lines, int64_t n, const void *x, void *z);
 } reduction_kernel;
 

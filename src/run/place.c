@@ -30,9 +30,10 @@ static bool place_given(planner *q, uint32_t node) {
 /* Scalars made by a program: a slot, of which a bool has a second one for the byte that array steps read. */
 static bool place_scalar(planner *q, uint32_t node) { return q->place_of[node] != NOWHERE || add_place(q, node, PLACE_WORK, 0, NULL); }
 
+/* Scalars on a tape stay known: the numeric sweep reads them all. */
 static bool used_elsewhere(const planner *q, uint32_t node) {
   const run_graph *g = &q->g;
-  if (q->is_target[node]) return true;
+  if (q->is_target[node] || (q->request->keep && graph_type(g, node)->rank == 0)) return true;
   for (uint32_t k = g->user_start[node]; k < g->user_start[node + 1]; k++)
     if (q->s.step_of[g->user[k]] != q->s.step_of[node]) return true;
   return false;
@@ -42,7 +43,8 @@ static bool used_elsewhere(const planner *q, uint32_t node) {
 static bool may_take_over(const planner *q, uint32_t node, uint32_t x) {
   const run_graph *g = &q->g;
   if (g->kind[x] == KIND_GIVEN || g->kind[x] == KIND_SCALAR || q->is_target[x] || q->place_of[x] == NOWHERE) return false;
-  if (q->request->keep && graph_type(g, x)->rank == 0) return false;            /* a scalar on a tape stays known */
+  /* A scalar on a tape stays known; elsewhere scalar programs look for it in the workspace, where outputs are not. */
+  if (graph_type(g, x)->rank == 0 && (q->request->keep || graph_type(g, node)->rank > 0)) return false;
   if (q->life[q->place_of[x]].pinned || q->p->place[q->place_of[x]].bytes != ad_type_bytes(*graph_type(g, node))) return false;
   uint32_t uses = 0;
   for (uint32_t k = g->user_start[x]; k < g->user_start[x + 1]; k++) {
@@ -70,10 +72,12 @@ static bool place_result(planner *q, uint32_t node) {
     return true;
   }
   if (structured && (traits & AD_TRAIT_ALIAS) && !q->is_target[node] && !q->request->keep) {
-    const uint32_t x = g->operand[first];
-    if (q->place_of[x] != NOWHERE && g->kind[x] != KIND_SCALAR) {
-      q->place_of[node] = q->place_of[x];
-      q->life[q->place_of[x]].pinned = true;
+    const uint32_t x = g->operand[first], at = q->place_of[x];
+    /* Scalar programs look for their operands in the workspace. */
+    const bool reachable = at != NOWHERE && (graph_type(g, node)->rank > 0 || q->p->place[at].kind == PLACE_WORK);
+    if (reachable && g->kind[x] != KIND_SCALAR) {
+      q->place_of[node] = at;
+      q->life[at].pinned = true;
       return true;
     }
   }

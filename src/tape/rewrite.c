@@ -1,13 +1,13 @@
-/* rewrite.c -- simplification while a function is traced: constants folded, the rows of rewrites.def applied, commutative
- * operands in one order so that value numbering sees a + b and b + a as one.
+/* rewrite.c -- simplification while a function is traced: constants folded, the rows of rewrites.def applied,
+ * commutative operands in one order so that value numbering sees a + b and b + a as one.
  *
- * The left sides of a root's rows are read when a tape first meets the root in a place where one of them may match, right sides when
- * they are first needed; both stay with the tape.
+ * The left sides of a root's rows are read when a tape first meets the root in a place where one of them may
+ * match, right sides when they are first needed; both stay with the tape.
  *
- * A row whose left side goes past an inner node, as x + -y goes past -y, makes a node that no longer depends on that inner
- * node. Whoever holds a handle of it may ask for a derivative by it. So such rows wait for a closed tape, the body of a
- * function, where nobody can; arrays filled with one number count as numbers there only, for the same reason.
- */
+ * A row whose left side goes past an inner node, as x + -y goes past -y, makes a node that no longer depends
+ * on that inner node. Whoever holds a handle of it may ask for a derivative by it. So such rows wait for a
+ * closed tape, the body of a function, where nobody can; arrays filled with one number count as numbers there
+ * only, for the same reason. */
 #include "tape/tape.h"
 #include "adit/arrays.h"
 #include "adit/elementwise.h"
@@ -47,7 +47,7 @@ struct rewrite_table {
   int depth;                        /* rewrites at work inside each other */
 };
 
-/* --- reading the rows of one root ------------------------------------------------------------------------------------- */
+/* --- reading the rows of one root ----------------------------------------------------------------------- */
 
 /* Steps on numbers become numbers: -1 is one. */
 static void fold_steps(rule *r) {
@@ -82,7 +82,8 @@ static bool goes_past(const rule *left) {
   return false;
 }
 
-/* The rewrite as it stands; the bits of swaps say which of the commutative steps on the left have their operands exchanged. */
+/* The rewrite as it stands; the bits of swaps say which of the commutative steps on the left have their
+ * operands exchanged. */
 static rewrite *make_rewrite(ad_tape *t, const rewrite_text *text, const rule *left, unsigned swaps) {
   rewrite *w = memory_get(&t->allocator, sizeof *w + (size_t)left->count*sizeof *w->left);
   if (!w) return NULL;
@@ -143,7 +144,7 @@ void tape_free_rewrites(ad_tape *t) {
   t->rewrites = NULL;
 }
 
-/* The rows of a root in their order. Without memory there are none: what is recorded is right, only longer. */
+/* The rows of a root in their order. Without memory there are none, and what is recorded is only longer. */
 static rewrite *rewrites_of(ad_tape *t, uint32_t root) {
   struct rewrite_table *table = t->rewrites;
   if (table->read[root]) return table->first[root];
@@ -156,7 +157,7 @@ static rewrite *rewrites_of(ad_tape *t, uint32_t root) {
   return table->first[root];
 }
 
-/* --- constants ------------------------------------------------------------------------------------------------------------ */
+/* --- constants ------------------------------------------------------------------------------------------ */
 
 /* The one number that node i consists of, as bits of its dtype with unused bytes zero. */
 static bool uniform(const ad_tape *t, uint32_t i, scalar *bits) {
@@ -166,7 +167,8 @@ static bool uniform(const ad_tape *t, uint32_t i, scalar *bits) {
     *bits = e->value;
     return node_type(t, i)->type.rank == 0;
   }
-  if (!t->closed || p < PRIMITIVE_FIRST_OTHER || e->head & NODE_WIDE || e->head >> NODE_COUNT_SHIFT & 3) return false;
+  const bool has_operands = e->head & NODE_WIDE || e->head >> NODE_COUNT_SHIFT & 3;
+  if (!t->closed || p < PRIMITIVE_FIRST_OTHER || has_operands) return false;
   const ad_operation op = node_operation(t, i, NULL);
   uint64_t element;
   if (!construct_is_filled(&op, &element)) return false;
@@ -189,8 +191,8 @@ static bool is_number(const ad_tape *t, uint32_t i, double number) {
   return uniform(t, i, &v) && as_double(node_type(t, i)->type.dtype, v) == number;
 }
 
-/* A constant of the type from its bits. Zeros of floats stay as they are recorded: passes take an array of zeros for one that is
- * connected nowhere. ad_full takes a double, which not every i64 is. */
+/* A constant of the type from its bits. Zeros of floats stay as they are recorded: passes take an array of
+ * zeros for one that is connected nowhere. ad_full takes a double, which not every i64 is. */
 static uint32_t constant_of(ad_tape *t, uint32_t type, scalar v) {
   const ad_type z = t->type[type]->type;
   if (z.rank == 0) return tape_constant_bits(t, z.dtype, v);
@@ -201,7 +203,8 @@ static uint32_t constant_of(ad_tape *t, uint32_t type, scalar v) {
 }
 
 /* An operation on constants alone. */
-static uint32_t fold(ad_tape *t, uint32_t primitive, const ad_primitive *p, uint32_t type, int n, const uint32_t x[],
+static uint32_t fold(ad_tape *t, uint32_t primitive, const ad_primitive *p, uint32_t type, int n,
+                     const uint32_t x[],
                      const void *attribute, size_t size) {
   scalar v[3], z = { .i64 = 0 };
   uint32_t operand[3];
@@ -220,7 +223,7 @@ static uint32_t fold(ad_tape *t, uint32_t primitive, const ad_primitive *p, uint
   return constant_of(t, type, z);
 }
 
-/* --- matching and replacing ------------------------------------------------------------------------------------------------- */
+/* --- matching and replacing ----------------------------------------------------------------------------- */
 
 typedef struct matcher {
   const ad_tape *t;
@@ -255,7 +258,8 @@ static bool match_root(matcher *m, const rewrite *w, int n, const uint32_t x[], 
   return true;
 }
 
-/* Records the right side from a step down; as deep as the row's text. Whole numbers are weak in every dtype. */
+/* Records the right side from a step down; as deep as the row's text. Whole numbers are weak in every
+ * dtype. */
 static ad_var replay(ad_tape *t, const matcher *m, int step) {
   const rule_step *s = &m->step[step];
   if (s->kind == RULE_LETTER) return handle(t, m->bound[s->letter]);
@@ -280,9 +284,11 @@ static uint32_t replace(ad_tape *t, matcher *m, rewrite *w, uint32_t type) {
   return ad_is_valid(z) ? z.at.node.index : INVALID_INDEX;
 }
 
-/* Whether a row may match: see the head of rewrites.def. On open tapes the operations within carry no derivatives. */
+/* Whether a row may match: see the head of rewrites.def. On open tapes the operations within carry no
+ * derivatives. */
 static bool worth_trying(const ad_tape *t, uint32_t row, int n, const uint32_t x[]) {
-  if (elementwise_rows[row].attributed || (n > 1 && x[0] == x[1]) || (n > 2 && (x[1] == x[2] || x[0] == x[2]))) return true;
+  const bool twice = (n > 1 && x[0] == x[1]) || (n > 2 && (x[1] == x[2] || x[0] == x[2]));
+  if (elementwise_rows[row].attributed || twice) return true;
   for (int k = 0; k < n; k++) {
     const uint32_t p = node_primitive_number(&t->node[x[k]]);
     if (p == PRIMITIVE_CONSTANT || (t->closed && p != PRIMITIVE_INPUT)) return true;
@@ -293,10 +299,10 @@ static bool worth_trying(const ad_tape *t, uint32_t row, int n, const uint32_t x
 
 static uint32_t apply_rows(ad_tape *t, uint32_t row, uint32_t type, int n, const uint32_t x[], double a) {
   if (!worth_trying(t, row, n, x)) return INVALID_INDEX;
-  if (!t->rewrites && !(t->rewrites = memory_get_zeroed(&t->allocator, 1, sizeof *t->rewrites))) return INVALID_INDEX;
+  if (!t->rewrites) t->rewrites = memory_get_zeroed(&t->allocator, 1, sizeof *t->rewrites);
+  if (!t->rewrites || t->rewrites->depth == DEPTH) return INVALID_INDEX;
   const bool floats = t->type[type]->type.dtype >= AD_F32;
   matcher m = { .t = t };
-  if (t->rewrites->depth == DEPTH) return INVALID_INDEX;
   for (rewrite *w = rewrites_of(t, row); w; w = w->next) {
     if ((w->text->floats && !floats) || (w->past && !t->closed) || !match_root(&m, w, n, x, a)) continue;
     t->rewrites->depth++;
@@ -307,7 +313,7 @@ static uint32_t apply_rows(ad_tape *t, uint32_t row, uint32_t type, int n, const
   return INVALID_INDEX;
 }
 
-/* --- operations that are no rows ------------------------------------------------------------------------------------------------ */
+/* --- operations that are no rows ------------------------------------------------------------------------ */
 
 /* Every value of `from` is one of `to`. */
 static bool holds(ad_dtype to, ad_dtype from) {
@@ -326,28 +332,44 @@ static uint32_t cast_of_cast(ad_tape *t, uint32_t type, uint32_t x) {
   return ad_is_valid(z) ? z.at.node.index : INVALID_INDEX;
 }
 
-/* A linear operation that keeps the bytes and the type is the identity: a reshape to the shape that is there. */
-static bool is_identity(const ad_tape *t, const ad_primitive *p, uint32_t type, int n, const uint32_t x[]) {
+/* Linear operations that keep the bytes: reshape and its like. */
+static bool keeps_bytes(const ad_primitive *p, int n) {
   const unsigned keeps = AD_TRAIT_ALIAS | AD_TRAIT_LINEAR;
-  return (p->traits & keeps) == keeps && n == 1 && !p->not_connected && node_type_number(&t->node[x[0]]) == type;
+  return (p->traits & keeps) == keeps && n == 1 && !p->not_connected;
+}
+
+/* The node that such an operation gives back: its operand, or what that was reshaped from, where the type
+ * is the same. */
+static uint32_t same_bytes(const ad_tape *t, uint32_t type, uint32_t x) {
+  for (int step = 0; step < DEPTH; step++) {
+    int n;
+    if (node_type_number(&t->node[x]) == type) return x;
+    if (!t->closed || node_is_leaf(t, x)) return INVALID_INDEX;
+    const uint32_t *origin = node_operands(t, x, &n);
+    if (!keeps_bytes(node_primitive(t, x), n)) return INVALID_INDEX;
+    x = origin[0];
+  }
+  return INVALID_INDEX;
 }
 
 static uint32_t rewrite_other(ad_tape *t, uint32_t primitive, uint32_t type, int n, const uint32_t x[]) {
   const ad_primitive *p = t->primitive[primitive - PRIMITIVE_FIRST_OTHER];
-  if (is_identity(t, p, type, n, x)) return x[0];
+  if (keeps_bytes(p, n)) return same_bytes(t, type, x[0]);
   if (p != &cast_primitive) return INVALID_INDEX;
   const uint32_t i = fold(t, primitive, p, type, n, x, NULL, 0);
   return i != INVALID_INDEX ? i : cast_of_cast(t, type, x[0]);
 }
 
-uint32_t tape_rewrite(ad_tape *t, uint32_t primitive, uint32_t type, int n, const uint32_t x[], const void *attribute, size_t size) {
+uint32_t tape_rewrite(ad_tape *t, uint32_t primitive, uint32_t type, int n, const uint32_t x[],
+                      const void *attribute, size_t size) {
   if (primitive >= PRIMITIVE_FIRST_OTHER) return rewrite_other(t, primitive, type, n, x);
   if (primitive >= ROW_COUNT) return INVALID_INDEX;
   double a = 0;
   if (size == sizeof a) memcpy(&a, attribute, size);
   uint32_t i = fold(t, primitive, &elementwise_primitives[primitive], type, n, x, attribute, size);
   if (i == INVALID_INDEX) i = apply_rows(t, primitive, type, n, x, a);
-  if (i != INVALID_INDEX || n != 2 || x[0] <= x[1] || !(elementwise_rows[primitive].traits & ROW_COMMUTATIVE)) return i;
+  const bool commutative = elementwise_rows[primitive].traits & ROW_COMMUTATIVE;
+  if (i != INVALID_INDEX || !commutative || n != 2 || x[0] <= x[1]) return i;
   const uint32_t ordered[2] = { x[1], x[0] };
   return tape_append(t, primitive, type, 2, ordered, attribute, size);
 }

@@ -207,8 +207,8 @@ static void test_closed_forms(void) {
 
 /* z' = z cos(x), s' = c, c' = -s, each recurrence by hand in long double. */
 static void exp_of_sin(int order, long double x, double want[]) {
-  long double s = sinl(x), c = cosl(x), *slope = malloc(((size_t)order + 1)*sizeof *slope), *z = malloc(((size_t)order + 1)*sizeof *z);
-  long double f = 1;
+  const long double s = sinl(x), c = cosl(x);
+  long double f = 1, *slope = malloc(((size_t)order + 1)*sizeof *slope), *z = malloc(((size_t)order + 1)*sizeof *z);
   for (int k = 0; k <= order; f *= ++k) slope[k] = (k & 1 ? k & 2 ? s : -s : k & 2 ? -c : c)/f;
   z[0] = expl(s);
   for (int k = 1; k <= order; k++) {
@@ -250,12 +250,14 @@ static void test_cost(void) {
   size_t size[2];
   for (int i = 0; i < ROW_COUNT; i++) {
     const elementwise_row *r = &elementwise_rows[i];
-    if (!oracles[i] || i == ROW_lgamma || i == ROW_tgamma || i == ROW_digamma || i == ROW_trigamma || i == ROW_polygamma) continue;
+    const bool gamma = i == ROW_lgamma || i == ROW_tgamma || i == ROW_digamma || i == ROW_trigamma || i == ROW_polygamma;
+    if (!oracles[i] || gamma) continue;
     for (int pass = 0; pass < 2; pass++) {
       ad_tape *t = ad_tape_new();
       const int order = HALF << pass;
       ad_var x[3], xc[6*HALF], yc[2*HALF + 1];
-      for (int m = 0; m < 3; m++) x[m] = ad_scalar(t, r->kind == CLASS_CHOICE && m == 0 ? 1 : 0.5*(r->lo[m] + r->hi[m]) + 0.1);
+      for (int m = 0; m < 3; m++)
+        x[m] = ad_scalar(t, r->kind == CLASS_CHOICE && m == 0 ? 1 : 0.5*(r->lo[m] + r->hi[m]) + 0.1);
       for (int k = 0; k < r->arity*order; k++) xc[k] = r->kind == CLASS_CHOICE && k < order ? ad_none() : ad_real(0.01);
       ad_var y = call_row(r, x);
       const size_t before = ad_tape_size(t);
@@ -383,7 +385,8 @@ static void expect_error(const char *what, ad_tape *t, ad_status got, ad_status 
 
 static void test_errors(void) {
   ad_tape *t = ad_tape_new(), *other = ad_tape_new();
-  ad_var x = ad_scalar(t, 3), y = ad_mul(x, x), out[3], one = ad_real(1), n = ad_array(t, AD_I32(), NULL), v = ad_zeros(t, AD_F64(2));
+  ad_var x = ad_scalar(t, 3), y = ad_mul(x, x), out[3], one = ad_real(1);
+  ad_var n = ad_array(t, AD_I32(), NULL), v = ad_zeros(t, AD_F64(2));
   ad_var far = ad_scalar(other, 1);
   out[0] = ad_none();
   check(ad_taylor(-1, 1, &x, &one, 1, &y, out) == AD_ERROR_ARGUMENT, "order -1", 0, 0, 0);
@@ -407,7 +410,8 @@ static void test_deep(void) {
   timespec_get(&a, TIME_UTC);
   ad_status status = along_line(3, x, y, got);
   timespec_get(&b, TIME_UTC);
-  printf("order 3 of an expression 100000 deep: %.0f ms\n", 1e3*(double)(b.tv_sec - a.tv_sec) + 1e-6*(double)(b.tv_nsec - a.tv_nsec));
+  const double time = 1e3*(double)(b.tv_sec - a.tv_sec) + 1e-6*(double)(b.tv_nsec - a.tv_nsec);
+  printf("order 3 of an expression 100000 deep: %.0f ms\n", time);
   check(status == AD_OK && isfinite(got[3]), "deep expression", 3, got[3], 0);
   ad_var slope;
   ad_jvp(1, &x, (ad_var[]){ ad_real(1) }, 1, &y, &slope);
@@ -495,8 +499,8 @@ static void test_structured(void) {
 #define ARRAY(name) { #name, array_##name }
     ARRAY(sum), ARRAY(mean), ARRAY(reshape), ARRAY(transpose), ARRAY(concat), ARRAY(concat_constant), ARRAY(slice),
     ARRAY(slice_add), ARRAY(cumsum), ARRAY(take), ARRAY(broadcast), ARRAY(scalar_broadcast), ARRAY(matmul), ARRAY(matmul_one),
-    ARRAY(matmul_self), ARRAY(dot), ARRAY(outer), ARRAY(einsum), ARRAY(einsum_three), ARRAY(logsumexp), ARRAY(norm), ARRAY(prod), ARRAY(cumprod),
-    ARRAY(variance), ARRAY(reduce_max), ARRAY(reduce_min), ARRAY(sort), ARRAY(softmax), ARRAY(layers), ARRAY(norm_of_logs),
+    ARRAY(matmul_self), ARRAY(dot), ARRAY(outer), ARRAY(einsum), ARRAY(einsum_three), ARRAY(logsumexp), ARRAY(norm),
+    ARRAY(prod), ARRAY(cumprod), ARRAY(variance), ARRAY(reduce_max), ARRAY(reduce_min), ARRAY(sort), ARRAY(softmax), ARRAY(layers), ARRAY(norm_of_logs),
 #undef ARRAY
   };
   for (size_t i = 0; i < sizeof all/sizeof *all; i++) test_array(all[i].name, all[i].f);
@@ -507,7 +511,8 @@ static void test_empty(void) {
   ad_var x = ad_array(t, AD_F64(0, 3), NULL), one = ad_ones(t, AD_F64(0, 3)), out[6], y[2];
   y[0] = ad_exp(x), y[1] = ad_sum(ad_exp(x), AD_ALL_AXES, false);
   ad_status status = ad_taylor(2, 1, &x, (ad_var[]){ one, one }, 2, y, out);
-  check(status == AD_OK && ad_type_count(ad_type_of(out[2])) == 0 && ad_value(out[5]) == 0, "empty arrays", 2, ad_value(out[5]), 0);
+  const double sum = status == AD_OK && ad_type_count(ad_type_of(out[2])) == 0 ? ad_value(out[5]) : NAN;
+  check(sum == 0, "empty arrays", 2, sum, 0);
   ad_tape_free(t);
 }
 
@@ -521,7 +526,7 @@ static const ad_primitive own = { .name = "own", .doc = "x*exp(y)", .arity = 2, 
 static const ad_primitive own_constant = { .name = "own_constant", .doc = "x*exp(y), nothing by y", .arity = 2, .block = own_block,
                                            .rule = { "g*exp(y)", NULL } };
 
-/* z = x^2 of a scalar by a jvp rule alone. */
+/* z = sin(x) by a jvp rule alone. */
 static ad_status own_type(ad_operation *op) {
   op->z = *op->x[0];
   return op->n == 1 ? AD_OK : ad_refuse(op, AD_ERROR_ARGUMENT, "takes one operand");
@@ -534,7 +539,8 @@ static ad_status own_run(const ad_operation *op, void *z, const void *const x[],
   return AD_OK;
 }
 static ad_var own_jvp(ad_rule *r, int k) { return ad_mul(r->g, ad_cos(r->x[k])); }
-static const ad_primitive own_structured = { .name = "own_sine", .doc = "sin(x)", .type = own_type, .run = own_run, .jvp = own_jvp };
+static const ad_primitive own_structured = { .name = "own_sine", .doc = "sin(x)", .type = own_type, .run = own_run,
+                                             .jvp = own_jvp };
 static const ad_primitive no_rule = { .name = "no_rule", .doc = "sin(x)", .type = own_type, .run = own_run };
 
 static void test_own(void) {
@@ -558,7 +564,7 @@ static void test_own(void) {
 
 /* --- traced functions, memory --------------------------------------------------------------------------- */
 
-/* The derivative of logsumexp contains the softmax, which is a later node of the tape; pow, relu and prod choose and multiply. */
+/* The derivative of logsumexp contains the softmax, which is a later node of the tape. */
 static void traced(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
   (void)context;
   ad_var c = ad_cos(in[0]), s = ad_sin(in[0]), l = ad_logsumexp(in[1], AD_ALL_AXES, false);
@@ -612,8 +618,10 @@ static void test_memory(void) {
     ad_var y = ad_mul(ad_pow(ad_exp(ad_sin(x[0])), 2.5), ad_logsumexp(ad_mul(x[1], x[0]), AD_ALL_AXES, false));
     ad_status status = t ? ad_taylor(3, 2, x, xc, 1, &y, yc) : AD_ERROR_MEMORY;
     done = h.calls < n;
-    check(done ? status == AD_OK : status != AD_OK || ad_tape_status(t) == AD_OK, "failing allocation", (int)n, (double)status, 0);
-    for (int k = 0; k < 4 && status != AD_OK && t; k++) check(!ad_is_valid(yc[k]), "failing allocation: outputs", (int)n, 0, 0);
+    const bool told = status != AD_OK || ad_tape_status(t) == AD_OK;
+    check(done ? status == AD_OK : told, "failing allocation", (int)n, (double)status, 0);
+    for (int k = 0; k < 4 && status != AD_OK && t; k++)
+      check(!ad_is_valid(yc[k]), "failing allocation: outputs", (int)n, 0, 0);
     ad_tape_free(t);
     check(h.live == 0, "failing allocation: blocks left", (int)n, (double)h.live, 0);
   }
