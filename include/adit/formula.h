@@ -15,19 +15,18 @@
  * Functions are those of adit/elementwise.h without ad_, under C's names too (fabs fmin fmax), max and min of
  * two or more; leaky_relu(x, a), elu(x, a), polygamma(n, x), powi(n, x) take a literal number; and those of
  * adit/arrays.h, whose arguments may be named as in sum(x, axis=(0, 1), keep=1):
- *   sum prod mean max min any all logsumexp norm (x, axis, keep)    variance (x, axis, keep, ddof)    all
- *   axes by default
- *   argmin argmax (x, axis, keep)   cumsum cumprod (x, axis)   sort argsort (x, axis, descending)     axis =
- *   -1
- *   reshape broadcast_to (x, shape)   transpose (x, perm)   squeeze flip (x, axis)   expand (x, axis)
- *   concat stack (x, y, ..., axis=0)   tile (x, reps)   repeat (x, times, axis=0)   pad (x, before, after,
- *   value=0)
- *   at (x, i, j, ...)   slice (x, axis, start, count, step=1)   slice_add (base, part, axis, start, step=1)
- *   take (x, index, axis=0)   gather (x, index, axis)   scatter_add gather_add (base, index, updates, axis=0)
- *   one_hot (index, depth)   topk (x, k, axis=-1): the values   diag tril triu (x, k=0)   trace (x)
- *   matmul dot outer (x, y)   einsum ("ij,jk->ik", x, y)   stop_gradient (x)   f32 f64 i32 i64 bool (x)
- *   zeros ones (shape)   full (shape, value)   eye (n, m=n, k=0)   arange (start, stop, step=1)   linspace
- *   (start, stop, n)
+ *   sum prod mean max min any all logsumexp norm (x, axis, keep)      variance (x, axis, keep, ddof)
+ *                                                                     all axes if axis is left out
+ *   argmin argmax (x, axis=-1, keep)      sort argsort (x, axis=-1, descending)    topk (x, k, axis=-1)
+ *   cumsum cumprod (x, axis=-1)           expand (x, axis)      squeeze flip (x, axis)    transpose (x, perm)
+ *   reshape broadcast_to (x, shape)       tile (x, reps)        repeat (x, times, axis=0)
+ *   concat stack (x, y, ..., axis=0)      pad (x, before, after, value=0)
+ *   at (x, i, j, ...)     slice (x, axis, start, count, step=1)   slice_add (base, part, axis, start, step=1)
+ *   take gather (x, index, axis=0)        scatter_add gather_add (base, index, updates, axis=0)
+ *   matmul dot outer (x, y)               einsum ("ij,jk->ik", x, y)
+ *   diag tril triu (x, k=0)               trace stop_gradient f32 f64 i32 i64 bool (x)
+ *   zeros ones (shape)                    full (shape, value)         eye (n, m=n, k=0)
+ *   arange (start, stop, step=1)          linspace (start, stop, n)   one_hot (index, depth)
  * [1, 2, 3] and [[a, b], [c, d]] make arrays; (0, 1) and [0, 1] are lists of axes and shapes where those are
  * expected.
  */
@@ -56,8 +55,8 @@ AD_API ad_var ad_formula(ad_tape *tape, const char *text, int n, const char *con
  * number, also when it is more than capacity, which is AD_ERROR_ARGUMENT. out may be NULL when capacity is 0.
  * report may be NULL. */
 AD_API ad_status ad_formula_all(ad_tape *tape, const char *text, int n, const char *const names[],
-                                const ad_var vars[],
-                                int capacity, ad_var out[], int *count, ad_formula_report *report);
+                                const ad_var vars[], int capacity, ad_var out[], int *count,
+                                ad_formula_report *report);
 
 /* Writes the free names of text, those that it uses and does not bind itself, pi, e, inf, nan left out, in
  * the order of their first use, separated by single spaces, into names[size], always terminated (size may be
@@ -72,7 +71,7 @@ typedef enum ad_notation { AD_TEXT, AD_LATEX } ad_notation;
 /* Writes what y was computed from as an expression in names: vars[i] is written as names[i], inputs that are
  * not listed as v0, v1, ... by their place on the tape. AD_TEXT is what ad_formula reads. Into out[size],
  * always terminated; *needed as above. A variable used many times is written out each time: more than 1 MiB
- * is AD_ERROR_LIMIT. */
+ * is AD_ERROR_LIMIT. What structured operations have besides their operands (axes, shapes) is not shown. */
 AD_API ad_status ad_formula_text(ad_var y, ad_notation notation, int n, const char *const names[],
                                  const ad_var vars[],
                                  char *out, size_t size, size_t *needed);

@@ -23,7 +23,8 @@ typedef struct ad_report { ad_status status; char message[256]; } ad_report;
 typedef void ad_body(ad_tape *tape, const ad_var in[], ad_var out[], void *context);
 
 /* Traces body once and makes a function of what it recorded. name is copied. report may be NULL. While tracing there are no values
- * yet: ad_value is an error. */
+ * yet: ad_value is an error. Equal operations are one variable then, so a derivative by an inner variable sees all of its uses. An input
+ * that the body itself makes (ad_scalar) becomes a constant of the function. */
 AD_API ad_function *ad_function_trace(const char *name, ad_body *body, void *context, int n_in, const ad_type in[], int n_out);
 AD_API ad_function *ad_function_trace_report(const char *name, ad_body *body, void *context, int n_in, const ad_type in[],
                                              int n_out, ad_report *report);

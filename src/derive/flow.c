@@ -151,6 +151,8 @@ static flow apply_rule(ad_tape *t, uint32_t i, int k, flow g) {
   letter[LETTER_G] = g.value;
   letter[LETTER_A] = ad_none();
   flow f = tape_replay(t, r, letter, node_row_attribute(t, i));
+  if (is_literal(f.value))
+    f.value = ad_fail(t, AD_ERROR_DERIVATIVE, "%s: the rule for operand %d does not depend on g", node_primitive(t, i)->name, k + 1);
   if (flow_connected(f)) f.mask = both(g.mask, f.mask);
   return f;
 }
@@ -220,7 +222,7 @@ static ad_var transpose(ad_tape *t, ad_var probe, ad_var image, ad_var cotangent
 
 /* A stand-in for a tangent or cotangent, to find out how a rule depends on it. */
 static ad_var probe_of(ad_tape *t, const ad_type *type) {
-  uint32_t i = tape_leaf(t, PRIMITIVE_INPUT, type, NULL);
+  uint32_t i = t->tracing ? tape_placeholder(t, type) : tape_leaf(t, PRIMITIVE_INPUT, type, NULL);
   return i == INVALID_INDEX ? handle_invalid(t) : handle(t, i);
 }
 

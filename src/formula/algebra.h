@@ -6,8 +6,7 @@
  *   NUMBER   a fraction
  *   SYMBOL   a variable; or, with constant, pi and e
  *   SUM      number + sum of coefficient * term: terms distinct, none a NUMBER, coefficients not 0; no SUM
- *            inside but for the multiple
- *            of a single one, 2 (1 + x), which is kept until something is added
+ *            inside but for the multiple of a single one, 2 (1 + x), which is kept until something is added
  *   PRODUCT  product of base ^ exponent: bases distinct, no number in front (that is a SUM of one multiple),
  *            never a single base^1
  *   CALL     name(arguments)

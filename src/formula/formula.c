@@ -270,15 +270,18 @@ static ad_status record(recorder *r, ad_tape *tape, const char *text, int n, con
 /* --- public ----------------------------------------------------------------------------------- */
 
 ad_status ad_formula_all(ad_tape *tape, const char *text, int n, const char *const names[],
-                         const ad_var vars[],
-                         int capacity, ad_var out[], int *count, ad_formula_report *report) {
+                         const ad_var vars[], int capacity, ad_var out[], int *count,
+                         ad_formula_report *report) {
   ad_formula_report unwanted;
   recorder r = { .vars = vars, .out = out, .capacity = capacity,
                  .run = { .report = report ? report : &unwanted } };
-  *count = 0;
-  *r.run.report = (ad_formula_report){ .status = AD_ERROR_ARGUMENT };
-  if (!tape || !text || n < 0 || (n && (!names || !vars)) || capacity < 0 || (capacity && !out))
-    return AD_ERROR_ARGUMENT;
+  if (count) *count = 0;
+  if (!tape || !text || !count || n < 0 || (n && (!names || !vars)) || capacity < 0 || (capacity && !out)) {
+    *r.run.report = (ad_formula_report){ .status = AD_ERROR_ARGUMENT };
+    snprintf(r.run.report->message, sizeof r.run.report->message, "%s",
+             ad_status_sentence(AD_ERROR_ARGUMENT));
+    return tape_fail(tape, AD_ERROR_ARGUMENT, "formula: %s", r.run.report->message);
+  }
   ad_status status = record(&r, tape, text, n, names);
   *count = r.count;
   for (int i = 0; i < capacity; i++) if (status || i >= r.count) out[i] = handle_invalid(tape);

@@ -114,6 +114,22 @@ static ad_function *allocate(const ad_allocator *a, const char *name, int n_in, 
   return f;
 }
 
+/* Operations that outputs depend on: simplification leaves others behind. */
+static bool count_operations(ad_function *f) {
+  const ad_allocator *a = &f->body->allocator;
+  uint32_t highest = 0;
+  for (int j = 0; j < f->n_out; j++)
+    if (f->out[j] > highest) highest = f->out[j];
+  unsigned char *needed = memory_get_zeroed(a, (size_t)highest + 1, 1);
+  if (!needed) return false;
+  for (int j = 0; j < f->n_out; j++) needed[f->out[j]] = 1;
+  mark_needed(f->body, needed, f->n_in, f->in, highest);
+  f->size = 0;
+  for (uint32_t i = 0; i <= highest && f->n_out; i++) f->size += needed[i] == 1 && !node_is_leaf(f->body, i);
+  memory_release(a, needed, (size_t)highest + 1);
+  return true;
+}
+
 /* The part of t between in[] and out[] as a function: one more pass of simplification, and only what is needed. */
 static ad_function *cut(const char *name, ad_tape *t, int n_in, const uint32_t in[], int n_out, const uint32_t out[]) {
   const ad_allocator *a = &t->allocator;
@@ -123,13 +139,14 @@ static ad_function *cut(const char *name, ad_tape *t, int n_in, const uint32_t i
   ad_status status = f && x ? AD_OK : AD_ERROR_MEMORY;
   for (int i = 0; i < n_in && status == AD_OK; i++) {
     const ad_type type = node_type(t, in[i])->type;
-    f->in[i] = tape_leaf(f->body, PRIMITIVE_INPUT, &type, NULL);
+    f->in[i] = tape_placeholder(f->body, &type);
     if (f->in[i] == INVALID_INDEX) status = AD_ERROR_MEMORY;
     x[i] = handle(f->body, f->in[i]);
   }
   if (status == AD_OK) status = function_copy(f->body, t, n_in, in, x, n_out, out, x + n_in);
   for (int j = 0; j < n_out && status == AD_OK; j++) f->out[j] = x[n_in + j].at.node.index;
   memory_release(a, x, bytes);
+  if (status == AD_OK && !count_operations(f)) status = AD_ERROR_MEMORY;
   if (status == AD_OK) {
     tape_forget_numbers(f->body);
     tape_free_rewrites(f->body);
@@ -178,8 +195,9 @@ static ad_function *trace_on(ad_tape *t, const char *name, ad_body *body, void *
     return NULL;
   }
   for (int i = 0; i < n_in; i++) {
-    l.x[i] = ad_array(t, in[i], NULL);
-    l.in[i] = l.x[i].at.node.index;
+    l.in[i] = ad_type_valid(in[i]) ? tape_placeholder(t, &in[i]) : INVALID_INDEX;
+    if (l.in[i] == INVALID_INDEX) tape_fail(t, AD_ERROR_SIZE, "input %d: not a type adit can hold", i);
+    else l.x[i] = handle(t, l.in[i]);
   }
   for (int j = 0; j < n_out; j++) l.y[j] = ad_none();
   if (t->status == AD_OK) body(t, l.x, l.y, context);
@@ -271,7 +289,7 @@ static const ad_type no_type = { AD_F64, -1, { 0 } };
 const char *ad_function_name(const ad_function *f) { return f ? f->name : ""; }
 int ad_function_inputs(const ad_function *f) { return f ? f->n_in : 0; }
 int ad_function_outputs(const ad_function *f) { return f ? f->n_out : 0; }
-size_t ad_function_size(const ad_function *f) { return f ? f->body->count - (size_t)f->n_in : 0; }
+size_t ad_function_size(const ad_function *f) { return f ? f->size : 0; }
 
 ad_type ad_function_input_type(const ad_function *f, int i) {
   return f && i >= 0 && i < f->n_in ? node_type(f->body, f->in[i])->type : no_type;

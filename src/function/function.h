@@ -16,6 +16,7 @@ struct ad_function {
   int n_in, n_out;
   uint32_t *in, *out;               /* nodes of body */
   size_t name_bytes, node_bytes;
+  size_t size;                      /* operations that the outputs need */
   /* How to run it is a higher floor's business: plans by set of wanted outputs, and workspaces that wait for a call. */
   _Atomic(void *) plans;
   _Atomic(ad_workspace *) spare[FUNCTION_SPARES];

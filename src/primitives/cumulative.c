@@ -1,13 +1,13 @@
 /* cumulative.c -- running sums and products along an axis, and the recurrence that their derivatives are.
  *
- * Everything here is a scan: rows in order, forward or in reverse, each from the row before. f32 is carried in f64 and rounded
- * row by row; bool, i32 and i64 give i64 and wrap. With e the row before (in scan order):
+ * Everything here is a scan: rows in order, forward or in reverse, each from the row before. f32 is carried
+ * in f64 and rounded row by row; bool, i32 and i64 give i64 and wrap. With e the row before (in scan order):
  *   cumsum        z[i] = z[e] + x[i]
  *   cumprod       z[i] = z[e] x[i];             exclusive: z[i] = z[e] x[e], beginning with 1
  *   recurrence    z[i] = x[i] z[e] + y[i];      lagged:    z[i] = x[e] z[e] + y[i]
  *   shift         z[i] = x[e], beginning with 0
- * The tangent of cumprod is a recurrence, the adjoint of a recurrence is the recurrence in the other direction with the other
- * lag: so all of them are closed under differentiation, in O(n), and none divides.
+ * The tangent of cumprod is a recurrence, the adjoint of a recurrence is the recurrence in the other
+ * direction with the other lag: so all of them are closed under differentiation, in O(n), and none divides.
  */
 #include "primitives/cumulative.h"
 
@@ -24,11 +24,12 @@ typedef struct scan_attribute { int32_t axis; uint32_t reverse, late; } scan_att
 
 static const ad_primitive cumsum_primitive, cumprod_primitive, recurrence_primitive, shift_primitive;
 
-/* --- kernels ---------------------------------------------------------------------------------------------------------------- */
+/* --- kernels -------------------------------------------------------------------------------------------- */
 
 enum { SCAN_COLUMNS = 64 };
 
-/* n rows of `columns` neighbouring elements; the pointers are at the first row in scan order, step leads to the next. */
+/* n rows of `columns` neighbouring elements; the pointers are at the first row in scan order, step leads to
+ * the next. */
 typedef struct scan { int64_t n, step, columns; } scan;
 
 typedef void scan_kernel(const scan *s, void *z, const void *x, const void *y);
@@ -39,36 +40,36 @@ typedef void scan_kernel(const scan *s, void *z, const void *x, const void *y);
 #  define INLINE static inline
 #endif
 
-/* body sees the row number i, the column j, the element v, and the state s of the column, which begins as `first`. The case of one
- * column is compiled on its own: there the state is a register. */
-#define SCAN(name, T, R, A, first, body)                                                                     \
-  INLINE void name##_columns(const scan *l, int64_t w, R *z, const T *x, const T *y) {                       \
-    A state[SCAN_COLUMNS];                                                                                   \
-    for (int64_t j = 0; j < w; j++) state[j] = first;                                                        \
-    for (int64_t i = 0; i < l->n; i++) {                                                                     \
-      for (int64_t j = 0; j < w; j++) {                                                                      \
-        const A v = (A)x[i*l->step + j];                                                                     \
-        A s = state[j];                                                                                      \
-        R *to = &z[i*l->step + j];                                                                           \
-        body;                                                                                                \
-        state[j] = s;                                                                                        \
-      }                                                                                                      \
-    }                                                                                                        \
-    (void)y;                                                                                                 \
-  }                                                                                                          \
-  static void name(const scan *l, void *z, const void *x, const void *y) {                                   \
-    if (l->columns == 1) name##_columns(l, 1, z, x, y);                                                      \
-    else name##_columns(l, l->columns, z, x, y);                                                             \
+/* body sees the row number i, the column j, the element v, and the state s of the column, which begins as
+ * `first`. The case of one column is compiled on its own: there the state is a register. */
+#define SCAN(name, T, R, A, first, body)                                               \
+  INLINE void name##_columns(const scan *l, int64_t w, R *z, const T *x, const T *y) { \
+    A state[SCAN_COLUMNS];                                                             \
+    for (int64_t j = 0; j < w; j++) state[j] = first;                                  \
+    for (int64_t i = 0; i < l->n; i++) {                                               \
+      for (int64_t j = 0; j < w; j++) {                                                \
+        const A v = (A)x[i*l->step + j];                                               \
+        A s = state[j];                                                                \
+        R *to = &z[i*l->step + j];                                                     \
+        body;                                                                          \
+        state[j] = s;                                                                  \
+      }                                                                                \
+    }                                                                                  \
+    (void)y;                                                                           \
+  }                                                                                    \
+  static void name(const scan *l, void *z, const void *x, const void *y) {             \
+    if (l->columns == 1) name##_columns(l, 1, z, x, y);                                \
+    else name##_columns(l, l->columns, z, x, y);                                       \
   }
 #define ROW_OF(A, y) ((A)(y)[i*l->step + j])
 
 /* -0 is what changes no sum: the first element comes out as it is. */
 #define SUM(T, R, A, suffix, zero) SCAN(cumsum_##suffix, T, R, A, zero, { s += v; *to = (R)s; })
-#define PRODUCT(T, R, A, suffix)                                          \
-  SCAN(cumprod_##suffix, T, R, A, 1, { s *= v; *to = (R)s; })             \
+#define PRODUCT(T, R, A, suffix)                              \
+  SCAN(cumprod_##suffix, T, R, A, 1, { s *= v; *to = (R)s; }) \
   SCAN(cumprod_late_##suffix, T, R, A, 1, { *to = (R)s; s *= v; })
-#define RECURRENCE(T, suffix)                                                                                  \
-  SCAN(recurrence_##suffix, T, T, double, 0, { s = ROW_OF(double, y) + (i ? v*s : 0); *to = (T)s; })           \
+#define RECURRENCE(T, suffix)                                                                        \
+  SCAN(recurrence_##suffix, T, T, double, 0, { s = ROW_OF(double, y) + (i ? v*s : 0); *to = (T)s; }) \
   SCAN(recurrence_late_##suffix, T, T, double, 0, { s += ROW_OF(double, y); *to = (T)s; s *= v; })
 #define SHIFT(T, suffix) SCAN(shift_##suffix, T, T, T, 0, { *to = s; s = v; })
 
@@ -91,7 +92,8 @@ SHIFT(float, f32)
 #define FLOATS(name) { NULL, NULL, NULL, name##f32, name##f64 }
 static scan_kernel *const cumsum_kernels[AD_DTYPES] = ALL(cumsum_);
 static scan_kernel *const cumprod_kernels[2][AD_DTYPES] = { ALL(cumprod_), ALL(cumprod_late_) };
-static scan_kernel *const recurrence_kernels[2][AD_DTYPES] = { FLOATS(recurrence_), FLOATS(recurrence_late_) };
+static scan_kernel *const recurrence_kernels[2][AD_DTYPES] = { FLOATS(recurrence_),
+                                                               FLOATS(recurrence_late_) };
 static scan_kernel *const shift_kernels[AD_DTYPES] = FLOATS(shift_);
 
 /* Runs the kernel on every line along the axis, in tiles of neighbouring lines. y may be NULL. */
@@ -116,7 +118,7 @@ static ad_status run_scan(const ad_operation *op, scan_kernel *kernel, void *z, 
   return AD_OK;
 }
 
-/* --- recording ---------------------------------------------------------------------------------------------------------------- */
+/* --- recording ------------------------------------------------------------------------------------------ */
 
 static ad_status scan_type(ad_operation *op) {
   const scan_attribute *a = op->attribute;
@@ -142,7 +144,7 @@ static ad_var record_along(const ad_primitive *p, ad_var x, int axis) {
 static scan_attribute attribute_of(const ad_rule *r) { return *(const scan_attribute *)r->op->attribute; }
 static scan_attribute turned(scan_attribute a) { return (scan_attribute){ a.axis, !a.reverse, a.late }; }
 
-/* --- shift ---------------------------------------------------------------------------------------------------------------------- */
+/* --- shift ---------------------------------------------------------------------------------------------- */
 
 static ad_var shifted(ad_var x, scan_attribute a) {
   a.late = 0;
@@ -160,10 +162,10 @@ static ad_var shift_vjp(ad_rule *r, int k) {
 }
 
 static const ad_primitive shift_primitive = {
-  .name = "shift", .doc = "the element before, 0 for the first, along an axis", .traits = AD_TRAIT_LINEAR | AD_TRAIT_UNIT_WEIGHTS,
-  .type = scan_type, .run = shift_run, .vjp = shift_vjp };
+  .name = "shift", .doc = "the element before, 0 for the first, along an axis",
+  .traits = AD_TRAIT_LINEAR | AD_TRAIT_UNIT_WEIGHTS, .type = scan_type, .run = shift_run, .vjp = shift_vjp };
 
-/* --- cumsum; its adjoint sums from the other end ---------------------------------------------------------------------------------- */
+/* --- cumsum; its adjoint sums from the other end -------------------------------------------------------- */
 
 static ad_status cumsum_run(const ad_operation *op, void *z, const void *const x[], void *scratch) {
   (void)scratch;
@@ -176,12 +178,12 @@ static ad_var cumsum_vjp(ad_rule *r, int k) {
 }
 
 static const ad_primitive cumsum_primitive = {
-  .name = "cumsum", .doc = "sums of the elements so far, along an axis", .traits = AD_TRAIT_LINEAR | AD_TRAIT_UNIT_WEIGHTS,
-  .type = scan_type, .run = cumsum_run, .vjp = cumsum_vjp };
+  .name = "cumsum", .doc = "sums of the elements so far, along an axis",
+  .traits = AD_TRAIT_LINEAR | AD_TRAIT_UNIT_WEIGHTS, .type = scan_type, .run = cumsum_run, .vjp = cumsum_vjp };
 
 ad_var ad_cumsum(ad_var x, int axis) { return record_along(&cumsum_primitive, x, axis); }
 
-/* --- recurrence: z[i] = x[i] z[e] + y[i], lagged with x[e] ------------------------------------------------------------------------- */
+/* --- recurrence: z[i] = x[i] z[e] + y[i], lagged with x[e] ---------------------------------------------- */
 
 static ad_var recurrence(ad_var x, ad_var y, scan_attribute a) {
   return record_scan(&recurrence_primitive, 2, (const ad_var[]){ x, y }, a);
@@ -206,7 +208,8 @@ static ad_var recurrence_jvp(ad_rule *r, int k) {
   return recurrence(r->x[0], y, a);
 }
 
-/* With f the row after: ybar[i] = zbar[i] + x[f] ybar[f], lagged with x[i]; xbar[i] = ybar[i] z[e], lagged ybar[f] z[i] */
+/* With f the row after: ybar[i] = zbar[i] + x[f] ybar[f], lagged with x[i]; xbar[i] = ybar[i] z[e], lagged
+ * ybar[f] z[i] */
 static ad_var recurrence_vjp(ad_rule *r, int k) {
   const scan_attribute a = attribute_of(r);
   ad_var ybar = recurrence(r->x[0], r->g, (scan_attribute){ a.axis, !a.reverse, !a.late });
@@ -218,7 +221,7 @@ static const ad_primitive recurrence_primitive = {
   .name = "recurrence", .doc = "z = x times the z before, plus y, along an axis", .linear_in = 2,
   .type = recurrence_type, .run = recurrence_run, .jvp = recurrence_jvp, .vjp = recurrence_vjp };
 
-/* --- cumprod ------------------------------------------------------------------------------------------------------------------------ */
+/* --- cumprod -------------------------------------------------------------------------------------------- */
 
 static ad_status cumprod_run(const ad_operation *op, void *z, const void *const x[], void *scratch) {
   (void)scratch;

@@ -1,12 +1,12 @@
 /* logsumexp.c -- z = log sum exp x over axes, without overflow and without cancellation.
  *
- * With m the largest element: z = m + log(sum of exp(x - m)). Where m is small and the sum below 2, only the largest
- * element gives 1, and z = m + log1p(sum over the others) keeps terms that the sum has rounded away. Exponentials below the smallest
- * normal number are 0: subnormal ones would cost much and change nothing. A row of -inf gives -inf, a row with +inf gives
- * +inf, nan gives nan.
+ * With m the largest element: z = m + log(sum of exp(x - m)). Where m is small and the sum below 2, only the
+ * largest element gives 1, and z = m + log1p(sum over the others) keeps terms that the sum has rounded away.
+ * Exponentials below the smallest normal number are 0: subnormal ones would cost much and change nothing. A
+ * row of -inf gives -inf, a row with +inf gives +inf, nan gives nan.
  *
- * The weight of an element in the derivative is exp(x - z). Where z is infinite the elements equal to it share equally, as two
- * do in logaddexp: that is the limit where there is one.
+ * The weight of an element in the derivative is exp(x - z). Where z is infinite the elements equal to it
+ * share equally, as two do in logaddexp: that is the limit where there is one.
  */
 #include "primitives/reduce.h"
 
@@ -53,10 +53,11 @@ const reduction_kernel *logsumexp_kernel(const ad_operation *op) {
   return op->z.dtype == AD_F32 ? &logsumexp_f32_kernel : &logsumexp_f64_kernel;
 }
 
-/* --- weights of (x, z, g): y = g exp(x - z), z and g of the reduced shape -------------------------------------------------------- */
+/* --- weights of (x, z, g): y = g exp(x - z), z and g of the reduced shape ------------------------------- */
 
 static ad_var record_weights(const ad_rule *r, ad_var x, ad_var z, ad_var g) {
-  return ad_record(r->tape, &weights_primitive, 3, (const ad_var[]){ x, z, g }, r->op->attribute, r->op->attribute_size);
+  const ad_var operands[] = { x, z, g };
+  return ad_record(r->tape, &weights_primitive, 3, operands, r->op->attribute, r->op->attribute_size);
 }
 
 static ad_status weights_type(ad_operation *op) {
@@ -106,7 +107,7 @@ static const ad_primitive weights_primitive = {
   .name = "logsumexp_weights", .doc = "g*exp(x - z), the slope of logsumexp", .linear_in = 4,
   .type = weights_type, .run = weights_run, .jvp = weights_jvp, .vjp = weights_vjp };
 
-/* --- logsumexp -------------------------------------------------------------------------------------------------------------------- */
+/* --- logsumexp ------------------------------------------------------------------------------------------ */
 
 static ad_status logsumexp_type(ad_operation *op) {
   if (op->x[0]->dtype < AD_F32) return ad_refuse(op, AD_ERROR_DTYPE, "takes floats");

@@ -1,4 +1,5 @@
-/* reduce.c -- reductions over axes: their attribute, their derivative rules' shapes, and the walk over the elements. */
+/* reduce.c -- reductions over axes: their attribute, their derivative rules' shapes, and the walk over the
+ * elements. */
 #include "primitives/reduce.h"
 
 #include "primitives/axes.h"
@@ -7,7 +8,7 @@
 
 #include <string.h>
 
-/* --- recording -------------------------------------------------------------------------------------------------------------- */
+/* --- recording ------------------------------------------------------------------------------------------ */
 
 static unsigned mask_of(const ad_operation *op) { return ((const reduction *)op->attribute)->mask; }
 
@@ -74,15 +75,15 @@ ad_var reduction_sum(const ad_rule *r, ad_var v) {
   return ad_sum(v, axes, a->keep != 0);
 }
 
-/* --- the walk --------------------------------------------------------------------------------------------------------------- */
+/* --- the walk ------------------------------------------------------------------------------------------- */
 
 static void drop_outer(int *count, int64_t dim[], int64_t stride[], int64_t d, int64_t s) {
   dim[*count] = d;
   stride[(*count)++] = s;
 }
 
-/* From the last axis to the first: `run` collects neighbouring axes of one kind. The first two runs, kept then reduced, are
- * width and rows; the others are outer axes, entered innermost first. */
+/* From the last axis to the first: `run` collects neighbouring axes of one kind. The first two runs, kept
+ * then reduced, are width and rows; the others are outer axes, entered innermost first. */
 reduction_plan reduction_plan_of(const ad_type *x, unsigned mask) {
   reduction_plan p = { .rows = 1, .width = 1, .outer = 1, .segments = 1, .elements = ad_type_count(*x) };
   int64_t stride = 1;
@@ -124,7 +125,7 @@ int64_t reduction_segment_offset(const reduction_plan *plan, int64_t i) {
   return offset_of(plan->reduced, plan->reduced_dim, plan->reduced_stride, i);
 }
 
-/* --- running ---------------------------------------------------------------------------------------------------------------- */
+/* --- running -------------------------------------------------------------------------------------------- */
 
 /* One reduction: the plan, the fold, and the arrays as bytes. */
 typedef struct job {
@@ -171,11 +172,13 @@ static int64_t part_rows(const reduction_plan *plan) {
 }
 
 static bool is_split(const job *j) {
-  return j->plan.elements >= PARALLEL_ELEMENTS && j->plan.outer*j->tiles < PARALLEL_PARTS && j->plan.segments == 1
-         && j->plan.rows > 2*REDUCE_BLOCK;
+  const reduction_plan *plan = &j->plan;
+  return plan->elements >= PARALLEL_ELEMENTS && plan->outer*j->tiles < PARALLEL_PARTS && plan->segments == 1
+         && plan->rows > 2*REDUCE_BLOCK;
 }
 
-static void fold_part(const job *j, const reduction_partial *p, reduction_partial *part, int64_t begin, int64_t rows, int64_t base) {
+static void fold_part(const job *j, const reduction_partial *p, reduction_partial *part, int64_t begin, int64_t rows,
+                      int64_t base) {
   part->pass = p->pass;
   part->attribute = p->attribute;
   memcpy(part->shift, p->shift, (size_t)p->columns*sizeof *p->shift);
@@ -217,7 +220,8 @@ static void run_lines(const job *j) {
 #endif
   for (int64_t c = 0; c < chunks; c++) {
     const int64_t i = c*chunk, rest = plan->outer - i;
-    j->kernel->lines(rest < chunk ? rest : chunk, plan->rows, j->x + (size_t)i*line, j->z + (size_t)i*j->z_size);
+    const int64_t lines = rest < chunk ? rest : chunk;
+    j->kernel->lines(lines, plan->rows, j->x + (size_t)i*line, j->z + (size_t)i*j->z_size);
   }
 }
 
@@ -245,8 +249,8 @@ size_t reduction_scratch(const ad_operation *op) {
 }
 
 const reduction_kernel *reduction_kernel_of(const ad_operation *op) {
-  const reduction_kernel *(*const files[])(const ad_operation *) = { sum_kernel, product_kernel, extremum_kernel, logic_kernel,
-                                                                    norm_kernel, logsumexp_kernel };
+  const reduction_kernel *(*const files[])(const ad_operation *) = { sum_kernel, product_kernel, extremum_kernel,
+                                                                    logic_kernel, norm_kernel, logsumexp_kernel };
   for (size_t i = 0; i < sizeof files/sizeof files[0]; i++) {
     const reduction_kernel *k = files[i](op);
     if (k) return k;

@@ -1,13 +1,14 @@
 /* reduce.h -- what the reductions over axes share: the attribute, the walk over the elements, the folds.
  *
- * The result of a reduction is defined by one tree, whatever the layout of the array, the number of threads and the
- * instruction set. The elements that come to one element of z, in row-major order, are cut into blocks of REDUCE_BLOCK.
- * Within a block, element r goes to lane r mod REDUCE_LANES, each lane folds its elements one after the other, and the
- * lanes are combined pairwise. Blocks are combined pairwise too, by a binary counter. So the error of a sum of n elements
- * grows like log n, and the sum of a column has the same bits as that of the same numbers in a row.
+ * The result of a reduction is defined by one tree, whatever the layout of the array, the number of threads
+ * and the instruction set. The elements that come to one element of z, in row-major order, are cut into
+ * blocks of REDUCE_BLOCK. Within a block, element r goes to lane r mod REDUCE_LANES, each lane folds its
+ * elements one after the other, and the lanes are combined pairwise. Blocks are combined pairwise too, by a
+ * binary counter. So the error of a sum of n elements grows like log n, and the sum of a column has the same
+ * bits as that of the same numbers in a row.
  *
- * A fold works on `columns` neighbouring elements of z at once; their elements are the columns of a matrix whose rows come in
- * order, in as many calls as one likes: where the calls are cut does not change the bits.
+ * A fold works on `columns` neighbouring elements of z at once; their elements are the columns of a matrix
+ * whose rows come in order, in as many calls as one likes: where the calls are cut does not change the bits.
  */
 #ifndef ADIT_PRIMITIVES_REDUCE_H
 #define ADIT_PRIMITIVES_REDUCE_H
@@ -15,7 +16,7 @@
 #include "adit/arrays.h"
 #include "adit/primitive.h"
 
-/* --- the attribute of every reduction over axes -------------------------------------------------------------------------- */
+/* --- the attribute of every reduction over axes --------------------------------------------------------- */
 
 typedef struct reduction { uint32_t mask, keep; } reduction;
 
@@ -28,13 +29,14 @@ bool reduction_is_reshape(ad_var x, ad_axes axes, bool keep, ad_type *z);
 /* How many elements of x come to one of z. */
 int64_t reduction_count(const ad_type *x, unsigned mask);
 
-/* For derivative rules. v has the type of z: with the reduced axes back as size 1; and broadcast to the shape of x. */
+/* For derivative rules. v has the type of z: with the reduced axes back as size 1; and broadcast to the
+ * shape of x. */
 ad_var reduction_kept(const ad_rule *r, ad_var v);
 ad_var reduction_spread(const ad_rule *r, ad_var v);
 /* v, of the shape of x, summed over the axes, to the shape of z. */
 ad_var reduction_sum(const ad_rule *r, ad_var v);
 
-/* --- folds ------------------------------------------------------------------------------------------------------------------ */
+/* --- folds ---------------------------------------------------------------------------------------------- */
 
 enum {
   REDUCE_LANES = 16,
@@ -71,15 +73,17 @@ typedef struct reduction_partial {
  *     rows(p, n, x, stride);  ...       x[i*stride + j] for i < n, j < columns; rows in order
  *   } while (end(p, z));                writes z[0 .. columns); true: the elements are needed once more
  *
- * Folds of a single pass (sum, prod, min, max, any, all) never ask for more, so that what produces the elements block by
- * block may throw them away: such a fold can be fused with its producer, with the bits of the plain kernel. */
+ * Folds of a single pass (sum, prod, min, max, any, all) never ask for more, so that what produces the
+ * elements block by block may throw them away: such a fold can be fused with its producer, with the bits of
+ * the plain kernel. */
 typedef struct reduction_kernel {
   bool single_pass;
   bool in_order;                    /* passes after the first take all rows in one go */
   void (*begin)(reduction_partial *p, int64_t columns);
   void (*rows)(reduction_partial *p, int64_t n, const void *x, int64_t stride);
   bool (*end)(reduction_partial *p, void *z);
-  /* Appends the rows of `later`, begun at a multiple of REDUCE_BLOCK*2^k rows and at most that many rows long. */
+  /* Appends the rows of `later`, begun at a multiple of REDUCE_BLOCK*2^k rows and at most that many rows
+   * long. */
   void (*join)(reduction_partial *p, const reduction_partial *later);
   /* z[i] from the n elements at x + i*n, for i < lines, n <= REDUCE_BLOCK; NULL: no short way. */
   void (*lines)(int64_t lines, int64_t n, const void *x, void *z);
@@ -108,10 +112,11 @@ extern const reduction_kernel sum_of_f64, sum_of_f32, max_of_f64, max_of_f32;
 #  define REDUCE_SIMD_COUNT
 #endif
 
-/* --- the walk --------------------------------------------------------------------------------------------------------------- */
+/* --- the walk ------------------------------------------------------------------------------------------- */
 
-/* x as boxes: neighbouring axes of one kind are one axis, axes of size 1 are gone. The last two, `rows` reduced and
- * `width` kept (1 where the last axis is reduced), lie densely; before them come outer axes of either kind, strides in elements. */
+/* x as boxes: neighbouring axes of one kind are one axis, axes of size 1 are gone. The last two, `rows`
+ * reduced and `width` kept (1 where the last axis is reduced), lie densely; before them come outer axes of
+ * either kind, strides in elements. */
 typedef struct reduction_plan {
   int64_t rows, width;
   int kept, reduced;

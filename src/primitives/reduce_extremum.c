@@ -12,14 +12,14 @@
 
 static const ad_primitive min_primitive, max_primitive, argmin_primitive, argmax_primitive;
 
-/* --- folds ------------------------------------------------------------------------------------------------------------------ */
+/* --- folds ---------------------------------------------------------------------------------------------- */
 
-/* The one that is less, or greater; the other one where one is nan. The first line is one instruction of the processor, the
- * second a choice that is hardly ever taken. */
-#define NUMBER(name, T, before)                          \
-  static inline T name(T a, T b) {                       \
-    const T best = b before a ? b : a;                   \
-    return a == a ? best : b;                            \
+/* The one that is less, or greater; the other one where one is nan. The first line is one instruction of the
+ * processor, the second a choice that is hardly ever taken. */
+#define NUMBER(name, T, before)        \
+  static inline T name(T a, T b) {     \
+    const T best = b before a ? b : a; \
+    return a == a ? best : b;          \
   }
 NUMBER(less_of_f64, double, <)
 NUMBER(less_of_f32, float, <)
@@ -99,20 +99,24 @@ NUMBER(greater_of_f32, float, >)
 #include "primitives/fold.inc"
 
 const reduction_kernel *extremum_kernel(const ad_operation *op) {
-  static const reduction_kernel *const least[AD_DTYPES] = { &min_of_bool, &min_of_i32, &min_of_i64, &min_of_f32, &min_of_f64 };
-  static const reduction_kernel *const most[AD_DTYPES] = { &max_of_bool, &max_of_i32, &max_of_i64, &max_of_f32, &max_of_f64 };
+  static const reduction_kernel *const least[AD_DTYPES] = { &min_of_bool, &min_of_i32, &min_of_i64,
+                                                            &min_of_f32, &min_of_f64 };
+  static const reduction_kernel *const most[AD_DTYPES] = { &max_of_bool, &max_of_i32, &max_of_i64,
+                                                           &max_of_f32, &max_of_f64 };
   if (op->primitive == &min_primitive) return least[op->x[0]->dtype];
   return op->primitive == &max_primitive ? most[op->x[0]->dtype] : NULL;
 }
 
-/* --- min, max ----------------------------------------------------------------------------------------------------------------- */
+/* --- min, max ------------------------------------------------------------------------------------------- */
 
 /* Every element of z needs one of x at least; z itself may be empty. */
 static ad_status extremum_type(ad_operation *op) {
+  const unsigned mask = ((const reduction *)op->attribute)->mask;
+  const ad_type *t = op->x[0];
   char text[192];
-  reduction_type(op, op->x[0]->dtype);
-  if (reduction_count(op->x[0], ((const reduction *)op->attribute)->mask) > 0 || ad_type_count(op->z) == 0) return AD_OK;
-  return ad_refuse(op, AD_ERROR_SHAPE, "nothing to choose from in %s", ad_type_print(*op->x[0], text, sizeof text));
+  reduction_type(op, t->dtype);
+  if (reduction_count(t, mask) > 0 || ad_type_count(op->z) == 0) return AD_OK;
+  return ad_refuse(op, AD_ERROR_SHAPE, "nothing to choose from in %s", ad_type_print(*t, text, sizeof text));
 }
 
 /* Where an element of x is the one in z; a nan in z comes from every element. Of the shape of x. */
@@ -158,10 +162,14 @@ static ad_var record_extremum(const ad_primitive *p, ad_var x, ad_axes axes, boo
   return reduction_record(p, x, axes, keep);
 }
 
-ad_var ad_reduce_min(ad_var x, ad_axes axes, bool keep) { return record_extremum(&min_primitive, x, axes, keep); }
-ad_var ad_reduce_max(ad_var x, ad_axes axes, bool keep) { return record_extremum(&max_primitive, x, axes, keep); }
+ad_var ad_reduce_min(ad_var x, ad_axes axes, bool keep) {
+  return record_extremum(&min_primitive, x, axes, keep);
+}
+ad_var ad_reduce_max(ad_var x, ad_axes axes, bool keep) {
+  return record_extremum(&max_primitive, x, axes, keep);
+}
 
-/* --- argmin, argmax: the first place of the element that reduce_min, reduce_max gives; 0 where all are nan --------------------- */
+/* --- argmin, argmax: the first place of what reduce_min, reduce_max gives; 0 where all are nan ---------- */
 
 typedef struct place_attribute { int32_t axis; uint32_t keep; } place_attribute;
 
@@ -171,18 +179,18 @@ enum { PLACE_COLUMNS = 64 };
 typedef void place_kernel(int64_t n, int64_t stride, int64_t w, int64_t *z, const void *x);
 
 /* BETTER(a, b): b goes before a. */
-#define PLACE(name, T, BETTER)                                                                           \
-  static void name(int64_t n, int64_t stride, int64_t w, int64_t *z, const void *vx) {                   \
-    const T *x = vx;                                                                                     \
-    T best[PLACE_COLUMNS];                                                                               \
-    for (int64_t j = 0; j < w; j++) best[j] = x[j], z[j] = 0;                                            \
-    for (int64_t i = 1; i < n; i++)                                                                      \
-      for (int64_t j = 0; j < w; j++) {                                                                  \
-        const T v = x[i*stride + j];                                                                     \
-        const bool better = BETTER(best[j], v);                                                          \
-        best[j] = better ? v : best[j];                                                                  \
-        z[j] = better ? i : z[j];                                                                        \
-      }                                                                                                  \
+#define PLACE(name, T, BETTER)                                                         \
+  static void name(int64_t n, int64_t stride, int64_t w, int64_t *z, const void *vx) { \
+    const T *x = vx;                                                                   \
+    T best[PLACE_COLUMNS];                                                             \
+    for (int64_t j = 0; j < w; j++) best[j] = x[j], z[j] = 0;                          \
+    for (int64_t i = 1; i < n; i++)                                                    \
+      for (int64_t j = 0; j < w; j++) {                                                \
+        const T v = x[i*stride + j];                                                   \
+        const bool better = BETTER(best[j], v);                                        \
+        best[j] = better ? v : best[j];                                                \
+        z[j] = better ? i : z[j];                                                      \
+      }                                                                                \
   }
 #define LESS(a, b) ((b) < (a))
 #define GREATER(a, b) ((b) > (a))
@@ -200,8 +208,10 @@ PLACE(argmax_f32, float, GREATER_OR_FIRST)
 PLACE(argmax_f64, double, GREATER_OR_FIRST)
 
 static place_kernel *place_kernel_of(const ad_operation *op) {
-  static place_kernel *const least[AD_DTYPES] = { argmin_bool, argmin_i32, argmin_i64, argmin_f32, argmin_f64 };
-  static place_kernel *const most[AD_DTYPES] = { argmax_bool, argmax_i32, argmax_i64, argmax_f32, argmax_f64 };
+  static place_kernel *const least[AD_DTYPES] = { argmin_bool, argmin_i32, argmin_i64,
+                                                argmin_f32, argmin_f64 };
+  static place_kernel *const most[AD_DTYPES] = { argmax_bool, argmax_i32, argmax_i64,
+                                               argmax_f32, argmax_f64 };
   return (op->primitive == &argmin_primitive ? least : most)[op->x[0]->dtype];
 }
 
@@ -231,8 +241,9 @@ static ad_status place_run(const ad_operation *op, void *z, const void *const x[
   #pragma omp parallel for schedule(dynamic, 16) if (parallel)
 #endif
   for (int64_t i = 0; i < tasks; i++) {
-    const int64_t first = i%tiles*PLACE_COLUMNS, left = inner - first, w = left < PLACE_COLUMNS ? left : PLACE_COLUMNS;
-    kernel(n, inner, w, (int64_t *)z + i/tiles*inner + first, (const char *)x[0] + (size_t)(i/tiles*n*inner + first)*size);
+    const int64_t first = i%tiles*PLACE_COLUMNS, left = inner - first, outer = i/tiles;
+    const char *from = (const char *)x[0] + (size_t)(outer*n*inner + first)*size;
+    kernel(n, inner, left < PLACE_COLUMNS ? left : PLACE_COLUMNS, (int64_t *)z + outer*inner + first, from);
   }
   return AD_OK;
 }

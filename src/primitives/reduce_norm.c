@@ -1,13 +1,15 @@
 /* reduce_norm.c -- the Euclidean norm over axes.
  *
- * z = sqrt(sum x^2). f32 is squared and summed in f64, where nothing overflows. f64 is summed as it is; where the sum is
- * infinite, or so small that squares may have underflowed, it is summed again with x times 2^-600 or 2^600.
+ * z = sqrt(sum x^2). f32 is squared and summed in f64, where nothing overflows. f64 is summed as it is;
+ * where the sum is infinite, or so small that squares may have underflowed, it is summed again with x times
+ * 2^-600 or 2^600.
  */
 #include "primitives/reduce.h"
 
 #include "adit/elementwise.h"
 #include "primitives/axes.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -31,9 +33,10 @@ static const ad_primitive norm_primitive;
 #define FINISH(a) ((float)sqrt(a))
 #include "primitives/fold.inc"
 
-/* What makes the sum of squares s safe: 1 where it is. An element that matters is above 2^-512 where s is above 2^-900; one whose
- * square overflows is above 2^511, and so scaled, has a square that does not underflow. */
-static double scale_of(double s) { return s > 0x1.fffffffffffffp1023 ? 0x1p-600 : s < 0x1p-900 ? 0x1p600 : 1; }
+/* What makes the sum of squares s safe: 1 where it is. An element that matters is above 2^-512 where s is
+ * above 2^-900; one whose square overflows is above 2^511, and so scaled, has a square that does not
+ * underflow. */
+static double scale_of(double s) { return s > DBL_MAX ? 0x1p-600 : s < 0x1p-900 ? 0x1p600 : 1; }
 
 enum { BUFFER = 1024 };
 
@@ -88,8 +91,8 @@ static void norm_lines(int64_t lines, int64_t n, const void *vx, void *vz) {
 }
 
 const reduction_kernel *norm_kernel(const ad_operation *op) {
-  static const reduction_kernel norm_of_f64 = { .begin = squares_f64_begin, .rows = norm_rows, .end = norm_end,
-                                                .join = squares_f64_join, .lines = norm_lines };
+  static const reduction_kernel norm_of_f64 = {
+    .begin = squares_f64_begin, .rows = norm_rows, .end = norm_end, .join = squares_f64_join, .lines = norm_lines };
   if (op->primitive != &norm_primitive) return NULL;
   return op->z.dtype == AD_F32 ? &norm_of_f32 : &norm_of_f64;
 }
@@ -99,7 +102,8 @@ static ad_status norm_type(ad_operation *op) {
   return reduction_type(op, op->x[0]->dtype);
 }
 
-/* x/z, and 0 where z is: z + 1 there, so that nothing divides by 0. As hypot, the zero vector is not connected. */
+/* x/z, and 0 where z is: z + 1 there, so that nothing divides by 0. As hypot, the zero vector is not
+ * connected. */
 static ad_var slope(const ad_rule *r, ad_var *connected) {
   ad_var z = reduction_kept(r, r->z), zero = ad_equal(z, 0);
   *connected = ad_logical_not(zero);
@@ -124,8 +128,10 @@ static ad_var norm_vjp(ad_rule *r, int k) {
 }
 
 static const ad_primitive norm_primitive = {
-  .name = "norm", .doc = "square root of the sum of squares over axes, without overflow; slope 0 at the zero vector",
-  .type = norm_type, .run = reduction_run, .scratch_bytes = reduction_scratch, .jvp = norm_jvp, .vjp = norm_vjp };
+  .name = "norm",
+  .doc = "square root of the sum of squares over axes, without overflow; slope 0 at the zero vector",
+  .type = norm_type, .run = reduction_run, .scratch_bytes = reduction_scratch,
+  .jvp = norm_jvp, .vjp = norm_vjp };
 
 ad_var ad_norm(ad_var x, ad_axes axes, bool keep) {
   const ad_type t = ad_type_of(x);

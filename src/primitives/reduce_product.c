@@ -1,11 +1,11 @@
 /* reduce_product.c -- products over axes.
  *
- * Floats are multiplied in f64, by the tree of reduce.h. bool, i32 and i64 multiply in i64 and wrap. Where the plain product
- * is 0, infinite or nan, it is done again with the exponent held apart, so that a product never depends on what overflows on the
- * way: 1e200*1e200*1e-300 is 1e100, and 0 times 1e200*1e200 is 0.
+ * Floats are multiplied in f64, by the tree of reduce.h. bool, i32 and i64 multiply in i64 and wrap. Where
+ * the plain product is 0, infinite or nan, it is done again with the exponent held apart, so that a product
+ * never depends on what overflows on the way: 1e200*1e200*1e-300 is 1e100, and 0 times 1e200*1e200 is 0.
  *
- * The derivative by an element is the product of all the others, made of running products from both ends: no division, so
- * zeros are exact.
+ * The derivative by an element is the product of all the others, made of running products from both ends: no
+ * division, so zeros are exact.
  */
 #include "primitives/reduce.h"
 
@@ -18,7 +18,7 @@
 
 static const ad_primitive prod_primitive, others_primitive;
 
-/* --- scaled numbers: m*2^(512 e), |m| within [2^-511, 2^511] unless it is 0, infinite or nan -------------------------------- */
+/* --- scaled numbers: m*2^(512 e), |m| within [2^-511, 2^511] unless it is 0, infinite or nan ------------ */
 
 enum { SCALE = 512 };
 #define BIG 0x1p511
@@ -46,7 +46,7 @@ static double scaled_value(scaled a) {
   return ldexp(a.m, (int)e*SCALE);
 }
 
-/* --- folds: z = prod x --------------------------------------------------------------------------------------------------------- */
+/* --- folds: z = prod x ---------------------------------------------------------------------------------- */
 
 #define FOLD(name) prod_f64_##name
 #define KERNEL static const reduction_kernel plain_prod_of_f64
@@ -101,39 +101,40 @@ static double scaled_value(scaled a) {
 #define EMPTY 1
 #include "primitives/fold.inc"
 
-/* Pass 0 is the plain fold. Where a column came out 0, infinite or nan, pass 1 multiplies scaled numbers one after the
- * other: mantissas in the first row of cells, exponents in the second. */
-#define SCALED_PASS(T, suffix)                                                                                  \
-  static void product_##suffix##_begin(reduction_partial *p, int64_t columns) {                                 \
-    plain_prod_of_##suffix.begin(p, columns);                                                                       \
-    for (int64_t j = 0; j < columns && p->pass == 1; j++) p->cell.f64[j] = 1, p->cell.f64[columns + j] = 0;     \
-  }                                                                                                             \
-  static void product_##suffix##_rows(reduction_partial *p, int64_t n, const void *vx, int64_t stride) {        \
-    const T *x = vx;                                                                                            \
-    const int64_t w = p->columns;                                                                               \
-    if (p->pass == 0) plain_prod_of_##suffix.rows(p, n, x, stride);                                             \
-    else for (int64_t i = 0; i < n; i++)                                                                        \
-      for (int64_t j = 0; j < w; j++) multiply_into(p, j, scaled_from((double)x[i*stride + j]));                \
-  }                                                                                                             \
-  static bool product_##suffix##_end(reduction_partial *p, void *vz) {                                          \
-    T *z = vz;                                                                                                  \
-    double value[REDUCE_COLUMNS];                                                                               \
-    bool again = false;                                                                                         \
-    if (p->pass == 0) plain_prod_of_##suffix.end(p, value);                                                     \
-    else for (int64_t j = 0; j < p->columns; j++) value[j] = scaled_value(factor_of(p, j));                     \
-    for (int64_t j = 0; j < p->columns; j++) {                                                                  \
-      if (p->pass == 0 || p->coarse[j]) z[j] = (T)value[j];                                                     \
-      p->coarse[j] = value[j] == 0 || !(fabs(value[j]) < (double)INFINITY);                                     \
-      again |= p->coarse[j];                                                                                    \
-    }                                                                                                           \
-    return p->pass++ == 0 && again;                                                                             \
-  }                                                                                                             \
-  static void product_##suffix##_join(reduction_partial *p, const reduction_partial *later) {                   \
-    if (p->pass == 0) plain_prod_of_##suffix.join(p, later);                                                    \
-    else for (int64_t j = 0; j < p->columns; j++) multiply_into(p, j, factor_of(later, j));                     \
-  }                                                                                                             \
-  static const reduction_kernel prod_of_##suffix = {                                                            \
-    .in_order = true, .begin = product_##suffix##_begin, .rows = product_##suffix##_rows,                                         \
+/* Pass 0 is the plain fold. Where a column came out 0, infinite or nan, pass 1 multiplies scaled numbers one
+ * after the other: mantissas in the first row of cells, exponents in the second. */
+#define SCALED_PASS(T, suffix)                                                                              \
+  static void product_##suffix##_begin(reduction_partial *p, int64_t columns) {                             \
+    plain_prod_of_##suffix.begin(p, columns);                                                               \
+    for (int64_t j = 0; j < columns && p->pass == 1; j++) p->cell.f64[j] = 1, p->cell.f64[columns + j] = 0; \
+  }                                                                                                         \
+  static void product_##suffix##_rows(reduction_partial *p, int64_t n, const void *vx, int64_t stride) {    \
+    const T *x = vx;                                                                                        \
+    const int64_t w = p->columns;                                                                           \
+    if (p->pass == 0) plain_prod_of_##suffix.rows(p, n, x, stride);                                         \
+    else for (int64_t i = 0; i < n; i++)                                                                    \
+      for (int64_t j = 0; j < w; j++) multiply_into(p, j, scaled_from((double)x[i*stride + j]));            \
+  }                                                                                                         \
+  static bool product_##suffix##_end(reduction_partial *p, void *vz) {                                      \
+    T *z = vz;                                                                                              \
+    double value[REDUCE_COLUMNS];                                                                           \
+    bool again = false;                                                                                     \
+    if (p->pass == 0) plain_prod_of_##suffix.end(p, value);                                                 \
+    else for (int64_t j = 0; j < p->columns; j++) value[j] = scaled_value(factor_of(p, j));                 \
+    for (int64_t j = 0; j < p->columns; j++) {                                                              \
+      if (p->pass == 0 || p->coarse[j]) z[j] = (T)value[j];                                                 \
+      p->coarse[j] = value[j] == 0 || !(fabs(value[j]) < (double)INFINITY);                                 \
+      again |= p->coarse[j];                                                                                \
+    }                                                                                                       \
+    return p->pass++ == 0 && again;                                                                         \
+  }                                                                                                         \
+  static void product_##suffix##_join(reduction_partial *p, const reduction_partial *later) {               \
+    if (p->pass == 0) plain_prod_of_##suffix.join(p, later);                                                \
+    else for (int64_t j = 0; j < p->columns; j++) multiply_into(p, j, factor_of(later, j));                 \
+  }                                                                                                         \
+  static const reduction_kernel prod_of_##suffix = {                                                        \
+    .in_order = true,                                                                                       \
+    .begin = product_##suffix##_begin, .rows = product_##suffix##_rows,                                     \
     .end = product_##suffix##_end, .join = product_##suffix##_join };
 
 static scaled factor_of(const reduction_partial *p, int64_t j) {
@@ -150,28 +151,28 @@ SCALED_PASS(double, f64)
 SCALED_PASS(float, f32)
 
 const reduction_kernel *product_kernel(const ad_operation *op) {
-  static const reduction_kernel *const products[AD_DTYPES] = { &prod_of_bool, &prod_of_i32, &prod_of_i64, &prod_of_f32,
-                                                               &prod_of_f64 };
+  static const reduction_kernel *const products[AD_DTYPES] = { &prod_of_bool, &prod_of_i32, &prod_of_i64,
+                                                               &prod_of_f32, &prod_of_f64 };
   return op->primitive == &prod_primitive ? products[op->x[0]->dtype] : NULL;
 }
 
-/* --- others: z[i] = product of x[j] along the axis, j != i ---------------------------------------------------------------------- */
+/* --- others: z[i] = product of x[j] along the axis, j != i ---------------------------------------------- */
 
 static int axis_of(const ad_operation *op) { return (int)*(const int64_t *)op->attribute; }
 
 /* One line of n elements, step apart; left holds the products on the left of each. */
-#define OTHERS_LINE(T, suffix)                                                                    \
-  static void others_##suffix(int64_t n, int64_t step, T *z, const T *x, scaled *left) {          \
-    scaled s = { 1, 0 };                                                                          \
-    for (int64_t i = 0; i < n; i++) {                                                             \
-      left[i] = s;                                                                                \
-      s = scaled_product(s, scaled_from((double)x[i*step]));                                      \
-    }                                                                                             \
-    s = (scaled){ 1, 0 };                                                                         \
-    for (int64_t i = n - 1; i >= 0; i--) {                                                        \
-      z[i*step] = (T)scaled_value((scaled){ left[i].m*s.m, left[i].e + s.e });                    \
-      s = scaled_product(s, scaled_from((double)x[i*step]));                                      \
-    }                                                                                             \
+#define OTHERS_LINE(T, suffix)                                                           \
+  static void others_##suffix(int64_t n, int64_t step, T *z, const T *x, scaled *left) { \
+    scaled s = { 1, 0 };                                                                 \
+    for (int64_t i = 0; i < n; i++) {                                                    \
+      left[i] = s;                                                                       \
+      s = scaled_product(s, scaled_from((double)x[i*step]));                             \
+    }                                                                                    \
+    s = (scaled){ 1, 0 };                                                                \
+    for (int64_t i = n - 1; i >= 0; i--) {                                               \
+      z[i*step] = (T)scaled_value((scaled){ left[i].m*s.m, left[i].e + s.e });           \
+      s = scaled_product(s, scaled_from((double)x[i*step]));                             \
+    }                                                                                    \
   }
 OTHERS_LINE(double, f64)
 OTHERS_LINE(float, f32)
@@ -184,7 +185,8 @@ static ad_status others_type(ad_operation *op) {
 static ad_status others_run(const ad_operation *op, void *z, const void *const x[], void *scratch) {
   const ad_type *t = op->x[0];
   const int axis = axis_of(op);
-  const int64_t n = t->dim[axis], inner = axes_product(t, axis + 1, t->rank), outer = axes_product(t, 0, axis);
+  const int64_t n = t->dim[axis];
+  const int64_t inner = axes_product(t, axis + 1, t->rank), outer = axes_product(t, 0, axis);
   for (int64_t i = 0; n > 0 && i < outer*inner; i++) {
     const int64_t at = i/inner*n*inner + i%inner;
     if (t->dtype == AD_F64) others_f64(n, inner, (double *)z + at, (const double *)x[0] + at, scratch);
@@ -220,7 +222,8 @@ static ad_var others_vjp(ad_rule *r, int k) {
 
 static const ad_primitive others_primitive = {
   .name = "product_of_others", .doc = "product of all elements along an axis but the one at this place",
-  .type = others_type, .run = others_run, .scratch_bytes = others_scratch, .jvp = others_jvp, .vjp = others_vjp };
+  .type = others_type, .run = others_run, .scratch_bytes = others_scratch,
+  .jvp = others_jvp, .vjp = others_vjp };
 
 /* (outer, n, inner) -> the same */
 static ad_var others_along(ad_var x, int64_t outer, int64_t n, int64_t inner) {
@@ -229,8 +232,8 @@ static ad_var others_along(ad_var x, int64_t outer, int64_t n, int64_t inner) {
   return ad_record(NULL, &others_primitive, 1, &box, &axis, sizeof axis);
 }
 
-/* The product of all other elements that go into the same element of z. Reduced axes that are not neighbours are brought
- * together at the end first. */
+/* The product of all other elements that go into the same element of z. Reduced axes that are not neighbours
+ * are brought together at the end first. */
 static ad_var others_of(const ad_rule *r) {
   const ad_type *t = r->op->x[0];
   const unsigned mask = ((const reduction *)r->op->attribute)->mask;
@@ -250,7 +253,7 @@ static ad_var others_of(const ad_rule *r) {
   return ad_transpose(ad_reshape(z, rank, shape.dim), back);
 }
 
-/* --- prod ------------------------------------------------------------------------------------------------------------------------ */
+/* --- prod ----------------------------------------------------------------------------------------------- */
 
 static ad_status prod_type(ad_operation *op) {
   const ad_dtype d = op->x[0]->dtype;
@@ -267,8 +270,8 @@ static ad_var prod_vjp(ad_rule *r, int k) {
 }
 
 static const ad_primitive prod_primitive = {
-  .name = "prod", .doc = "product over axes", .type = prod_type, .run = reduction_run, .scratch_bytes = reduction_scratch,
-  .jvp = prod_jvp, .vjp = prod_vjp };
+  .name = "prod", .doc = "product over axes",
+  .type = prod_type, .run = reduction_run, .scratch_bytes = reduction_scratch, .jvp = prod_jvp, .vjp = prod_vjp };
 
 ad_var ad_prod(ad_var x, ad_axes axes, bool keep) {
   ad_type z;

@@ -1,7 +1,7 @@
 /* reduce_sum.c -- sums over axes, and what is made of them: mean, variance.
  *
- * Floats are summed in f64, by the tree of reduce.h; f32 sums are rounded once, at the end. bool, i32 and i64 sum in i64
- * and wrap.
+ * Floats are summed in f64, by the tree of reduce.h; f32 sums are rounded once, at the end. bool, i32 and
+ * i64 sum in i64 and wrap.
  */
 #include "primitives/reduce.h"
 
@@ -13,7 +13,7 @@
 
 static const ad_primitive sum_primitive, variance_primitive;
 
-/* --- folds: z = sum x --------------------------------------------------------------------------------------------------- */
+/* --- folds: z = sum x ----------------------------------------------------------------------------------- */
 
 #define FOLD(name) sum_f64_##name
 #define KERNEL const reduction_kernel sum_of_f64
@@ -60,7 +60,7 @@ static const ad_primitive sum_primitive, variance_primitive;
 #define COMBINE(a, b) ((a) + (b))
 #include "primitives/fold.inc"
 
-/* --- folds: z = sum (x - mean)^2/divisor, the mean in a first pass -------------------------------------------------------- */
+/* --- folds: z = sum (x - mean)^2/divisor, the mean in a first pass -------------------------------------- */
 
 /* What variance is asked for. The divisor is n - ddof, at least 0. */
 typedef struct variance_attribute {
@@ -71,58 +71,60 @@ typedef struct variance_attribute {
 enum { BUFFER = 1024 };
 
 /* Pass 0 sums x; the shift becomes the mean. Pass 1 sums the squares of what is left. */
-#define VARIANCE(T, suffix)                                                                                 \
-  /* term = (x - mean)^2 */                                                                                 \
-  static void squares_##suffix(int64_t m, int64_t w, const T *restrict x, int64_t stride, const double *mean,\
-                               double *restrict term) {                                                     \
-    const double only = mean[0];                                                                            \
-    if (w == 1 && stride == 1) {                                                                            \
-      REDUCE_SIMD for (int64_t i = 0; i < m; i++) term[i] = ((double)x[i] - only)*((double)x[i] - only);    \
-    } else for (int64_t i = 0; i < m; i++)                                                                  \
-      REDUCE_SIMD for (int64_t j = 0; j < w; j++) {                                                         \
-        const double d = (double)x[i*stride + j] - mean[j];                                                 \
-        term[i*w + j] = d*d;                                                                                \
-      }                                                                                                     \
-  }                                                                                                         \
-  static void variance_##suffix##_rows(reduction_partial *p, int64_t n, const void *vx, int64_t stride) {   \
-    const T *x = vx;                                                                                        \
-    const int64_t most = BUFFER/p->columns;                                                                 \
-    double term[BUFFER];                                                                                    \
-    if (p->pass == 0) {                                                                                     \
-      sum_##suffix##_rows(p, n, x, stride);                                                                 \
-      return;                                                                                               \
-    }                                                                                                       \
-    for (int64_t m; n > 0; n -= m, x += m*stride) {                                                         \
-      m = n < most ? n : most;                                                                              \
-      squares_##suffix(m, p->columns, x, stride, p->shift, term);                                           \
-      sum_f64_rows(p, m, term, p->columns);                                                                 \
-    }                                                                                                       \
-  }                                                                                                         \
-  static bool variance_##suffix##_end(reduction_partial *p, void *vz) {                                     \
-    T *z = vz;                                                                                              \
-    const double divisor = ((const variance_attribute *)p->attribute)->divisor;                             \
-    const double n = (double)(p->blocks*REDUCE_BLOCK) + (double)p->filled;                                  \
-    double sum[REDUCE_COLUMNS];                                                                             \
-    sum_f64_end(p, sum);                                                                                    \
-    for (int64_t j = 0; j < p->columns; j++) {                                                              \
-      p->shift[j] = sum[j]/n;                                                                               \
-      if (p->pass == 1) z[j] = (T)(sum[j]/divisor);                                                         \
-    }                                                                                                       \
-    return p->pass++ == 0;                                                                                  \
-  }                                                                                                         \
-  static const reduction_kernel variance_of_##suffix = { .begin = sum_f64_begin, .rows = variance_##suffix##_rows,\
-                                                         .end = variance_##suffix##_end, .join = sum_f64_join };
+#define VARIANCE(T, suffix)                                                                                   \
+  /* term = (x - mean)^2 */                                                                                   \
+  static void squares_##suffix(int64_t m, int64_t w, const T *restrict x, int64_t stride, const double *mean, \
+                               double *restrict term) {                                                       \
+    const double only = mean[0];                                                                              \
+    if (w == 1 && stride == 1) {                                                                              \
+      REDUCE_SIMD for (int64_t i = 0; i < m; i++) term[i] = ((double)x[i] - only)*((double)x[i] - only);      \
+    } else for (int64_t i = 0; i < m; i++)                                                                    \
+      REDUCE_SIMD for (int64_t j = 0; j < w; j++) {                                                           \
+        const double d = (double)x[i*stride + j] - mean[j];                                                   \
+        term[i*w + j] = d*d;                                                                                  \
+      }                                                                                                       \
+  }                                                                                                           \
+  static void variance_##suffix##_rows(reduction_partial *p, int64_t n, const void *vx, int64_t stride) {     \
+    const T *x = vx;                                                                                          \
+    const int64_t most = BUFFER/p->columns;                                                                   \
+    double term[BUFFER];                                                                                      \
+    if (p->pass == 0) {                                                                                       \
+      sum_##suffix##_rows(p, n, x, stride);                                                                   \
+      return;                                                                                                 \
+    }                                                                                                         \
+    for (int64_t m; n > 0; n -= m, x += m*stride) {                                                           \
+      m = n < most ? n : most;                                                                                \
+      squares_##suffix(m, p->columns, x, stride, p->shift, term);                                             \
+      sum_f64_rows(p, m, term, p->columns);                                                                   \
+    }                                                                                                         \
+  }                                                                                                           \
+  static bool variance_##suffix##_end(reduction_partial *p, void *vz) {                                       \
+    T *z = vz;                                                                                                \
+    const double divisor = ((const variance_attribute *)p->attribute)->divisor;                               \
+    const double n = (double)(p->blocks*REDUCE_BLOCK) + (double)p->filled;                                    \
+    double sum[REDUCE_COLUMNS];                                                                               \
+    sum_f64_end(p, sum);                                                                                      \
+    for (int64_t j = 0; j < p->columns; j++) {                                                                \
+      p->shift[j] = sum[j]/n;                                                                                 \
+      if (p->pass == 1) z[j] = (T)(sum[j]/divisor);                                                           \
+    }                                                                                                         \
+    return p->pass++ == 0;                                                                                    \
+  }                                                                                                           \
+  static const reduction_kernel variance_of_##suffix = {                                                      \
+    .begin = sum_f64_begin, .rows = variance_##suffix##_rows,                                                 \
+    .end = variance_##suffix##_end, .join = sum_f64_join };
 VARIANCE(double, f64)
 VARIANCE(float, f32)
 
 const reduction_kernel *sum_kernel(const ad_operation *op) {
-  static const reduction_kernel *const sums[AD_DTYPES] = { &sum_of_bool, &sum_of_i32, &sum_of_i64, &sum_of_f32, &sum_of_f64 };
+  static const reduction_kernel *const sums[AD_DTYPES] = { &sum_of_bool, &sum_of_i32, &sum_of_i64,
+                                                           &sum_of_f32, &sum_of_f64 };
   if (op->primitive == &sum_primitive) return sums[op->x[0]->dtype];
-  if (op->primitive == &variance_primitive) return op->z.dtype == AD_F32 ? &variance_of_f32 : &variance_of_f64;
-  return NULL;
+  if (op->primitive != &variance_primitive) return NULL;
+  return op->z.dtype == AD_F32 ? &variance_of_f32 : &variance_of_f64;
 }
 
-/* --- sum ------------------------------------------------------------------------------------------------------------------ */
+/* --- sum ------------------------------------------------------------------------------------------------ */
 
 static ad_status sum_type(ad_operation *op) {
   const ad_dtype d = op->x[0]->dtype;
@@ -145,7 +147,7 @@ ad_var ad_sum(ad_var x, ad_axes axes, bool keep) {
   return ad_reshape(cast_to(x, z.dtype < AD_F32 ? AD_I64 : z.dtype), z.rank, z.dim);
 }
 
-/* --- mean = (sum x)/n ------------------------------------------------------------------------------------------------------- */
+/* --- mean = (sum x)/n ----------------------------------------------------------------------------------- */
 
 static ad_var float_of(ad_var x) { return ad_type_of(x).dtype < AD_F32 ? cast_to(x, AD_F64) : x; }
 
@@ -158,7 +160,7 @@ ad_var ad_mean(ad_var x, ad_axes axes, bool keep) {
   return n == 1 ? sum : ad_div(sum, (double)n);
 }
 
-/* --- variance = sum (x - mean)^2/divisor -------------------------------------------------------------------------------------- */
+/* --- variance = sum (x - mean)^2/divisor ---------------------------------------------------------------- */
 
 static ad_status variance_type(ad_operation *op) { return reduction_type(op, op->x[0]->dtype); }
 
@@ -190,7 +192,8 @@ ad_var ad_variance(ad_var x, ad_axes axes, bool keep, int ddof) {
   const ad_type t = ad_type_of(x);
   unsigned mask = 0;
   x = float_of(x);
-  if (t.rank < 0 || !axes_resolve(axes, t.rank, &mask)) return reduction_record(&variance_primitive, x, axes, keep);
+  if (t.rank < 0 || !axes_resolve(axes, t.rank, &mask))
+    return reduction_record(&variance_primitive, x, axes, keep);      /* leaves the error */
   const double divisor = (double)reduction_count(&t, mask) - ddof;
   variance_attribute a;
   memset(&a, 0, sizeof a);

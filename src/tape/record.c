@@ -138,21 +138,26 @@ uint32_t tape_constant_bits(ad_tape *t, ad_dtype dtype, scalar v) {
   return *cached = i;
 }
 
-uint32_t tape_leaf(ad_tape *t, uint32_t primitive, const ad_type *type, const void *data) {
+uint32_t tape_placeholder(ad_tape *t, const ad_type *type) {
   uint32_t number;
   if (!make_room(t) || !tape_intern_type(t, type, &number)) return INVALID_INDEX;
-  tape_node *e = &t->node[t->count++];
-  uint32_t i = (uint32_t)t->count - 1;
-  *e = (tape_node){ .head = primitive | number << NODE_TYPE_SHIFT };
-  if (t->tracing && primitive == PRIMITIVE_INPUT) return i;
-  size_t bytes = t->type[number]->bytes;
+  t->node[t->count++] = (tape_node){ .head = PRIMITIVE_INPUT | number << NODE_TYPE_SHIFT };
+  return (uint32_t)t->count - 1;
+}
+
+uint32_t tape_leaf(ad_tape *t, uint32_t primitive, const ad_type *type, const void *data) {
+  const uint32_t i = tape_placeholder(t, type);
+  if (i == INVALID_INDEX) return i;
+  tape_node *e = &t->node[i];
+  const size_t bytes = node_type(t, i)->bytes;
+  e->head = (e->head & ~(uint32_t)NODE_PRIMITIVE) | primitive;
   if (type->rank && !tape_own_value(t, i)) {
     t->count--;
     tape_fail(t, AD_ERROR_MEMORY, "out of memory for an array of %zu bytes", bytes);
     return INVALID_INDEX;
   }
   void *value = type->rank ? e->value.data : &e->value;
-  if (data && bytes) memcpy(value, data, bytes);
+  if (bytes && data) memcpy(value, data, bytes);
   else if (bytes) memset(value, 0, bytes);
   if (!t->tracing) e->head |= NODE_KNOWN;
   return i;

@@ -228,6 +228,9 @@ uint32_t tape_rewrite(ad_tape *t, uint32_t primitive, uint32_t type, int n, cons
 void tape_free_rewrites(ad_tape *t);
 /* The value of a row of the table on known scalars. */
 scalar tape_compute_row(const ad_tape *t, uint32_t row, uint32_t type, int n, const uint32_t x[], double attribute);
+/* An input or a constant; data NULL means zeros. On a tape that traces, an input that the body makes keeps its value: it becomes a
+ * constant of the function. A placeholder has no value at all: the function's own inputs. */
+uint32_t tape_placeholder(ad_tape *t, const ad_type *type);
 uint32_t tape_leaf(ad_tape *t, uint32_t primitive, const ad_type *type, const void *data);
 /* Value numbering. Finds the node equal to the one just appended (index count-1), or enters it. */
 uint32_t tape_number_last(ad_tape *t);

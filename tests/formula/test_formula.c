@@ -238,6 +238,9 @@ static void test_bad_arguments(void) {
   ad_tape_clear(t);
   if (ad_formula_all(t, "1", 1, NULL, NULL, 0, NULL, &count, NULL) != AD_ERROR_ARGUMENT)
     fail("arguments", "no names", "accepted");
+  if (ad_tape_status(t) != AD_ERROR_ARGUMENT) fail("arguments", "no names", "nothing on the tape");
+  if (ad_formula_all(t, "1", 0, NULL, NULL, 0, NULL, NULL, NULL) != AD_ERROR_ARGUMENT)
+    fail("arguments", "no count", "accepted");
   ad_tape_free(t);
 }
 

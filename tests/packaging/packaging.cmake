@@ -51,7 +51,8 @@ function(adit_add_variant name cc cxx target selection)
 endfunction()
 
 adit_add_variant(clang clang clang++ "all tests" "-LE slow" -DADIT_WERROR=ON)
-adit_add_variant(asan gcc g++ "all tests" "-LE slow" -DADIT_WERROR=ON
+# Under sanitizers gcc warns of variables that are never uninitialised; the other builds are the judges of warnings.
+adit_add_variant(asan gcc g++ "all tests" "-LE slow" -DADIT_WERROR=OFF
   -DADIT_SANITIZE=address,undefined,float-cast-overflow)
 # libgomp is not instrumented: its barriers would look like races.
-adit_add_variant(tsan gcc g++ "tests_threads" "-L threads" -DADIT_WERROR=ON -DADIT_SANITIZE=thread -DADIT_OPENMP=OFF)
+adit_add_variant(tsan gcc g++ "tests_threads" "-L threads" -DADIT_WERROR=OFF -DADIT_SANITIZE=thread -DADIT_OPENMP=OFF)

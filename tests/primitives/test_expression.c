@@ -237,7 +237,7 @@ static void *failing(void *user, void *pointer, size_t old_size, size_t new_size
 
 static void test_every_failing_allocation_is_reported(void) {
   char *text = repeated("v = [x, 1.000000000000000000000000000000000000000000000000000000000000000000000000"
-                        "00000000000000000000000000000000000000000000000000000000000000000000000000000000000];",
+                        "0000000000000000000000000000000000000000000000000000000000000000000];",
                         "v", "", 40);
   for (int n = 0; ; n++) {
     int left = n;

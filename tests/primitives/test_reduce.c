@@ -1,5 +1,5 @@
-/* test_reduce.c -- reductions over axes and scans along one: values against long double, bits, conventions at ties, zeros and
- * infinities, messages. Derivatives away from those are in test_structured.c. */
+/* test_reduce.c -- reductions over axes and scans along one: values against long double, bits, conventions
+ * at ties, zeros and infinities, messages. Derivatives away from those are in test_structured.c. */
 #include "primitives/array_checks.h"
 #include "primitives/axes.h"
 #include "primitives/reduce.h"
@@ -10,7 +10,7 @@
 #include <omp.h>
 #endif
 
-/* --- oracles: n elements that come to one element of z ------------------------------------------------------------------ */
+/* --- oracles: n elements that come to one element of z -------------------------------------------------- */
 
 typedef long double oracle(int64_t n, const long double *x);
 
@@ -76,7 +76,8 @@ static ad_var plain_variance(ad_var x, ad_axes axes, bool keep) { return ad_vari
 static ad_var argmin_along(ad_var x, ad_axes axes, bool keep) { return ad_argmin(x, axes.axis[0], keep); }
 static ad_var argmax_along(ad_var x, ad_axes axes, bool keep) { return ad_argmax(x, axes.axis[0], keep); }
 
-/* kind: the dtype of z is SAME as x's; WIDE, i64 for integers; REAL, f64 for integers; TRUTH bool; PLACE i64, of one axis. */
+/* kind: the dtype of z is SAME as x's; WIDE, i64 for integers; REAL, f64 for integers; TRUTH bool; PLACE
+ * i64, of one axis. */
 enum { SAME, WIDE, REAL, TRUTH, PLACE };
 enum { NEEDS_ELEMENTS = 1, EXACT = 2 };
 static const struct reduction_case {
@@ -108,7 +109,7 @@ static ad_dtype result_dtype(int kind, ad_dtype x) {
   return kind == REAL && x < AD_F32 ? AD_F64 : x;
 }
 
-/* --- values --------------------------------------------------------------------------------------------------------------- */
+/* --- values --------------------------------------------------------------------------------------------- */
 
 static double uniform(double lo, double hi) { return lo + (hi - lo)*(double)(random_bits() >> 11)/0x1p53; }
 
@@ -124,7 +125,8 @@ static void *mixed_data(ad_type type, bool few, bool odd) {
   return data;
 }
 
-/* The elements of x that come to each element of z, z in row-major order: column[j] is where element j's begin. */
+/* The elements of x that come to each element of z, z in row-major order: column[j] is where element j's
+ * begin. */
 static long double *columns_of(ad_type x, unsigned mask, const void *data, int64_t *columns, int64_t *each) {
   ad_type z = axes_reduce(x, mask, true);
   int64_t count = ad_type_count(x), index[AD_MAX_RANK];
@@ -262,7 +264,8 @@ static void test_random_values(void) {
     for (int trial = 0; trial < 60; trial++) random_scan((ad_dtype)d, trial%2 == 0);
 }
 
-/* Shapes that take every way through the walk: split rows, tiles of columns, short lines, outer axes of both kinds. */
+/* Shapes that take every way through the walk: split rows, tiles of columns, short lines, outer axes of both
+ * kinds. */
 static void test_big_arrays(void) {
   static const struct { int rank; int64_t dim[4]; unsigned mask; } shapes[] = {
     { 1, { 150001 }, 1 },        { 2, { 30000, 5 }, 1 },       { 2, { 5, 30000 }, 1 },      { 2, { 30000, 5 }, 2 },
@@ -286,7 +289,7 @@ static void test_big_arrays(void) {
     }
 }
 
-/* --- bits -------------------------------------------------------------------------------------------------------------------- */
+/* --- bits ----------------------------------------------------------------------------------------------- */
 
 enum { MANY = 70000 };
 static double many[MANY];
@@ -373,7 +376,7 @@ static void test_folds_in_pieces(void) {
   ad_tape_free(t);
 }
 
-/* --- accuracy and range -------------------------------------------------------------------------------------------------------- */
+/* --- accuracy and range --------------------------------------------------------------------------------- */
 
 static double of_f64(ad_var (*record)(ad_var, ad_axes, bool), int64_t n, const double *x) {
   ad_tape *t = ad_tape_new();
@@ -438,7 +441,7 @@ static void test_conversions(void) {
   ad_tape_free(t);
 }
 
-/* --- derivatives where it matters ----------------------------------------------------------------------------------------------- */
+/* --- derivatives where it matters ----------------------------------------------------------------------- */
 
 enum { POINTS = 4 };
 
@@ -495,7 +498,8 @@ static void test_conventions(void) {
   GRADIENT(plain_variance, 3, "variance", (1, 2, 6), (-4./3, -2./3, 2));
 }
 
-/* Along x + s v the product of n elements is a polynomial: its derivatives of order 1 to 3 at s = 0, in whole numbers. */
+/* Along x + s v the product of n elements is a polynomial: its derivatives of order 1 to 3 at s = 0, in
+ * whole numbers. */
 static void product_taylor(int n, const double *x, const double *v, double d[4]) {
   double c[4] = { 1, 0, 0, 0 };
   for (int i = 0; i < n; i++)
@@ -543,7 +547,7 @@ static void test_no_derivatives(void) {
   ad_tape_free(t);
 }
 
-/* --- messages, axes ---------------------------------------------------------------------------------------------------------------- */
+/* --- messages, axes ------------------------------------------------------------------------------------- */
 
 static void test_errors(void) {
   ad_tape *t = ad_tape_new();
