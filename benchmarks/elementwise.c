@@ -1,5 +1,5 @@
-/* elementwise.c -- chains over a million doubles: a call of adit's function against a loop written by hand, which is compiled
- * with -O3 for this processor and calls the same vector math library. One thread, and all of them. */
+/* elementwise.c -- chains over a million doubles: a call of adit's function against a loop written by hand, which is
+ * compiled with -O3 for this processor and calls the same vector math library. One thread, and all of them. */
 #include "measure.h"
 #include "run/kernels/vector_math.h"
 
@@ -74,13 +74,15 @@ static void run_by_hand(void *data) {
 static void row(struct chain *chain) {
   ad_type types[OPERANDS];
   for (int k = 0; k < OPERANDS; k++) types[k] = AD_F64(COUNT);
-  call c = { need(ad_function_trace(chain->name, chain->body, NULL, OPERANDS, types, 1)), need(ad_workspace_new()) };
+  ad_function *f = need(ad_function_trace(chain->name, chain->body, NULL, OPERANDS, types, 1));
+  call c = { f, need(ad_workspace_new()) };
   const entrant e[] = { { run_adit, &c }, { run_by_hand, chain } };
   timing t[2];
   contest(2, e, 41, threads > 1 ? wall_seconds : cpu_seconds, t);
   for (int i = 0; i < COUNT; i++) expect(chain->name, mine[i], theirs[i], 1e-14);
-  printf("| %s | %d | %.3f (%.3f) | %.3f (%.3f) | **%.2f** (%.2f) | %.1f |\n", chain->name, threads, 1e9*t[0].median/COUNT,
-         1e9*t[0].best/COUNT, 1e9*t[1].median/COUNT, 1e9*t[1].best/COUNT, t[0].median/t[1].median, t[0].best/t[1].best,
+  const double ns = 1e9/COUNT;
+  printf("| %s | %d | %.3f (%.3f) | %.3f (%.3f) | **%.2f** (%.2f) | %.1f |\n", chain->name, threads, ns*t[0].median,
+         ns*t[0].best, ns*t[1].median, ns*t[1].best, t[0].median/t[1].median, t[0].best/t[1].best,
          8*(chain->operands + 1)*1e-9*COUNT/t[0].median);
   ad_function_free(c.f);
   ad_workspace_free(c.workspace);

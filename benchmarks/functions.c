@@ -1,5 +1,5 @@
-/* functions.c -- derivatives as functions: the Hessian of Rosenbrock's function in 100 variables, jvp and vjp of a function with three outputs,
- * and how fast functions are made. One thread. */
+/* functions.c -- derivatives as functions: the Hessian of Rosenbrock's function in 100 variables, jvp and vjp of a
+ * function with three outputs, and how fast functions are made. One thread. */
 #include "measure.h"
 
 #include <adit/arrays.h>
@@ -17,7 +17,8 @@ enum { N = 100 };
 static void rosenbrock(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
   const ad_var a = ad_slice(in[0], 0, 0, N - 1, 1), b = ad_slice(in[0], 0, 1, N - 1, 1);
   (void)t, (void)context;
-  out[0] = ad_sum(ad_add(ad_mul(100, ad_square(ad_sub(b, ad_square(a)))), ad_square(ad_sub(1, a))), AD_ALL_AXES, false);
+  const ad_var r = ad_sub(b, ad_square(a)), s = ad_sub(1, a);
+  out[0] = ad_sum(ad_add(ad_mul(100, ad_square(r)), ad_square(s)), AD_ALL_AXES, false);
 }
 static __attribute__((noinline)) double rosenbrock_by_hand(const double x[], double grad[]) {
   double sum = 0;
@@ -66,7 +67,7 @@ static void thousand(ad_tape *t, const ad_var in[], ad_var out[], void *context)
   out[0] = v;
 }
 
-/* --- calls --------------------------------------------------------------------------------------------------------------- */
+/* --- calls ------------------------------------------------------------------------------------------------------- */
 
 typedef struct call {
   ad_function *f;
@@ -84,8 +85,14 @@ static void run_adit(void *data) {
 /* Inputs one after the other in x, outputs in y. */
 static call call_of(ad_function *f, double *x, double *y) {
   call c = { .f = need(f), .workspace = need(ad_workspace_new()), .x = x, .y = y };
-  for (int i = 0; i < ad_function_inputs(f); i++) c.in[i] = x, x += ad_type_count(ad_function_input_type(f, i));
-  for (int j = 0; j < ad_function_outputs(f); j++) c.out[j] = y, y += ad_type_count(ad_function_output_type(f, j));
+  for (int i = 0; i < ad_function_inputs(f); i++) {
+    c.in[i] = x;
+    x += ad_type_count(ad_function_input_type(f, i));
+  }
+  for (int j = 0; j < ad_function_outputs(f); j++) {
+    c.out[j] = y;
+    y += ad_type_count(ad_function_output_type(f, j));
+  }
   return c;
 }
 
@@ -104,12 +111,12 @@ static void row(const char *what, ad_function *f, void (*by_hand)(void *), const
   int64_t count = 0;
   for (int j = 0; j < ad_function_outputs(f); j++) count += ad_type_count(ad_function_output_type(f, j));
   for (int64_t k = 0; k < count; k++) expect(what, mine[k], theirs[k], 1e-12);
-  printf("| %s | %zu | **%.3f** (%.3f) | %.3f | %s |\n", what, ad_function_size(f), 1e6*t[0].median, 1e6*t[0].best,
-         1e6*t[1].median, goal);
+  printf("| %s | %zu | **%.3f** (%.3f) | %.3f | %s |\n", what, ad_function_size(f), 1e6*t[0].median,
+         1e6*t[0].best, 1e6*t[1].median, goal);
   ad_workspace_free(c.workspace);
 }
 
-/* --- making -------------------------------------------------------------------------------------------------------------- */
+/* --- making ------------------------------------------------------------------------------------------------------ */
 
 static void trace_thousand(void *data) {
   (void)data;
@@ -136,13 +143,15 @@ static void making(ad_function *rosen) {
                         { hessian_of, rosen } };
   timing t[5];
   contest(5, e, 31, cpu_seconds, t);
-  printf("\nMaking functions, us (ns an operation of the result).\n\n| what | operations | time |\n| --- | --- | --- |\n");
+  printf("\nMaking functions, us (ns an operation of the result).\n\n"
+         "| what | operations | time |\n| --- | --- | --- |\n");
   const double n = (double)ad_function_size(f);
   printf("| trace | %.0f | %.1f (%.0f) |\n", n, 1e6*t[0].median, 1e9*t[0].median/n);
   printf("| trace, plan and call once | %.0f | %.1f (%.0f) |\n", n, 1e6*t[1].median, 1e9*t[1].median/n);
   ad_function *made[] = { ad_function_gradient(f, 0, NULL), ad_function_gradient(rosen, 0, NULL),
                           ad_function_hessian(rosen, 0, NULL) };
-  const char *const names[] = { "gradient of it", "gradient of Rosenbrock's function", "Hessian of Rosenbrock's function" };
+  const char *const names[] = { "gradient of it", "gradient of Rosenbrock's function",
+                                "Hessian of Rosenbrock's function" };
   for (int k = 0; k < 3; k++) {
     const double m = (double)ad_function_size(made[k]);
     printf("| %s | %.0f | %.1f (%.0f) |\n", names[k], m, 1e6*t[2 + k].median, 1e9*t[2 + k].median/m);

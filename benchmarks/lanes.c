@@ -1,5 +1,6 @@
-/* lanes.c -- a scalar function of a hundred operations at a hundred thousand points: lanes of the interpreter against the
- * same formula in a loop that the C compiler vectorises, and against calling the function point by point. One thread. */
+/* lanes.c -- a scalar function of a hundred operations at a hundred thousand points: lanes of the interpreter against
+ * the same formula in a loop that the C compiler vectorises, and against calling the function point by point. One
+ * thread. */
 #include "measure.h"
 #include "run/kernels/vector_math.h"
 
@@ -119,8 +120,8 @@ static void row(const char *what, ad_function *f, int outputs, void (*by_hand)(v
     if (outputs > 1) expect(what, dx[k], theirs_dx[k], 1e-9), expect(what, dy[k], theirs_dy[k], 1e-9);
   }
   const double ns = 1e9/POINTS/(double)ad_function_size(f);
-  printf("| %s | %zu | **%.3f** (%.3f) | %.3f | %.2f | %.1f |\n", what, ad_function_size(f), ns*t[0].median, ns*t[0].best,
-         ns*t[1].median, ns*t[2].median, t[0].median/t[1].median);
+  printf("| %s | %zu | **%.3f** (%.3f) | %.3f | %.2f | %.1f |\n", what, ad_function_size(f), ns*t[0].median,
+         ns*t[0].best, ns*t[1].median, ns*t[2].median, t[0].median/t[1].median);
   ad_workspace_free(c.workspace);
 }
 
@@ -136,8 +137,8 @@ int main(void) {
   ad_function *g = ad_function_trace("mixed", mixed, NULL, 2, scalars, 1);
   ad_function *df = ad_function_gradient(f, 0, NULL), *dg = ad_function_gradient(g, 0, NULL);
   printf("%d points, ns an operation and point, median (best), one thread.\n\n"
-         "| function | operations | lanes | by hand | point by point | lanes/by hand |\n| --- | --- | --- | --- | --- | --- |\n",
-         POINTS);
+         "| function | operations | lanes | by hand | point by point | lanes/by hand |\n"
+         "| --- | --- | --- | --- | --- | --- |\n", POINTS);
   row("+ - *", f, 1, arithmetic_by_hand);
   row("its value and gradient", df, 3, arithmetic_gradient_by_hand);
   row("+ - * and five tanh", g, 1, mixed_by_hand);

@@ -2,8 +2,8 @@
  *
  *     tape [largest]
  *
- * Each size runs in fresh processes: the first pass on a new tape pays for its memory, later ones rewind it. Bytes are the
- * growth of the peak resident memory over the first pass. Sizes go up to `largest`, 10 million unless told.
+ * Each size runs in fresh processes: the first pass on a new tape pays for its memory, later ones rewind it. Bytes are
+ * the growth of the peak resident memory over the first pass. Sizes go up to `largest`, 10 million unless told.
  */
 #include "measure.h"
 #include "workloads_by_hand.h"
@@ -102,9 +102,10 @@ int main(int argc, char **argv) {
         for (int k = 0; k < RESULTS; k++) all[k][p] = one[k];
       }
       for (int k = 0; k < RESULTS; k++) one[k] = median(processes, all[k]);
-      printf("| %s | %.0f | %.1f | %.1f | %.2f | %.2f | **%.2f** (%.2f) | %.2f | %.1f |\n", workload_names[w], one[OPERATIONS],
-             1e9*one[FIRST], one[BYTES], 1e9*one[RECORD], 1e9*one[REVERSE], 1e9*one[WARM], 1e9*one[BEST], 1e9*one[HAND],
-             one[WARM]/one[HAND]);
+      one[BEST] = all[BEST][0];
+      printf("| %s | %.0f | %.1f | %.1f | %.2f | %.2f | **%.2f** (%.2f) | %.2f | %.1f |\n", workload_names[w],
+             one[OPERATIONS], 1e9*one[FIRST], one[BYTES], 1e9*one[RECORD], 1e9*one[REVERSE], 1e9*one[WARM],
+             1e9*one[BEST], 1e9*one[HAND], one[WARM]/one[HAND]);
       fflush(stdout);
     }
   return 0;

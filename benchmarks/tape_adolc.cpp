@@ -2,9 +2,9 @@
  *
  *     tape_adolc [largest]
  *
- * ADOL-C gets buffers in which the whole trace fits, so that it never goes to a file, and keeps the values while recording,
- * so that its reverse sweep needs no replay before it. Replay: the same operations again for other inputs. Each size runs in
- * fresh processes: one for each library's first time and memory, one in which both take turns.
+ * ADOL-C gets buffers in which the whole trace fits, so that it never goes to a file, and keeps the values while
+ * recording, so that its reverse sweep needs no replay before it. Replay: the same operations again for other inputs.
+ * Each size runs in fresh processes: one for each library's first time and memory, one in which both take turns.
  */
 #include "measure.h"
 #include "workloads_by_hand.h"
@@ -81,9 +81,9 @@ class adolc_side {
     trace_on(1, 1, room, 4*room, room, room);
     for (int i = 0; i < workload_inputs[j.workload]; i++) in[i] <<= x[i];
     {
-      adouble y = j.workload == CHAIN ? chain_in_adolc(j.n, in) : j.workload == POLYNOMIALS ? polynomials_in_adolc(j.n, in)
-        : j.workload == DENSE ? dense_in_adolc(j.n, in) : j.workload == TANH_CHAIN ? tanh_chain_in_adolc(j.n, in)
-        : tanh_wide_in_adolc(j.n, in);
+      adouble y = j.workload == CHAIN ? chain_in_adolc(j.n, in)
+        : j.workload == POLYNOMIALS ? polynomials_in_adolc(j.n, in) : j.workload == DENSE ? dense_in_adolc(j.n, in)
+        : j.workload == TANH_CHAIN ? tanh_chain_in_adolc(j.n, in) : tanh_wide_in_adolc(j.n, in);
       y >>= value;
     }
     trace_off();
@@ -141,7 +141,8 @@ static void both(const void *data, double result[]) {
     turn(a, r < 0 ? 0 : r, x, other, grad[0], part[0]);
     turn(b, r < 0 ? 0 : r, x, other, grad[1], part[1]);
   }
-  for (int i = 0; i < workload_inputs[j.workload]; i++) expect(workload_names[j.workload], grad[0][i], grad[1][i], 1e-7);
+  for (int i = 0; i < workload_inputs[j.workload]; i++)
+    expect(workload_names[j.workload], grad[0][i], grad[1][i], 1e-7);
   expect("replay", a.replay(x), b.replay(x), 1e-9);
   for (int k = 0; k < PARTS; k++) {
     result[k] = median(rounds, part[0][k]);
@@ -153,7 +154,8 @@ static void both(const void *data, double result[]) {
 int main(int argc, char **argv) {
   const long largest = argc > 1 ? atol(argv[1]) : 10000000;
   printf("adit / ADOL-C, ns an operation, one thread.\n\n"
-         "| workload | operations | first time | bytes | record | reverse | replay |\n| --- | --- | --- | --- | --- | --- | --- |\n");
+         "| workload | operations | first time | bytes | record | reverse | replay |\n"
+         "| --- | --- | --- | --- | --- | --- | --- |\n");
   for (int w = 0; w < WORKLOADS; w++)
     for (long n = 10000; n <= largest; n *= 10) {
       const job j = { w, n };
@@ -162,8 +164,8 @@ int main(int argc, char **argv) {
       in_child(first_time<adolc_side>, &j, RESULTS, two);
       in_child(both, &j, 2*PARTS + 1, r);
       const double m = r[2*PARTS], ns = 1e9/m;
-      printf("| %s | %.0f | **%.1f** / %.1f | **%.0f** / %.0f | **%.2f** / %.2f | **%.2f** / %.2f | **%.2f** / %.2f |\n",
-             workload_names[w], m, ns*one[FIRST], ns*two[FIRST], one[BYTES]/m, two[BYTES]/m, ns*r[RECORD],
+      printf("| %s | %.0f | **%.1f** / %.1f | **%.0f** / %.0f | **%.2f** / %.2f | **%.2f** / %.2f | **%.2f** / %.2f |"
+             "\n", workload_names[w], m, ns*one[FIRST], ns*two[FIRST], one[BYTES]/m, two[BYTES]/m, ns*r[RECORD],
              ns*r[PARTS + RECORD], ns*r[REVERSE], ns*r[PARTS + REVERSE], ns*r[REPLAY], ns*r[PARTS + REPLAY]);
       fflush(stdout);
     }

@@ -1,5 +1,6 @@
 /* workloads_by_hand.h -- values and gradients of workloads.inc as one would write them: loops forwards that keep what
- * the loops backwards need, nothing else. save has room for by_hand_doubles(workload, n) numbers. Returns the value; grad gets the gradient.
+ * the loops backwards need, nothing else. save has room for by_hand_doubles(workload, n) numbers. Returns the value;
+ * grad gets the gradient.
  */
 #ifndef ADIT_BENCHMARKS_WORKLOADS_BY_HAND_H
 #define ADIT_BENCHMARKS_WORKLOADS_BY_HAND_H
@@ -11,12 +12,13 @@ enum { WIDTH = 64, TERMS = 8, MOST_INPUTS = WIDTH + WIDTH*WIDTH };
 enum { CHAIN, POLYNOMIALS, DENSE, TANH_CHAIN, TANH_WIDE, WORKLOADS };
 
 static const char *const workload_names[WORKLOADS] = {
-  "chain: z a + b - c", "wide: 64 polynomials", "wide: 64 x 64 products", "chain, every 8th a tanh", "wide, every 8th a tanh"
+  "chain: z a + b - c", "wide: 64 polynomials", "wide: 64 x 64 products", "chain, every 8th a tanh",
+  "wide, every 8th a tanh"
 };
 static const int workload_inputs[WORKLOADS] = { 4, WIDTH + TERMS, MOST_INPUTS, 4, WIDTH + 3 };
 
-/* Values and adjoints that neither grow nor die in ten million operations: an adjoint that halves a thousand times would get
- * stuck among the denormal numbers, which are slow. */
+/* Values and adjoints that neither grow nor die in ten million operations: an adjoint that halves a thousand times
+ * would get stuck among the denormal numbers, which are slow. */
 static inline void workload_fill(int workload, double x[]) {
   const double chain[4] = { 1, 1 + 1e-9, 0.25, 0.25 }, tanh_chain[4] = { 0.3, 1e-7, 1.5, -0.7 };
   for (int i = 0; i < workload_inputs[workload]; i++) {

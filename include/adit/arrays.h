@@ -16,7 +16,7 @@ extern "C" {
 
 /* A choice of axes: AD_AXES(0, -1), or AD_ALL_AXES. Repeated or missing axes are AD_ERROR_ARGUMENT. */
 typedef struct ad_axes { int count; int axis[AD_MAX_RANK]; } ad_axes;      /* count -1: all axes */
-AD_API ad_axes ad_axes_make(int count, const int axis[]);                  /* more than 8: an invalid choice */
+AD_API ad_axes ad_axes_make(int count, const int *axis);                  /* more than 8: an invalid choice */
 #ifndef __cplusplus
 #  define AD_AXES(...) ad_axes_make((int)(sizeof((const int[]){0, __VA_ARGS__})/sizeof(int)) - 1, \
                                     (const int[]){0, __VA_ARGS__} + 1)

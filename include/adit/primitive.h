@@ -52,6 +52,7 @@ enum {
   AD_TRAIT_ELEMENTWISE = 1,         /* z[i] depends on x[k][i] alone, operands broadcast */
   AD_TRAIT_LINEAR = 2,              /* linear in every float operand jointly (sum, concat, reshape) */
   AD_TRAIT_UNIT_WEIGHTS = 4,        /* linear, and each element of z is a sum of elements of x (or 0, or one of them) */
+  AD_TRAIT_POSITIVE_WEIGHTS = 128,  /* not linear, but no partial derivative is ever negative (max over an axis) */
   AD_TRAIT_ALIAS = 8,               /* z has the very bytes of x[0] (reshape): no copy is needed */
   AD_TRAIT_IN_PLACE = 16,           /* run may get z == x[0] */
   AD_TRAIT_ADDS_INTO = 32,          /* z = x[0] + (something of the other operands), in place: scatter_add, slice_add */

@@ -272,10 +272,12 @@ static flow structured(ad_rule *r, uint32_t i, int k, flow g, rule_function *app
   flow f = { value, r->connected };
   if (ad_is_none(value) || ad_is_none(g.mask) || !ad_is_valid(g.mask)) return f;
   if (type_of(g.mask)->rank == 0) return (flow){ value, both(g.mask, f.mask) };
-  if (!(r->op->primitive->traits & AD_TRAIT_UNIT_WEIGHTS)) return f;
+  if (!(r->op->primitive->traits & (AD_TRAIT_UNIT_WEIGHTS | AD_TRAIT_POSITIVE_WEIGHTS))) return f;
   const ad_type *type = type_of(g.value);
   r->g = ad_cast(shaped_like(g.mask, type), type->dtype);
-  f.mask = positive(apply(r, i, k));
+  r->connected = ad_none();
+  ad_var reached = positive(apply(r, i, k));
+  f.mask = both(reached, r->connected);
   return f;
 }
 

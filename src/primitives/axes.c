@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-ad_axes ad_axes_make(int count, const int axis[]) {
+ad_axes ad_axes_make(int count, const int *axis) {
   ad_axes axes = { count, { 0 } };
   if (count < 0 && count != -1) axes.count = AD_MAX_RANK + 1;
   if (count > AD_MAX_RANK || (count > 0 && !axis)) axes.count = AD_MAX_RANK + 1;

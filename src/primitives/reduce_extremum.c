@@ -150,10 +150,12 @@ static ad_var extremum_vjp(ad_rule *r, int k) {
 }
 
 static const ad_primitive min_primitive = {
-  .name = "reduce_min", .doc = "smallest element over axes", .type = extremum_type, .run = reduction_run,
+  .name = "reduce_min", .doc = "smallest element over axes", .traits = AD_TRAIT_POSITIVE_WEIGHTS,
+  .type = extremum_type, .run = reduction_run,
   .scratch_bytes = reduction_scratch, .jvp = extremum_jvp, .vjp = extremum_vjp };
 static const ad_primitive max_primitive = {
-  .name = "reduce_max", .doc = "largest element over axes", .type = extremum_type, .run = reduction_run,
+  .name = "reduce_max", .doc = "largest element over axes", .traits = AD_TRAIT_POSITIVE_WEIGHTS,
+  .type = extremum_type, .run = reduction_run,
   .scratch_bytes = reduction_scratch, .jvp = extremum_jvp, .vjp = extremum_vjp };
 
 static ad_var record_extremum(const ad_primitive *p, ad_var x, ad_axes axes, bool keep) {
