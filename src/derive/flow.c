@@ -15,7 +15,11 @@ bool flow_passes(const ad_tape *t, uint32_t i, int k) {
 
 /* --- masks ---------------------------------------------------------------------------------------------------------------- */
 
-static const ad_type *type_of(ad_var v) { return &node_type(v.tape, v.at.node.index)->type; }
+/* Rank -1 for what could not be recorded. */
+static const ad_type *type_of(ad_var v) {
+  static const ad_type invalid = { AD_F64, -1, { 0 } };
+  return !is_literal(v) && ad_is_valid(v) ? &node_type(v.tape, v.at.node.index)->type : &invalid;
+}
 
 static bool same_shape(const ad_type *a, const ad_type *b) {
   if (a->rank != b->rank) return false;

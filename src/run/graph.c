@@ -69,9 +69,9 @@ static node_kind classify(const run_graph *g, uint32_t i, unsigned options) {
 
 /* --- the graph --------------------------------------------------------------------------------------------------------------- */
 
-static bool allocate(run_graph *g, size_t edges) {
+static bool allocate(run_graph *g) {
   const ad_allocator *a = &g->t->allocator;
-  size_t n = g->n;
+  size_t n = g->n, edges = g->edges;
   g->node = memory_get(a, n*sizeof *g->node + 1);
   g->kind = memory_get(a, n + 1);
   g->operand_start = memory_get(a, (n + 1)*sizeof *g->operand_start);
@@ -84,7 +84,7 @@ static bool allocate(run_graph *g, size_t edges) {
 
 void graph_close(run_graph *g) {
   const ad_allocator *a = &g->t->allocator;
-  size_t n = g->n, edges = g->operand_start ? g->operand_start[n] : 0;
+  size_t n = g->n, edges = g->edges;
   memory_release(a, g->node, n*sizeof *g->node + 1);
   memory_release(a, g->kind, n + 1);
   memory_release(a, g->operand, edges*sizeof *g->operand + 1);
@@ -138,16 +138,16 @@ ad_status graph_open(run_graph *g, ad_tape *t, int n, const uint32_t targets[], 
     g->n = (uint32_t)s.found;
     g->low = s.found ? s.low : 0;
     g->range = s.found ? s.high - s.low + 1 : 0;
-    good = allocate(g, s.edges);
+    g->edges = s.edges;
+    good = allocate(g);
     if (good && s.found) fill(g, &s);
     else if (good) g->operand_start[0] = 0;
     if (good) find_users(g);
-    else if (g->operand_start) g->operand_start[g->n] = (uint32_t)s.edges;
   }
   memory_release(&t->allocator, s.seen, s.words*sizeof *s.seen);
   memory_release(&t->allocator, s.stack, s.capacity*sizeof *s.stack);
   if (good) return AD_OK;
-  if (g->node || g->kind || g->map) graph_close(g);
+  graph_close(g);
   return AD_ERROR_MEMORY;
 }
 

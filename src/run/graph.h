@@ -21,6 +21,7 @@ typedef struct run_graph {
   uint32_t *user_start, *user;      /* who uses i, rising, once for each use */
   uint32_t *map;                    /* graph number of tape index low + i */
   uint32_t low, range;
+  size_t edges;                     /* operands of all nodes */
 } run_graph;
 
 enum {

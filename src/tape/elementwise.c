@@ -26,8 +26,12 @@ static inline bool ready(const ad_tape *t, uint32_t index, uint32_t epoch) {
 }
 #define READY(t, v) ready(t, (v).at.node.index, (v).at.node.epoch)
 
+/* Lines of the tape are asked for before they are written. */
+enum { RECORD_AHEAD = 128 };
+
 static inline ad_var push(ad_tape *t, uint32_t row, uint32_t n, uint32_t x, uint32_t y, double value) {
   uint32_t i = (uint32_t)t->count++;
+  __builtin_prefetch(&t->node[i + RECORD_AHEAD], 1);
   t->node[i] = (tape_node){ row | NODE_KNOWN | n << NODE_COUNT_SHIFT, x, y, 0, { .f64 = value } };
   return (ad_var){ t, { .node = { i, t->epoch } } };
 }

@@ -1,5 +1,5 @@
 /* value.c -- reading and changing values: ad_value, ad_read, ad_set, and who may have relied on what was read. */
-#include "tape/tape.h"
+#include "tape/refresh.h"
 
 #include <math.h>
 #include <string.h>
@@ -54,15 +54,6 @@ static ad_status recheck(ad_tape *t, uint32_t i) {
 
 /* --- changing inputs ------------------------------------------------------------------------------------------------------- */
 
-static bool any_old(const ad_tape *t, uint32_t i, uint32_t from, const unsigned char *old) {
-  int n;
-  if (node_is_leaf(t, i)) return false;
-  const uint32_t *x = node_operands(t, i, &n);
-  for (int k = 0; k < n; k++)
-    if (x[k] >= from && old[x[k] - from]) return true;
-  return false;
-}
-
 ad_status tape_settle(ad_tape *t) {
   if (t->changes == 0) return AD_OK;
   uint32_t from = UINT32_MAX;
@@ -72,11 +63,7 @@ ad_status tape_settle(ad_tape *t) {
   unsigned char *old = memory_get_zeroed(&t->allocator, n, 1);
   if (!old) return tape_fail(t, AD_ERROR_MEMORY, "out of memory");
   for (size_t k = 0; k < t->changes; k++) old[t->changed[k] - from] = 1;
-  for (size_t k = 1; k < n; k++) {
-    if (!any_old(t, (uint32_t)(from + k), from, old)) continue;
-    old[k] = 1;
-    t->node[from + k].head &= ~(uint32_t)NODE_KNOWN;
-  }
+  refresh_dependents(t, from, n, old);
   memory_release(&t->allocator, old, n);
   t->changes = t->rechecked = 0;
   t->room = t->capacity;

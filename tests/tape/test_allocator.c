@@ -128,6 +128,7 @@ static ad_status work_on_a_tape(const ad_allocator *a, ledger *l) {
   const ad_mark m = ad_tape_mark(t);
   for (int round = 0; round < 2; round++) {
     scalars(t, l);
+    note(l, ad_tape_rewind(t, m));
     arrays(t, l);
     note(l, ad_tape_rewind(t, m));
   }

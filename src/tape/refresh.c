@@ -1,0 +1,63 @@
+/* refresh.c -- new values for old nodes, where that is one operation: f64 scalars whose operands are known f64 scalars.
+ *
+ * A replay goes up the tape once and computes these in passing, as recording did; what is left is planned when asked for.
+ */
+#include "tape/refresh.h"
+
+#include <math.h>
+
+#define C(k) ((double)k)
+#define REAL double
+#define MATH(name) name
+#define HELPER(name) name##_in_f64
+#include "primitives/helpers.h"
+#include "primitives/row_names.h"
+
+#define IS_REAL(kind) (CLASS_##kind == CLASS_FLOAT || CLASS_##kind == CLASS_NUMERIC)
+#define SET(kind, expression) if (!IS_REAL(kind)) return false; e->value.f64 = (double)(expression); return true;
+#define X const double x = node[e->x].value.f64
+#define Y const double y = node[e->y].value.f64
+#define W const double w = node[e->w].value.f64
+#define A const double a = node_row_attribute(t, i)
+#define UNARY(id, kind, traits, lo, hi, expression, ...) case ROW_##id: { X; SET(kind, expression) }
+#define UNARY_ATTRIBUTE(id, kind, traits, sample, lo, hi, expression, ...) case ROW_##id: { X; A; SET(kind, expression) }
+#define BINARY(id, kind, traits, lo1, hi1, lo2, hi2, expression, ...) case ROW_##id: { X; Y; SET(kind, expression) }
+#define TERNARY(id, kind, traits, lo1, hi1, lo2, hi2, lo3, hi3, expression, ...) \
+  case ROW_##id: { X; Y; W; SET(kind, expression) }
+
+static inline bool is_ready(const tape_node *e) { return (e->head & NODE_FAST_MASK) == NODE_KNOWN; }
+
+/* Computes known node i again from its operands; false, nothing done, unless it is a row of f64 scalars that are all known. */
+static inline bool refresh_scalar(ad_tape *t, uint32_t i) {
+  tape_node *node = t->node, *e = &node[i];
+  const uint32_t n = e->head >> NODE_COUNT_SHIFT & 3;
+  if (!is_ready(e) || e->head & NODE_WIDE || n == 0 || !is_ready(&node[e->x])) return false;
+  if ((n > 1 && !is_ready(&node[e->y])) || (n > 2 && !is_ready(&node[e->w]))) return false;
+  switch (node_primitive_number(e)) {
+#include "primitives/elementwise.def"
+    default: return false;
+  }
+}
+
+/* Does node i have an operand that is old? */
+static inline bool any_old(const ad_tape *t, uint32_t i, uint32_t from, const unsigned char *old) {
+  const tape_node *e = &t->node[i];
+  const uint32_t few = e->head >> NODE_COUNT_SHIFT & 3;
+  if (node_primitive_number(e) < ROW_COUNT && !(e->head & NODE_WIDE) && (few == 1 || few == 2))
+    return (e->x >= from && old[e->x - from]) || (few == 2 && e->y >= from && old[e->y - from]);
+  int n;
+  if (node_is_leaf(t, i)) return false;
+  const uint32_t *x = node_operands(t, i, &n);
+  for (int k = 0; k < n; k++)
+    if (x[k] >= from && old[x[k] - from]) return true;
+  return false;
+}
+
+void refresh_dependents(ad_tape *t, uint32_t from, size_t n, unsigned char old[]) {
+  for (size_t k = 1; k < n; k++) {
+    const uint32_t i = (uint32_t)(from + k);
+    if (!any_old(t, i, from, old)) continue;
+    old[k] = 1;
+    if (!refresh_scalar(t, i)) t->node[i].head &= ~(uint32_t)NODE_KNOWN;
+  }
+}
