@@ -1,7 +1,7 @@
 /* check.h -- counting checks: a program of tests prints its failures, then "N passed, N failed".
  *
- * nan equals nan, an infinity equals itself, and zeros of either sign are equal; tolerances are relative to 1 + |want|.
- */
+ * nan equals nan, an infinity equals itself, and zeros of either sign are equal; tolerances are relative
+ * to 1 + |want|. */
 #ifndef ADIT_TESTS_CHECK_H
 #define ADIT_TESTS_CHECK_H
 
@@ -43,8 +43,9 @@ static inline bool check_near(double got, double want, double tolerance) {
 /* The condition, or a condition with printf's text about it. */
 #define CHECK(condition) check_that((condition), __FILE__, __LINE__, "%s", #condition)
 #define CHECK_THAT(condition, ...) check_that((condition), __FILE__, __LINE__, __VA_ARGS__)
-#define CHECK_NUMBER(got, want, tolerance) \
-  check_that(check_near((got), (want), (tolerance)), __FILE__, __LINE__, "%s is %.17g, not %.17g", #got, (got), (double)(want))
+#define CHECK_NUMBER(got, want, tolerance)                                                                   \
+  check_that(check_near((got), (want), (tolerance)), __FILE__, __LINE__, "%s is %.17g, not %.17g", #got,     \
+             (got), (double)(want))
 #define CHECK_STATUS(call, want) check_status((call), (want), __FILE__, __LINE__, #call)
 
 static inline bool check_status(ad_status got, ad_status want, const char *file, int line, const char *call) {
@@ -58,7 +59,7 @@ static inline int check_summary(void) {
   return checks_failed != 0;
 }
 
-/* --- numbers without a seed of the moment ------------------------------------------------------------------------------ */
+/* --- numbers without a seed of the moment --------------------------------------------------------------- */
 
 /* SplitMix64. */
 static inline uint64_t check_bits(uint64_t *state) {
@@ -72,7 +73,7 @@ static inline double check_uniform(uint64_t *state, double lo, double hi) {
 }
 static inline int check_below(uint64_t *state, int n) { return (int)(check_bits(state)%(uint64_t)n); }
 
-/* --- elements of any type as numbers ----------------------------------------------------------------------------------- */
+/* --- elements of any type as numbers -------------------------------------------------------------------- */
 
 static inline double check_element(ad_dtype dtype, const void *data, int64_t i) {
   switch (dtype) {

@@ -50,6 +50,8 @@ AD_API ad_var ad_slice(ad_var x, int axis, int64_t start, int64_t count, int64_t
 /* base with part added at that slice: the transpose of ad_slice. */
 AD_API ad_var ad_slice_add(ad_var base, ad_var part, int axis, int64_t start, int64_t step);
 AD_API ad_var ad_at(ad_var x, int n, const int64_t index[]);             /* x[index[0], ...]: n leading axes picked; n = rank: a scalar */
+/* base with part, of the shape that ad_at gives there, added at that index: the transpose of ad_at. */
+AD_API ad_var ad_at_add(ad_var base, ad_var part, int n, const int64_t index[]);
 AD_API ad_var ad_concat(int n, const ad_var x[], int axis);
 AD_API ad_var ad_stack(int n, const ad_var x[], int axis);               /* along a new axis; scalars give a vector */
 AD_API ad_status ad_split(ad_var x, int axis, int n, const int64_t size[], ad_var out[]);   /* size NULL: n equal parts */

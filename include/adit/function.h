@@ -31,7 +31,8 @@ AD_API ad_function *ad_function_trace_report(const char *name, ad_body *body, vo
 /* The same on the caller's memory, which everything derived from the function uses too; NULL means the standard allocator. */
 AD_API ad_function *ad_function_trace_with(const ad_allocator *allocator, const char *name, ad_body *body, void *context,
                                            int n_in, const ad_type in[], int n_out, ad_report *report);
-/* Cuts out[] as a function of in[] from what is on their tape. Other inputs of the tape become constants with the value they have now. */
+/* Cuts out[] as a function of in[] from what is on their tape. Other inputs of the tape become constants with the value they have now;
+ * while tracing, those of the body that is traced have none (AD_ERROR_NO_VALUE). in[] may be inner variables too. */
 AD_API ad_function *ad_function_new(const char *name, int n_in, const ad_var in[], int n_out, const ad_var out[]);
 
 AD_API ad_function *ad_function_retain(ad_function *f);
@@ -50,7 +51,8 @@ AD_API size_t ad_function_size(const ad_function *f);                    /* numb
  * takes one from the function's pool. After the first call with a workspace and a set of outputs nothing is allocated. */
 AD_API ad_status ad_function_call(ad_function *f, const void *const in[], void *const out[], ad_workspace *workspace);
 /* Runs f, all of whose inputs and outputs are scalars, at n points: in[i] and out[j] are arrays of n. The points are the lanes of
- * the interpreter. NULL as in ad_function_call. */
+ * the interpreter. NULL and shared memory as in ad_function_call, but outputs in the memory of inputs cost the lanes: the points run
+ * one by one. AD_ERROR_ARGUMENT if an input or output is an array. */
 AD_API ad_status ad_function_call_lanes(ad_function *f, size_t n, const void *const in[], void *const out[],
                                         ad_workspace *workspace);
 /* Memory for calls, of any functions; grows as needed. */
@@ -69,7 +71,7 @@ AD_API ad_status ad_function_apply(ad_function *f, const ad_var in[], ad_var out
  *   jacobian (x..)         -> for each output j, each wrt i: dy[j]/dx[i], shape of y[j] followed by shape of x[i], index j*n_wrt + i
  *   hessian  (x..)         -> for each wrt i, each wrt k: d2y/dx[i]dx[k], shape of x[i] followed by that of x[k], index i*n_wrt + k
  *   hvp      (x.., v..)    -> (y, gradient.., H v..)                       v[i] like x[wrt[i]]
- * wrt lists inputs; NULL (n_wrt ignored) means all float inputs. Zero outputs not wanted cost nothing (out[j] NULL in the call). */
+ * Jacobians have the dtype of y[j], Hessians that of x[i]. wrt lists inputs; NULL (n_wrt ignored) means all float inputs. Zero outputs not wanted cost nothing (out[j] NULL in the call). */
 AD_API ad_function *ad_function_jvp(ad_function *f);
 AD_API ad_function *ad_function_vjp(ad_function *f);
 AD_API ad_function *ad_function_gradient(ad_function *f, int n_wrt, const int wrt[]);

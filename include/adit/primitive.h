@@ -43,6 +43,7 @@ typedef struct ad_rule {
   const ad_var *x;
   ad_var z, g;
   ad_var connected;                 /* ad_none() on entry: connected everywhere */
+  int64_t memo[2];                  /* the rule's own: 0 for the first operand of a node, then as the call for the one before left it */
 } ad_rule;
 AD_API ad_var ad_none(void);
 AD_API bool ad_is_none(ad_var x);

@@ -4,11 +4,11 @@
 
 #include <stdlib.h>
 #include <string.h>
-#if defined(__linux__)
+#if defined(__linux__) && defined(__LP64__)
 #  include <sys/mman.h>
 #endif
 
-#if defined(__linux__)
+#if defined(__linux__) && defined(__LP64__)
 
 /* Big blocks are mappings of their own. Each reserves address space far beyond its size, so that growing it moves and copies
  * nothing: a fresh 4 KiB page costs as much as a hundred recorded operations, and a block that moves as it grows has many. From

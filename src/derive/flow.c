@@ -202,7 +202,7 @@ static ad_rule rule_of(ad_tape *t, uint32_t i, ad_operation *op, const ad_type *
   int n;
   const uint32_t *operand = node_operands(t, i, &n);
   for (int k = 0; k < n; k++) x[k] = handle(t, operand[k]);
-  return (ad_rule){ op, t, x, handle(t, i), ad_none(), ad_none() };
+  return (ad_rule){ op, t, x, handle(t, i), ad_none(), ad_none(), { 0, 0 } };
 }
 
 static bool is_linear_in(const ad_primitive *p, int k) {
@@ -266,19 +266,29 @@ static ad_var reverse_rule(ad_rule *r, uint32_t i, int k) {
 
 typedef ad_var rule_function(ad_rule *r, uint32_t i, int k);
 
+/* A flow as the rules of p take it: zeros where it is not connected, and its mask as numbers where p can carry it on. */
+typedef struct settled { ad_var value, mask, weight; } settled;
+
+static settled settle(const ad_primitive *p, flow g) {
+  settled s = { flow_settle(g), g.mask, ad_none() };
+  if (ad_is_none(g.mask) || !ad_is_valid(g.mask) || type_of(g.mask)->rank == 0) return s;
+  if (!(p->traits & (AD_TRAIT_UNIT_WEIGHTS | AD_TRAIT_POSITIVE_WEIGHTS))) return s;
+  const ad_type *type = type_of(g.value);
+  s.weight = ad_cast(shaped_like(g.mask, type), type->dtype);
+  return s;
+}
+
 /* Applies a rule to g under its mask. A mask of one element goes on as it is; where every weight is 1 (or 0) the rule itself, on the
  * mask as numbers, says what is reached. */
-static flow structured(ad_rule *r, uint32_t i, int k, flow g, rule_function *apply) {
-  if (apply == reverse_rule && (r->op->primitive->traits & AD_TRAIT_UNIT_WEIGHTS)) g = with_mask(r->tape, g);
-  r->g = flow_settle(g);
+static flow structured(ad_rule *r, uint32_t i, int k, settled g, rule_function *apply) {
+  r->g = g.value;
   r->connected = ad_none();
   ad_var value = apply(r, i, k);
   flow f = { value, r->connected };
   if (ad_is_none(value) || ad_is_none(g.mask) || !ad_is_valid(g.mask)) return f;
   if (type_of(g.mask)->rank == 0) return (flow){ value, both(g.mask, f.mask) };
-  if (!(r->op->primitive->traits & (AD_TRAIT_UNIT_WEIGHTS | AD_TRAIT_POSITIVE_WEIGHTS))) return f;
-  const ad_type *type = type_of(g.value);
-  r->g = ad_cast(shaped_like(g.mask, type), type->dtype);
+  if (ad_is_none(g.weight)) return f;
+  r->g = g.weight;
   r->connected = ad_none();
   ad_var reached = positive(apply(r, i, k));
   f.mask = both(reached, r->connected);
@@ -318,7 +328,8 @@ static flow forward_structured(ad_tape *t, uint32_t i, const flow xdot[], const 
   flow z = flow_none();
   ad_rule r = rule_of(t, i, &op, types, x);
   for (int k = 0; k < n; k++)
-    if (flow_connected(xdot[k]) && flow_passes(t, i, k)) z = flow_add(t, z, structured(&r, i, k, xdot[k], forward_rule));
+    if (flow_connected(xdot[k]) && flow_passes(t, i, k))
+      z = flow_add(t, z, structured(&r, i, k, settle(op.primitive, xdot[k]), forward_rule));
   return z;
 }
 
@@ -367,7 +378,9 @@ void flow_reverse(ad_tape *t, uint32_t i, flow zbar, const bool wanted[], flow x
   if (!make_room(t, &r, n)) return;
   ad_operation op;
   ad_rule seen = rule_of(t, i, &op, r.types, r.x);
+  if (op.primitive->traits & AD_TRAIT_UNIT_WEIGHTS) zbar = with_mask(t, zbar);
+  const settled g = settle(op.primitive, zbar);              /* once: a stack may have a million operands */
   for (int k = 0; k < n; k++)
-    if (wanted[k]) xbar[k] = structured(&seen, i, k, zbar, reverse_rule);
+    if (wanted[k]) xbar[k] = structured(&seen, i, k, g, reverse_rule);
   leave_room(t, &r);
 }

@@ -20,6 +20,10 @@ static void mark_needed(ad_tape *src, unsigned char *needed, int n_in, const uin
 
 static uint32_t copy_leaf(ad_tape *dst, const ad_tape *src, uint32_t i) {
   const ad_type type = node_type(src, i)->type;
+  if (src->node[i].x == LEAF_WITHOUT_VALUE) {
+    tape_fail(dst, AD_ERROR_NO_VALUE, "an input of the traced body that is not among the function's inputs has no value");
+    return INVALID_INDEX;
+  }
   if (type.rank == 0) return tape_constant_bits(dst, type.dtype, src->node[i].value);
   return tape_leaf(dst, PRIMITIVE_CONSTANT, &type, node_data(src, i));
 }
@@ -49,7 +53,10 @@ static ad_status copy_needed(ad_tape *dst, ad_tape *src, uint32_t highest, const
     node_operands(src, i, &n);
     if (!node_is_leaf(src, i) && (size_t)n > room) {
       uint32_t *more = memory_resize(&dst->allocator, x == few ? NULL : x, room*sizeof *x, (size_t)n*sizeof *x);
-      if (!more) return tape_fail(dst, AD_ERROR_MEMORY, "out of memory");
+      if (!more) {
+        status = tape_fail(dst, AD_ERROR_MEMORY, "out of memory");
+        break;
+      }
       x = more, room = (size_t)n;
     }
     map[i] = node_is_leaf(src, i) ? copy_leaf(dst, src, i) : copy_operation(dst, src, i, map, x);

@@ -4,14 +4,14 @@
  */
 #include "function/wrt.h"
 #include "adit/arrays.h"
+#include "adit/elementwise.h"
 
-/* The e-th unit array of a type. */
+/* The e-th unit array of a type: one placed into zeros, so that the rest is not connected and 0*inf does not arise. */
 static ad_var unit(ad_tape *t, ad_type type, int64_t e) {
-  if (type.rank == 0) return handle(t, tape_constant(t, type.dtype, 1));
-  const int64_t count = ad_type_count(type);
-  ad_var index = handle(t, tape_constant(t, AD_I64, (double)e));
-  ad_var hot = ad_one_hot(index, count, type.dtype);
-  return ad_reshape(hot, type.rank, type.dim);
+  const ad_var one = handle(t, tape_constant(t, type.dtype, 1));
+  int64_t index[AD_MAX_RANK];
+  for (int i = type.rank; i-- > 0; e /= type.dim[i]) index[i] = e%type.dim[i];
+  return type.rank ? ad_at_add(ad_zeros(t, type), one, type.rank, index) : one;
 }
 
 static int64_t total(int n, const ad_var x[]) {
@@ -37,7 +37,7 @@ static ad_var assemble(ad_tape *t, int64_t n, const ad_var parts[], ad_type fron
   for (int64_t i = 0; i < n; i++) flat[i] = ad_type_of(parts[i]).rank == 1 ? parts[i] : ad_reshape(parts[i], 1, &all);
   ad_var whole = ad_stack((int)n, flat, at_end ? 1 : 0);
   vars_release(t, flat, (size_t)n);
-  return ad_reshape(whole, rank, dim);
+  return ad_cast(ad_reshape(whole, rank, dim), front.dtype);
 }
 
 typedef struct jacobian_lists {
@@ -135,7 +135,8 @@ ad_function *ad_function_jacobian(ad_function *f, int n_wrt, const int wrt[]) {
   for (int j = 0; f && j < f->n_out; j++)
     if (ad_function_output_type(f, j).dtype < AD_F32) return NULL;
   if (!wrt_open(&w, f, n_wrt, wrt)) return NULL;
-  ad_function *d = derive(f, "_jacobian", jacobian_body, &w, f->n_out*w.n);
+  int n_out;
+  ad_function *d = __builtin_mul_overflow(f->n_out, w.n, &n_out) ? NULL : derive(f, "_jacobian", jacobian_body, &w, n_out);
   wrt_close(&w);
   return d;
 }
@@ -144,7 +145,8 @@ ad_function *ad_function_hessian(ad_function *f, int n_wrt, const int wrt[]) {
   wrt_list w;
   if (!f || f->n_out != 1 || ad_function_output_type(f, 0).rank || ad_function_output_type(f, 0).dtype < AD_F32) return NULL;
   if (!wrt_open(&w, f, n_wrt, wrt)) return NULL;
-  ad_function *d = derive(f, "_hessian", hessian_body, &w, w.n*w.n);
+  int n_out;
+  ad_function *d = __builtin_mul_overflow(w.n, w.n, &n_out) ? NULL : derive(f, "_hessian", hessian_body, &w, n_out);
   wrt_close(&w);
   return d;
 }

@@ -72,9 +72,10 @@ static ad_status concat_run(const ad_operation *op, void *z, const void *const x
 
 static ad_var concat_vjp(ad_rule *r, int k) {
   const int axis = (int)join_axis(r->op);
-  int64_t start = 0;
-  for (int i = 0; i < k; i++) start += r->op->x[i]->dim[axis];
-  return ad_slice(r->g, axis, start, r->op->x[k]->dim[axis], 1);
+  int64_t *next = &r->memo[0], *start = &r->memo[1];         /* *start: where operand *next begins */
+  if (*next > k) *next = *start = 0;
+  for (; *next < k; (*next)++) *start += r->op->x[*next]->dim[axis];
+  return ad_slice(r->g, axis, *start, r->op->x[k]->dim[axis], 1);
 }
 
 static const ad_primitive concat_primitive = {

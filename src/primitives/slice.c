@@ -245,16 +245,34 @@ static const ad_primitive at_add_primitive = {
   .name = "at_add", .doc = "an array with another one added at an index of the leading axes", .traits = ADDS,
   .type = at_add_type, .run = at_add_run, .vjp = at_add_vjp };
 
+/* Indices from the end become indices from the front; those that are outside are left for the type rule to refuse. */
+static bool index_from_front(ad_type t, int n, const int64_t index[], int64_t out[AD_MAX_RANK]) {
+  if (n < 0 || n > AD_MAX_RANK || (n && !index)) return false;
+  for (int d = 0; d < n; d++)
+    out[d] = index[d] < 0 && d < t.rank && index[d] >= -t.dim[d] ? index[d] + t.dim[d] : index[d];
+  return true;
+}
+
+static ad_var fail_index(ad_tape *tape, const char *what, int n, const int64_t index[]) {
+  return ad_fail(tape, AD_ERROR_ARGUMENT, "%s: %d indices%s", what, n, n && !index ? ", none given" : "");
+}
+
 ad_var ad_at(ad_var x, int n, const int64_t index[]) {
   int64_t from_front[AD_MAX_RANK] = { 0 };
   ad_type t = ad_type_of(x);
-  ad_tape *tape = ad_tape_of(1, &x);
-  if (n < 0 || n > AD_MAX_RANK || (n && !index))
-    return ad_fail(tape, AD_ERROR_ARGUMENT, "at: %d indices%s", n, n && !index ? ", none given" : "");
+  if (!index_from_front(t, n, index, from_front)) return fail_index(ad_tape_of(1, &x), "at", n, index);
   if (n == 0 && t.rank >= 0 && !operand_is_literal(x)) return x;
-  for (int d = 0; d < n; d++)
-    from_front[d] = index[d] < 0 && d < t.rank && index[d] >= -t.dim[d] ? index[d] + t.dim[d] : index[d];
   return ad_record(NULL, &at_primitive, 1, &x, n ? from_front : NULL, (size_t)n*sizeof *index);
+}
+
+ad_var ad_at_add(ad_var base, ad_var part, int n, const int64_t index[]) {
+  int64_t from_front[AD_MAX_RANK] = { 0 };
+  ad_var x[2] = { base, part };
+  ad_tape *tape = ad_tape_of(2, x);
+  if (!index_from_front(ad_type_of(base), n, index, from_front)) return fail_index(tape, "at_add", n, index);
+  ad_dtype dtype = operands_dtype(2, x);
+  for (int k = 0; k < 2; k++) x[k] = operand_with_dtype(tape, x[k], dtype);
+  return ad_record(tape, &at_add_primitive, 2, x, n ? from_front : NULL, (size_t)n*sizeof *index);
 }
 
 /* --- pad: z = x with value around it -------------------------------------------------------------------- */

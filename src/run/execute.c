@@ -57,7 +57,26 @@ static ad_status report(const plan_step *s, ad_status status, char *message, siz
   return status;
 }
 
-static void store_outputs(const plan *p, const void *const in[], void *const out[], void *const where[], char *memory) {
+/* Does a copy other than number i write there? */
+static bool is_copied_over(const plan *p, uint32_t i, void *const out[], const void *at) {
+  for (uint32_t k = 0; k < p->copies; k++)
+    if (k != i && out[p->copy[k].number] == at) return true;
+  return false;
+}
+
+/* Inputs that are outputs, in memory that another such output goes to, are put aside first: (x, y) -> (y, x) in place. */
+static void save_inputs(const plan *p, void *const out[], void **where, char *memory) {
+  for (uint32_t i = 0; i < p->copies && p->copies > 1; i++) {
+    const uint32_t k = p->copy[i].place;
+    const place *at = &p->place[k];
+    if (at->kind != PLACE_INPUT || at->bytes == 0 || !is_copied_over(p, i, out, where[k])) continue;
+    memcpy(memory + at->offset, where[k], at->bytes);
+    where[k] = memory + at->offset;
+  }
+}
+
+static void store_outputs(const plan *p, const void *const in[], void *const out[], void **where, char *memory) {
+  save_inputs(p, out, where, memory);
   for (uint32_t i = 0; i < p->copies; i++) {
     const place *at = &p->place[p->copy[i].place];
     if (at->bytes) memmove(out[p->copy[i].number], where[p->copy[i].place], at->bytes);

@@ -134,7 +134,8 @@ ad_status graph_open(run_graph *g, ad_tape *t, int n, const uint32_t targets[], 
   s.words = (size_t)highest/64 + 1;
   s.seen = memory_get_zeroed(&t->allocator, s.words, sizeof *s.seen);
   bool good = s.seen && find_needed(&s, n, targets);
-  if (good) {
+  const bool too_many = s.edges > UINT32_MAX - 2 || s.found > UINT32_MAX - 2;
+  if (good && !too_many) {
     g->n = (uint32_t)s.found;
     g->low = s.found ? s.low : 0;
     g->range = s.found ? s.high - s.low + 1 : 0;
@@ -146,6 +147,7 @@ ad_status graph_open(run_graph *g, ad_tape *t, int n, const uint32_t targets[], 
   }
   memory_release(&t->allocator, s.seen, s.words*sizeof *s.seen);
   memory_release(&t->allocator, s.stack, s.capacity*sizeof *s.stack);
+  if (too_many) return AD_ERROR_LIMIT;
   if (good) return AD_OK;
   graph_close(g);
   return AD_ERROR_MEMORY;

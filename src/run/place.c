@@ -46,6 +46,9 @@ static bool may_take_over(const planner *q, uint32_t node, uint32_t x) {
   /* A scalar on a tape stays known; elsewhere scalar programs look for it in the workspace, where outputs are not. */
   if (graph_type(g, x)->rank == 0 && (q->request->keep || graph_type(g, node)->rank > 0)) return false;
   if (q->life[q->place_of[x]].pinned || q->p->place[q->place_of[x]].bytes != ad_type_bytes(*graph_type(g, node))) return false;
+  /* Users are in rising order, and mostly run so: the last one tells at once that x is still wanted. */
+  const uint32_t last = g->user[g->user_start[x + 1] - 1];
+  if (last != node && q->s.step_of[last] >= q->s.step_of[node]) return false;
   uint32_t uses = 0;
   for (uint32_t k = g->user_start[x]; k < g->user_start[x + 1]; k++) {
     uint32_t user = g->user[k];
@@ -183,7 +186,8 @@ static bool run_timetable(planner *q, pool *m, const timetable *t) {
   return true;
 }
 
-/* Offsets count from the end of the slots. Outputs have a reserve at the end, for calls that work in place. */
+/* Offsets count from the end of the slots. Outputs have a reserve at the end, and so have inputs that
+ * are outputs, for calls that work in place. */
 bool assign_memory(planner *q) {
   const ad_allocator *a = &q->p->allocator;
   const size_t steps = q->s.steps + 1u, places = q->p->places + 1u, bytes = 2*(steps + places)*sizeof(uint32_t);
@@ -207,6 +211,12 @@ bool assign_memory(planner *q) {
       q->p->place[i].offset = m.end;
       m.end += rounded(q->p->place[i].bytes);
     }
+  for (uint32_t i = 0; i < q->p->copies && q->p->copies > 1; i++) {
+    place *at = &q->p->place[q->p->copy[i].place];
+    if (at->kind != PLACE_INPUT) continue;
+    at->offset = m.end;
+    m.end += rounded(at->bytes);
+  }
   q->p->scratch = m.end;
   memory_release(a, t.begin, bytes);
   memory_release(a, m.hole, m.capacity*sizeof *m.hole);

@@ -142,7 +142,7 @@ static void shift_memory(planner *q) {
   for (uint32_t i = 0; i < p->places; i++) {
     place *at = &p->place[i];
     const bool slot = q->g.kind[q->life[i].node] == KIND_SCALAR;
-    if ((at->kind == PLACE_WORK && !slot) || at->kind == PLACE_OUTPUT) at->offset += slots;
+    if ((at->kind == PLACE_WORK && !slot) || at->kind == PLACE_OUTPUT || at->kind == PLACE_INPUT) at->offset += slots;
     if (at->kind == PLACE_INPUT && at->bytes > p->zero_bytes) p->zero_bytes = at->bytes;
   }
   p->scratch += slots;

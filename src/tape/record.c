@@ -99,6 +99,7 @@ uint32_t tape_append(ad_tape *t, uint32_t primitive, uint32_t type, int n, const
     e.head |= NODE_KNOWN;
   }
   t->node[t->count++] = e;
+  t->plain = t->plain && (e.head & NODE_FAST_MASK) == NODE_KNOWN;
   if (!t->tracing) return (uint32_t)t->count - 1;
   uint32_t same = tape_number_last(t);
   if (same != t->count - 1) {
@@ -128,6 +129,7 @@ uint32_t tape_constant_bits(ad_tape *t, ad_dtype dtype, scalar v) {
   uint32_t number = 0;
   const ad_type type = { dtype, 0, { 0 } };
   if (dtype != AD_F64 && !tape_intern_type(t, &type, &number)) return INVALID_INDEX;
+  t->plain = t->plain && number == 0;
   head |= number << NODE_TYPE_SHIFT;
   if (*cached < t->count && (t->node[*cached].head & ~(uint32_t)NODE_OBSERVED) == head
       && t->node[*cached].value.i64 == v.i64) return *cached;
@@ -141,7 +143,8 @@ uint32_t tape_constant_bits(ad_tape *t, ad_dtype dtype, scalar v) {
 uint32_t tape_placeholder(ad_tape *t, const ad_type *type) {
   uint32_t number;
   if (!make_room(t) || !tape_intern_type(t, type, &number)) return INVALID_INDEX;
-  t->node[t->count++] = (tape_node){ .head = PRIMITIVE_INPUT | number << NODE_TYPE_SHIFT };
+  t->plain = t->plain && number == 0;
+  t->node[t->count++] = (tape_node){ .head = PRIMITIVE_INPUT | number << NODE_TYPE_SHIFT, .x = LEAF_WITHOUT_VALUE };
   return (uint32_t)t->count - 1;
 }
 
@@ -151,6 +154,7 @@ uint32_t tape_leaf(ad_tape *t, uint32_t primitive, const ad_type *type, const vo
   tape_node *e = &t->node[i];
   const size_t bytes = node_type(t, i)->bytes;
   e->head = (e->head & ~(uint32_t)NODE_PRIMITIVE) | primitive;
+  e->x = 0;
   if (type->rank && !tape_own_value(t, i)) {
     t->count--;
     tape_fail(t, AD_ERROR_MEMORY, "out of memory for an array of %zu bytes", bytes);
@@ -266,6 +270,7 @@ static ad_var fold_literals(const elementwise_row *row, int n, const ad_var x[],
     v[k] = literal_value(x[k]);
     if (row->kind == CLASS_NUMERIC || (row->kind == CLASS_CHOICE && k > 0)) integers &= x[k].tape != NULL;
   }
+  if (row->kind == CLASS_CHOICE && integers) return v[0] != 0 ? x[1] : x[2];      /* not every integer is a double */
   if (row->kind == CLASS_NUMERIC && integers) {
     scalar z = { .i64 = 0 };
     int64_t i[3] = { x[0].at.integer, n > 1 ? x[1].at.integer : 0, n > 2 ? x[2].at.integer : 0 };
@@ -323,12 +328,12 @@ ad_var tape_record_row(elementwise_id id, int n, const ad_var x[], double attrib
   const elementwise_row *row = &elementwise_rows[id];
   ad_tape *t = ad_tape_of(n, x);
   const ad_type *types[3];
+  if (n != row->arity) return ad_fail(t, AD_ERROR_ARGUMENT, "%s: takes %d operands, not %d", row->name, row->arity, n);
   if (!t) {
     for (int k = 0; k < n; k++)
       if (!is_literal(x[k])) return handle_invalid(NULL);
     return fold_literals(row, n, x, attribute);
   }
-  if (n != row->arity) return ad_fail(t, AD_ERROR_ARGUMENT, "%s: takes %d operands, not %d", row->name, row->arity, n);
   if (!check_operands(t, row->name, n, x, types)) return handle_invalid(t);
   ad_dtype common = common_dtype(row, n, x, types);
   ad_type z = { result_dtype(row, common), 0, { 0 } };

@@ -14,16 +14,30 @@
 #include "primitives/row_names.h"
 
 #define IS_REAL(kind) (CLASS_##kind == CLASS_FLOAT || CLASS_##kind == CLASS_NUMERIC)
-#define SET(kind, expression) if (!IS_REAL(kind)) return false; e->value.f64 = (double)(expression); return true;
+#define SET(kind, expression) \
+  if (!IS_REAL(kind)) return false; \
+  e->value.f64 = (double)(expression); \
+  return true;
 #define X const double x = node[e->x].value.f64
 #define Y const double y = node[e->y].value.f64
 #define W const double w = node[e->w].value.f64
 #define A const double a = node_row_attribute(t, i)
 #define UNARY(id, kind, traits, lo, hi, expression, ...) case ROW_##id: { X; SET(kind, expression) }
-#define UNARY_ATTRIBUTE(id, kind, traits, sample, lo, hi, expression, ...) case ROW_##id: { X; A; SET(kind, expression) }
-#define BINARY(id, kind, traits, lo1, hi1, lo2, hi2, expression, ...) case ROW_##id: { X; Y; SET(kind, expression) }
+#define UNARY_ATTRIBUTE(id, kind, traits, sample, lo, hi, expression, ...) \
+  case ROW_##id: { X; A; SET(kind, expression) }
+#define BINARY(id, kind, traits, lo1, hi1, lo2, hi2, expression, ...) \
+  case ROW_##id: { X; Y; SET(kind, expression) }
 #define TERNARY(id, kind, traits, lo1, hi1, lo2, hi2, lo3, hi3, expression, ...) \
   case ROW_##id: { X; Y; W; SET(kind, expression) }
+
+/* Computes node i, a row on known f64 scalars; false for anything else. */
+static inline bool compute(const ad_tape *t, tape_node *node, uint32_t i) {
+  tape_node *e = &node[i];
+  switch (node_primitive_number(e)) {
+#include "primitives/elementwise.def"
+    default: return false;
+  }
+}
 
 static inline bool is_ready(const tape_node *e) { return (e->head & NODE_FAST_MASK) == NODE_KNOWN; }
 
@@ -33,10 +47,7 @@ static inline bool refresh_scalar(ad_tape *t, uint32_t i) {
   const uint32_t n = e->head >> NODE_COUNT_SHIFT & 3;
   if (!is_ready(e) || e->head & NODE_WIDE || n == 0 || !is_ready(&node[e->x])) return false;
   if ((n > 1 && !is_ready(&node[e->y])) || (n > 2 && !is_ready(&node[e->w]))) return false;
-  switch (node_primitive_number(e)) {
-#include "primitives/elementwise.def"
-    default: return false;
-  }
+  return compute(t, node, i);
 }
 
 /* Does node i have an operand that is old? */
@@ -53,7 +64,25 @@ static inline bool any_old(const ad_tape *t, uint32_t i, uint32_t from, const un
   return false;
 }
 
+/* A tape of nothing but known f64 scalars: no operand needs a look before it is used. Operands that a node does not have are 0, which
+ * at worst computes a node once more. */
+static void refresh_plain(ad_tape *t, uint32_t from, size_t n, unsigned char old[]) {
+  tape_node *node = t->node;
+  for (size_t k = 1; k < n; k++) {
+    const tape_node *e = &node[from + k];
+    const bool x = e->x >= from && old[e->x - from], y = e->y >= from && old[e->y - from];
+    const bool w = (e->head >> NODE_COUNT_SHIFT & 3) == 3 && e->w >= from && old[e->w - from];
+    if (!(x | y | w)) continue;
+    old[k] = 1;
+    compute(t, node, (uint32_t)(from + k));
+  }
+}
+
 void refresh_dependents(ad_tape *t, uint32_t from, size_t n, unsigned char old[]) {
+  if (t->plain) {
+    refresh_plain(t, from, n, old);
+    return;
+  }
   for (size_t k = 1; k < n; k++) {
     const uint32_t i = (uint32_t)(from + k);
     if (!any_old(t, i, from, old)) continue;

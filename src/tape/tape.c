@@ -14,6 +14,7 @@ ad_tape *ad_tape_new_with(const ad_allocator *allocator) {
   if (!t) return NULL;
   t->allocator = *a;
   t->stale_from = t->stable = UINT32_MAX;
+  t->plain = true;
   memset(t->constant_cache, 0xFF, sizeof t->constant_cache);
   uint32_t number, word;
   if (!tape_intern_type(t, &scalar_type, &number) || !arena_reserve(t, 2, &word)) {
@@ -189,6 +190,7 @@ void tape_truncate(ad_tape *t, ad_mark m) {
   for (size_t i = 0; i < t->changes; i++)
     if (t->changed[i] < m.nodes) t->changed[kept++] = t->changed[i];
   t->changes = kept;
+  if (kept == 0 && !t->tracing) t->room = t->capacity;
 }
 
 ad_status ad_tape_rewind(ad_tape *t, ad_mark m) {
@@ -197,8 +199,10 @@ ad_status ad_tape_rewind(ad_tape *t, ad_mark m) {
     return tape_fail(t, AD_ERROR_ARGUMENT, "rewind: the mark was forgotten by an earlier rewind");
   if (t->epoch == UINT32_MAX - 1) return tape_fail(t, AD_ERROR_LIMIT, "rewind: more than 2^32 rewinds of one tape");
   if (!note_limit(t, m.nodes)) return tape_fail(t, AD_ERROR_MEMORY, "rewind: out of memory");
+  const bool replayed = t->rechecked < t->observations || t->stale_from != UINT32_MAX;
   tape_drop_adjoints(t);
   tape_truncate(t, m);
+  if (replayed) tape_forget_readings(t);
   t->epoch++;
   if (m.nodes < t->stable) t->stable = m.nodes;
   return AD_OK;

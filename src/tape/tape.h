@@ -52,6 +52,9 @@ typedef struct tape_type {
   size_t bytes;
 } tape_type;
 
+/* What a placeholder has for its first operand: there is no value, not even to come. */
+enum { LEAF_WITHOUT_VALUE = 1 };
+
 enum { ARENA_CHUNK = 4096 };        /* words of 8 bytes */
 
 typedef struct arena {
@@ -80,6 +83,7 @@ struct ad_tape {
   uint32_t epoch, stable;           /* below stable no handle ever went bad */
   size_t count, capacity;
   size_t room;                      /* capacity, or 0 when the short way of recording must not be taken */
+  bool plain;                       /* nothing but known f64 scalars so far */
   bool tracing;                     /* recording a function: no values, equal nodes are one node */
   bool closed;                      /* the body of a function: nobody holds handles of its inner nodes */
   ad_allocator allocator;
@@ -189,8 +193,9 @@ static inline bool handle_good(const ad_tape *t, ad_var v) {
   return v.at.node.index < t->count
       && (v.at.node.epoch == t->epoch || v.at.node.index < t->stable || handle_survived(t, v));
 }
+/* INVALID_INDEX gives an invalid handle: the epoch that no tape reaches is what the short way of recording looks at. */
 static inline ad_var handle(ad_tape *t, uint32_t index) {
-  ad_var v = { t, { .node = { index, t->epoch } } };
+  ad_var v = { t, { .node = { index, index == INVALID_INDEX ? UINT32_MAX : t->epoch } } };
   return v;
 }
 ad_var handle_invalid(ad_tape *t);
@@ -238,6 +243,10 @@ void tape_forget_numbers(ad_tape *t);
 
 /* Lets dependents of changed inputs know that their values are old. Every pass that reads values begins with it. */
 ad_status tape_settle(ad_tape *t);
+
+/* What was read, with nothing recorded since, has decided nothing yet: forgets readings at the end of the tape whose value is
+ * another by now. */
+void tape_forget_readings(ad_tape *t);
 
 /* Memory for the value of array node i, not yet known; false when there is none. Frees it: tape_drop_value. */
 bool tape_own_value(ad_tape *t, uint32_t i);

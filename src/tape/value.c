@@ -52,6 +52,19 @@ static ad_status recheck(ad_tape *t, uint32_t i) {
   return tape_fail(t, AD_STALE, "%s", ad_status_sentence(AD_STALE));
 }
 
+void tape_forget_readings(ad_tape *t) {
+  size_t k = t->observations;
+  while (k && t->observed[k - 1].size == t->count) k--;
+  size_t kept = k;
+  for (; k < t->observations; k++) {
+    const observation o = t->observed[k];
+    if (node_known(&t->node[o.node]) && fingerprint(t, o.node) == o.print) t->observed[kept++] = o;
+    else t->node[o.node].head &= ~(uint32_t)NODE_OBSERVED;
+  }
+  t->observations = kept;
+  if (t->rechecked > kept) t->rechecked = kept;
+}
+
 /* --- changing inputs ------------------------------------------------------------------------------------------------------- */
 
 ad_status tape_settle(ad_tape *t) {
@@ -68,6 +81,7 @@ ad_status tape_settle(ad_tape *t) {
   t->changes = t->rechecked = 0;
   t->room = t->capacity;
   t->stale_from = UINT32_MAX;
+  tape_forget_readings(t);
   return AD_OK;
 }
 

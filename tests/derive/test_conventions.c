@@ -1,5 +1,6 @@
-/* test_conventions.c -- docs/conventions.md, point by point, in every mode: the numeric sweep, recorded forward and reverse
- * mode, Taylor series, functions run by the interpreter and by lanes; on scalars and arrays; in f64 and f32.
+/* test_conventions.c -- docs/conventions.md, point by point, in every mode: the numeric sweep, recorded
+ * forward and reverse mode, Taylor series, functions run by the interpreter and by lanes; on scalars and
+ * arrays; in f64 and f32.
  *
  * Points are the rows of conventions.def. Points of arrays (slices, ties along an axis) are below. */
 #include "check.h"
@@ -12,10 +13,11 @@
 
 enum { OPERANDS = 3, MOST = 6 };
 
-/* --- problems -------------------------------------------------------------------------------------------------------- */
+/* --- problems ------------------------------------------------------------------------------------------- */
 
-/* One expression at one point. want[i*MOST + e] is the derivative of the sum of the result by element e of operand i; when the
- * result has the shape of the operands, only element e of the result counts, and `other` elements are not looked at. */
+/* One expression at one point. want[i*MOST + e] is the derivative of the sum of the result by element e of
+ * operand i; when the result has the shape of the operands, only element e of the result counts, and
+ * `other` elements are not looked at. */
 typedef struct problem {
   const char *name;
   ad_body *body;
@@ -31,19 +33,20 @@ static double tolerance_of(const problem *p) { return p->type.dtype == AD_F32 ? 
 static void expect(const problem *p, const char *mode, int i, int64_t e, double got) {
   if (!p->looked_at[e]) return;
   const double want = p->want[i*MOST + e];
-  CHECK_THAT(check_near(got, want, tolerance_of(p)), "%s, %s %s: derivative by operand %d is %g, not %g", p->name, mode,
-             p->type.rank ? "of an array" : "of a scalar", i, got, want);
+  CHECK_THAT(check_near(got, want, tolerance_of(p)), "%s, %s %s: derivative by operand %d is %g, not %g",
+             p->name, mode, p->type.rank ? "of an array" : "of a scalar", i, got, want);
 }
 
 static void expect_zero(const problem *p, const char *mode, int64_t e, double got) {
   if (p->looked_at[e])
-    CHECK_THAT(got == 0, "%s, %s %s: second derivative is %g, not 0", p->name, mode, p->type.rank ? "of an array" : "of a scalar",
-               got);
+    CHECK_THAT(got == 0, "%s, %s %s: second derivative is %g, not 0", p->name, mode,
+               p->type.rank ? "of an array" : "of a scalar", got);
 }
 
 /* The values of operand i as bytes of the problem's type. */
 static const void *bytes_of(const problem *p, int i, double *room) {
-  for (int64_t e = 0; e < ad_type_count(p->type); e++) check_set_element(p->type.dtype, room, e, p->x[i*MOST + e]);
+  for (int64_t e = 0; e < ad_type_count(p->type); e++)
+    check_set_element(p->type.dtype, room, e, p->x[i * MOST + e]);
   return room;
 }
 
@@ -77,7 +80,7 @@ static ad_var unit(ad_tape *t, ad_type type, int64_t e) {
   return ad_constant(t, type, room);
 }
 
-/* --- first order ------------------------------------------------------------------------------------------------------- */
+/* --- first order ---------------------------------------------------------------------------------------- */
 
 static void test_backward(const problem *p) {
   recorded r = record(p);
@@ -85,7 +88,8 @@ static void test_backward(const problem *p) {
   CHECK_STATUS(ad_backward(r.y), AD_OK);
   for (int i = 0; i < p->n; i++) {
     CHECK_STATUS(ad_read_adjoint(r.x[i], room), AD_OK);
-    for (int64_t e = 0; e < ad_type_count(p->type); e++) expect(p, "backward", i, e, check_element(p->type.dtype, room, e));
+    for (int64_t e = 0; e < ad_type_count(p->type); e++)
+      expect(p, "backward", i, e, check_element(p->type.dtype, room, e));
   }
   finish(p, &r, "backward");
 }
@@ -127,7 +131,7 @@ static void test_taylor(const problem *p) {
   finish(p, &r, "taylor");
 }
 
-/* --- second order, where it is zero ---------------------------------------------------------------------------------------- */
+/* --- second order, where it is zero --------------------------------------------------------------------- */
 
 static void test_reverse_twice(const problem *p, bool forward_after) {
   const char *mode = forward_after ? "jvp of vjp" : "vjp of vjp";
@@ -166,9 +170,13 @@ static void test_forward_twice(const problem *p, bool reverse_after) {
   finish(p, &r, mode);
 }
 
-/* --- functions ---------------------------------------------------------------------------------------------------------------- */
+/* --- functions ------------------------------------------------------------------------------------------ */
 
-typedef struct call_room { double x[OPERANDS][MOST], out[1 + OPERANDS][MOST]; const void *in[2*OPERANDS]; void *to[1 + OPERANDS]; } call_room;
+typedef struct call_room {
+  double x[OPERANDS][MOST], out[1 + OPERANDS][MOST];
+  const void *in[2 * OPERANDS];
+  void *to[1 + OPERANDS];
+} call_room;
 
 static void fill_call(const problem *p, call_room *c) {
   memset(c, 0, sizeof *c);
@@ -190,7 +198,8 @@ static void test_function_reverse(const problem *p, ad_function *f) {
   ad_function_free(g);
 }
 
-/* The tangent along one operand. (The whole function's jvp would take zeros for the tangents of the others, and 0*inf is nan.) */
+/* The tangent along one operand. (The whole function's jvp would take zeros for the tangents of the
+ * others, and 0*inf is nan.) */
 typedef struct direction { const problem *p; int operand; } direction;
 static void tangent_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
   const direction *d = context;
@@ -211,7 +220,8 @@ static void test_function_forward(const problem *p) {
       check_set_element(p->type.dtype, xdot, e, 1);
       c.in[p->n] = xdot;
       CHECK_STATUS(ad_function_call(g, c.in, c.to, NULL), AD_OK);
-      expect(p, "function's jvp", i, e, check_element(p->type.dtype, c.out[0], ad_function_output_type(g, 0).rank ? e : 0));
+      expect(p, "function's jvp", i, e,
+             check_element(p->type.dtype, c.out[0], ad_function_output_type(g, 0).rank ? e : 0));
     }
     ad_function_free(g);
   }
@@ -255,7 +265,8 @@ static void test_hessian(const problem *p, ad_function *f) {
   for (int k = 0; k < p->n*p->n; k++) out[k] = h[k];
   CHECK_STATUS(ad_function_call(g, c.in, out, NULL), AD_OK);
   for (int k = 0; k < p->n*p->n; k++)
-    for (int64_t e = 0; e < n*n; e++) expect_zero(p, "function's hessian", 0, check_element(p->type.dtype, h[k], e));
+    for (int64_t e = 0; e < n * n; e++)
+      expect_zero(p, "function's hessian", 0, check_element(p->type.dtype, h[k], e));
   ad_function_free(g);
 }
 
@@ -287,7 +298,7 @@ static void test_problem(const problem *p) {
   test_forward_twice(p, true);
 }
 
-/* --- points of elementwise operations --------------------------------------------------------------------------------------- */
+/* --- points of elementwise operations ------------------------------------------------------------------- */
 
 #define POINT(name, expression, ...) \
   static void body_##name(ad_tape *t, const ad_var in[], ad_var out[], void *context) { \
@@ -301,14 +312,22 @@ static void test_problem(const problem *p) {
 #endif
 #include "conventions.def"
 
-typedef struct point { const char *name; ad_body *body; bool chosen; double x[OPERANDS], want[OPERANDS]; } point;
+typedef struct point {
+  const char *name;
+  ad_body *body;
+  bool chosen;
+  double x[OPERANDS], want[OPERANDS];
+} point;
 static const point points[] = {
-#define POINT(name, expression, x, y, w, dx, dy, dw) { #name, body_##name, false, { x, y, w }, { dx, dy, dw } },
-#define CHOSEN(name, expression, x, y, w, dx, dy, dw) { #name, body_##name, true, { x, y, w }, { dx, dy, dw } },
+#define POINT(name, expression, x, y, w, dx, dy, dw)                                                         \
+  { #name, body_##name, false, { x, y, w }, { dx, dy, dw } },
+#define CHOSEN(name, expression, x, y, w, dx, dy, dw)                                                        \
+  { #name, body_##name, true, { x, y, w }, { dx, dy, dw } },
 #include "conventions.def"
 };
 
-/* The point alone, and between harmless neighbours. Denormals and sizes that f32 does not have are left out there. */
+/* The point alone, and between harmless neighbours. Denormals and sizes that f32 does not have are left
+ * out there. */
 static void test_point(const point *c, ad_dtype dtype) {
   static const double neighbour[OPERANDS] = { 0.6, 0.7, 0.9 };
   problem p = { .name = c->name, .body = c->body, .n = OPERANDS, .second_is_zero = c->chosen };
@@ -326,7 +345,7 @@ static void test_point(const point *c, ad_dtype dtype) {
   test_problem(&p);
 }
 
-/* --- points of arrays ------------------------------------------------------------------------------------------------------------ */
+/* --- points of arrays ----------------------------------------------------------------------------------- */
 
 #define BODY(name, expression) \
   static void array_##name(ad_tape *t, const ad_var in[], ad_var out[], void *context) { \
@@ -337,7 +356,9 @@ static void test_point(const point *c, ad_dtype dtype) {
 
 static ad_var at(ad_var v, int64_t i) { return ad_at(v, 1, &i); }
 static ad_var all(ad_var v) { return ad_sum(v, AD_ALL_AXES, false); }
-static ad_var indices(ad_tape *t, int64_t i, int64_t j) { return ad_constant(t, AD_I64(2), (const int64_t[]){ i, j }); }
+static ad_var indices(ad_tape *t, int64_t i, int64_t j) {
+  return ad_constant(t, AD_I64(2), (const int64_t[]){ i, j });
+}
 static ad_var square_matrix(ad_var v) { return ad_reshape(v, 2, (const int64_t[]){ 2, 2 }); }
 static ad_var part(ad_var v, int64_t start, int64_t count) { return ad_slice(v, 0, start, count, 1); }
 
@@ -399,7 +420,13 @@ BODY(relu_of_largest_root, ad_relu(ad_reduce_max(ad_sqrt(v), AD_ALL_AXES, false)
 BODY(one_select_of_logs, all(ad_select(ad_greater(all(v), 0), ad_log(v), ad_mul(3, v))))
 BODY(honest, all(ad_sqrt(ad_square(v))))
 
-typedef struct array_point { const char *name; ad_body *body; bool chosen; int count; double x[MOST], want[MOST]; } array_point;
+typedef struct array_point {
+  const char *name;
+  ad_body *body;
+  bool chosen;
+  int count;
+  double x[MOST], want[MOST];
+} array_point;
 #define AT(name, chosen, count, ...) { #name, array_##name, chosen, count, __VA_ARGS__ },
 static const array_point array_points[] = {
   AT(first_root, false, 2, { 1, 0 }, { 0.5, 0 })
@@ -450,15 +477,21 @@ static const array_point array_points[] = {
 
 static void test_array_point(const array_point *c, ad_dtype dtype) {
   const int64_t count = c->count;
-  problem p = { .name = c->name, .body = c->body, .n = 1, .type = ad_type_make(dtype, 1, &count), .second_is_zero = c->chosen };
+  problem p = { .name = c->name,
+                .body = c->body,
+                .n = 1,
+                .type = ad_type_make(dtype, 1, &count),
+                .second_is_zero = c->chosen };
   for (int64_t e = 0; e < count; e++) p.x[e] = c->x[e], p.want[e] = c->want[e], p.looked_at[e] = true;
   test_problem(&p);
 }
 
-/* In forward mode a given zero tangent meets an infinite slope: 0*inf is nan by rule 6. These look at one mode of one problem. */
+/* In forward mode a given zero tangent meets an infinite slope: 0*inf is nan by rule 6. These look at one
+ * mode of one problem. */
 static void test_jvp_of_masked_arrays(void) {
   ad_tape *t = ad_tape_new();
-  const ad_var v = ad_array(t, AD_F64(3), (const double[]){ 1, 0, -1 }), one = ad_constant(t, AD_F64(3), (const double[]){ 1, 1, 1 });
+  const ad_var v = ad_array(t, AD_F64(3), (const double[]){ 1, 0, -1 }),
+               one = ad_constant(t, AD_F64(3), (const double[]){ 1, 1, 1 });
   const ad_var y = ad_select(ad_greater(v, 0), ad_log(v), ad_mul(2, v));
   ad_var ydot;
   double d[3];
@@ -472,7 +505,8 @@ int main(void) {
   static const ad_dtype dtypes[] = { AD_F64, AD_F32 };
   for (int d = 0; d < 2; d++) {
     for (size_t i = 0; i < sizeof points/sizeof *points; i++) test_point(&points[i], dtypes[d]);
-    for (size_t i = 0; i < sizeof array_points/sizeof *array_points; i++) test_array_point(&array_points[i], dtypes[d]);
+    for (size_t i = 0; i < sizeof array_points / sizeof *array_points; i++)
+      test_array_point(&array_points[i], dtypes[d]);
   }
   test_jvp_of_masked_arrays();
   return check_summary();

@@ -1,4 +1,5 @@
-/* test_function.c -- functions: traced, cut, called, applied, and their derivatives as functions, under each other. */
+/* test_function.c -- functions: traced, cut, called, applied, and their derivatives as functions, under
+ * each other. */
 #include "check.h"
 
 #include "adit/arrays.h"
@@ -27,7 +28,9 @@ FUNCTION(textbook) {
   UNUSED;
   out[0] = ad_div(ad_sin(ad_add(in[0], ad_pow(in[1], 2))), ad_sqrt(in[0]));
 }
-static ad_function *textbook_function(void) { return trace("textbook", textbook, 2, (const ad_type[]){ AD_F64(), AD_F64() }, 1); }
+static ad_function *textbook_function(void) {
+  return trace("textbook", textbook, 2, (const ad_type[]){ AD_F64(), AD_F64() }, 1);
+}
 
 /* (x0^2 + x1^2, x0 x1, sin x0 + cos x1) of a vector: tall. */
 FUNCTION(tall) {
@@ -37,7 +40,7 @@ FUNCTION(tall) {
   out[0] = ad_stack(3, parts, 0);
 }
 
-/* --- questions ----------------------------------------------------------------------------------------------------------- */
+/* --- questions ------------------------------------------------------------------------------------------ */
 
 static void test_questions(void) {
   ad_function *f = textbook_function();
@@ -50,7 +53,8 @@ static void test_questions(void) {
   CHECK(strstr(ad_function_name(g), "textbook") && ad_function_inputs(g) == 2 && ad_function_outputs(g) == 3);
   ad_function_free(g);
   ad_function_free(f);
-  CHECK(ad_function_inputs(NULL) == 0 && ad_function_outputs(NULL) == 0 && ad_function_input_type(NULL, 0).rank == -1);
+  CHECK(ad_function_inputs(NULL) == 0 && ad_function_outputs(NULL) == 0
+        && ad_function_input_type(NULL, 0).rank == -1);
   CHECK(!strcmp(ad_function_name(NULL), "") && ad_function_size(NULL) == 0);
 }
 
@@ -84,11 +88,12 @@ static void test_parents_may_go(void) {
   ad_function_free(f);
 }
 
-/* --- derivatives --------------------------------------------------------------------------------------------------------- */
+/* --- derivatives ---------------------------------------------------------------------------------------- */
 
 static void test_textbook(void) {
-  ad_function *f = textbook_function(), *jvp = ad_function_jvp(f), *vjp = ad_function_vjp(f), *g = ad_function_gradient(f, 0, NULL),
-              *h = ad_function_hessian(f, 0, NULL), *hvp = ad_function_hvp(f, 0, NULL), *j = ad_function_jacobian(f, 0, NULL);
+  ad_function *f = textbook_function(), *jvp = ad_function_jvp(f), *vjp = ad_function_vjp(f),
+              *g = ad_function_gradient(f, 0, NULL), *h = ad_function_hessian(f, 0, NULL),
+              *hvp = ad_function_hvp(f, 0, NULL), *j = ad_function_jacobian(f, 0, NULL);
   const double x = 2, y = 1, one = 1, zero = 0, s = sin(3), c = cos(3), r = sqrt(2);
   const double fx = c/r - s/(4*r), fy = 2*c/r;
   const double fxx = -s/r - c/(2*r) + 3*s/(16*r), fxy = -2*s/r - c/(2*r), fyy = (2*c - 4*s)/r;
@@ -118,7 +123,9 @@ static void test_textbook(void) {
 /* Third derivatives in every mix of transformations: each takes one more derivative by x. */
 static ad_function *derive_by(ad_function *f, int how) {
   if (how == 0) return ad_function_gradient(f, 1, (const int[]){ 0 });
-  return how == 1 ? ad_function_jacobian(f, 1, (const int[]){ 0 }) : how == 2 ? ad_function_jvp(f) : ad_function_vjp(f);
+  return how == 1 ? ad_function_jacobian(f, 1, (const int[]){ 0 })
+       : how == 2 ? ad_function_jvp(f)
+                  : ad_function_vjp(f);
 }
 /* f by x alone, so that every transformation applies again. */
 typedef struct layer { ad_function *f; int how; } layer;
@@ -153,7 +160,7 @@ static void test_closure(void) {
   }
 }
 
-/* --- Jacobians --------------------------------------------------------------------------------------------------------------- */
+/* --- Jacobians ------------------------------------------------------------------------------------------ */
 
 static void test_tall_jacobian(void) {
   const ad_type type = AD_F64(2);
@@ -175,10 +182,12 @@ FUNCTION(wide) {
 }
 static void test_wide_jacobian(void) {
   const ad_type types[] = { AD_F64(2, 2), AD_F64() };
-  ad_function *f = trace("wide", wide, 2, types, 1), *j = ad_function_jacobian(f, 0, NULL), *j1 = ad_function_jacobian(f, 1, (const int[]){ 1 });
+  ad_function *f = trace("wide", wide, 2, types, 1), *j = ad_function_jacobian(f, 0, NULL),
+              *j1 = ad_function_jacobian(f, 1, (const int[]){ 1 });
   const double a[4] = { 1, 2, 3, 4 }, b = 5;
   double da[8], db[2], only[2];
-  CHECK(ad_type_equal(ad_function_output_type(j, 0), AD_F64(2, 2, 2)) && ad_type_equal(ad_function_output_type(j, 1), AD_F64(2)));
+  CHECK(ad_type_equal(ad_function_output_type(j, 0), AD_F64(2, 2, 2))
+        && ad_type_equal(ad_function_output_type(j, 1), AD_F64(2)));
   CHECK_STATUS(ad_function_call(j, IN(a, &b), OUT(da, db), NULL), AD_OK);
   const double want[8] = { 10, 20, 0, 0, 0, 0, 10, 20 };
   for (int i = 0; i < 8; i++) CHECK_NUMBER(da[i], want[i], 0);
@@ -198,8 +207,8 @@ FUNCTION(mixed) {
 }
 static void test_mixed_types(void) {
   const ad_type types[] = { AD_F32(), AD_F64(2), AD_I64() };
-  ad_function *f = trace("mixed", mixed, 3, types, 2), *j = ad_function_jacobian(f, 0, NULL), *v = ad_function_vjp(f),
-              *d = ad_function_jvp(f);
+  ad_function *f = trace("mixed", mixed, 3, types, 2), *j = ad_function_jacobian(f, 0, NULL),
+              *v = ad_function_vjp(f), *d = ad_function_jvp(f);
   const float a = 3;
   const double b[2] = { 5, 7 }, one[2] = { 1, 1 };
   const int64_t n = 11;
@@ -210,7 +219,8 @@ static void test_mixed_types(void) {
   CHECK(ad_function_output_type(j, 0).dtype == AD_F64 || ad_function_output_type(j, 0).dtype == AD_F32);
   double wide00[2];
   const bool narrow = ad_function_output_type(j, 0).dtype == AD_F32;
-  CHECK_STATUS(ad_function_call(j, IN(&a, b, &n), OUT(narrow ? (void *)j00 : wide00, j01, j10, j11), NULL), AD_OK);
+  CHECK_STATUS(ad_function_call(j, IN(&a, b, &n), OUT(narrow ? (void *)j00 : wide00, j01, j10, j11), NULL),
+               AD_OK);
   CHECK(narrow ? j00[0] == 5 && j00[1] == 7 : wide00[0] == 5 && wide00[1] == 7);
   CHECK(j01[0] == 3 && j01[1] == 0 && j01[2] == 0 && j01[3] == 3);
   CHECK(j11[0] == 11 && j11[1] == 11);
@@ -228,13 +238,15 @@ static void test_mixed_types(void) {
 FUNCTION(quadratic) { UNUSED; out[0] = ad_mul(0.5, ad_dot(in[0], ad_matmul(in[1], in[0]))); }
 static void test_hessian_of_arrays(void) {
   const ad_type types[] = { AD_F64(3), AD_F64(3, 3) };
-  ad_function *f = trace("quadratic", quadratic, 2, types, 1), *h = ad_function_hessian(f, 1, (const int[]){ 0 }), *all = ad_function_hessian(f, 0, NULL),
+  ad_function *f = trace("quadratic", quadratic, 2, types, 1),
+              *h = ad_function_hessian(f, 1, (const int[]){ 0 }), *all = ad_function_hessian(f, 0, NULL),
               *hvp = ad_function_hvp(f, 1, (const int[]){ 0 });
   const double x[3] = { 1, 2, 3 }, a[9] = { 2, 1, 0, 1, 3, 1, 0, 1, 4 }, v[3] = { 1, -1, 2 };
   double z[9], cross[27], value, g[3], hv[3];
   CHECK_STATUS(ad_function_call(h, IN(x, a), OUT(z), NULL), AD_OK);
   for (int i = 0; i < 9; i++) CHECK_NUMBER(z[i], a[i], 1e-15);
-  CHECK(ad_type_equal(ad_function_output_type(all, 1), AD_F64(3, 3, 3)) && ad_type_equal(ad_function_output_type(all, 3), AD_F64(3, 3, 3, 3)));
+  CHECK(ad_type_equal(ad_function_output_type(all, 1), AD_F64(3, 3, 3))
+        && ad_type_equal(ad_function_output_type(all, 3), AD_F64(3, 3, 3, 3)));
   CHECK_STATUS(ad_function_call(all, IN(x, a), OUT(NULL, cross, NULL, NULL), NULL), AD_OK);
   for (int i = 0; i < 3; i++)
     for (int p = 0; p < 3; p++)
@@ -252,7 +264,8 @@ FUNCTION(sum_of_squares) { UNUSED; out[0] = ad_sum(ad_square(in[0]), AD_ALL_AXES
 FUNCTION(constant) { UNUSED; out[0] = ad_full(t, AD_F64(2), 3); out[1] = AD_VAR(2.5); out[2] = AD_VAR(7); }
 static void test_degenerate(void) {
   const ad_type empty = AD_F64(0);
-  ad_function *f = trace("empty", sum_of_squares, 1, &empty, 1), *g = ad_function_gradient(f, 0, NULL), *h = ad_function_hessian(f, 0, NULL);
+  ad_function *f = trace("empty", sum_of_squares, 1, &empty, 1), *g = ad_function_gradient(f, 0, NULL),
+              *h = ad_function_hessian(f, 0, NULL);
   double z = 9, none = 0;
   CHECK_STATUS(ad_function_call(g, IN(&none), OUT(&z, &none), NULL), AD_OK);
   CHECK(z == 0 && ad_type_equal(ad_function_output_type(g, 1), AD_F64(0)));
@@ -267,7 +280,7 @@ static void test_degenerate(void) {
   for (int i = 0; i < 4; i++) ad_function_free(drop[i]);
 }
 
-/* --- calls ---------------------------------------------------------------------------------------------------------------------- */
+/* --- calls ---------------------------------------------------------------------------------------------- */
 
 FUNCTION(two_of_two) {
   UNUSED;
@@ -303,7 +316,8 @@ static void test_aliasing(ad_type type) {
     CHECK_STATUS(ad_function_call(f, IN(x, y), crossed ? OUT(y, x) : OUT(x, y), w), AD_OK);
     for (int64_t i = 0; i < n; i++) {
       const double a = (double)i/(double)n, b = 1 - a, first = 2*a + b, second = a - exp(b);
-      right &= check_near(crossed ? y[i] : x[i], first, 1e-14) && check_near(crossed ? x[i] : y[i], second, 1e-14);
+      right &=
+          check_near(crossed ? y[i] : x[i], first, 1e-14) && check_near(crossed ? x[i] : y[i], second, 1e-14);
     }
     CHECK(right);
   }
@@ -354,7 +368,8 @@ static void test_lanes(void) {
   bool right = true;
   for (int i = 0; i < N; i++) {
     const double s = sin(x[i] + y[i]*y[i]), c = cos(x[i] + y[i]*y[i]), r = sqrt(x[i]);
-    right &= check_near(z[i], s/r, 1e-14) && check_near(dx[i], c/r - s/(2*r*x[i]), 1e-13) && check_near(dy[i], 2*y[i]*c/r, 1e-13);
+    right &= check_near(z[i], s / r, 1e-14) && check_near(dx[i], c / r - s / (2 * r * x[i]), 1e-13)
+          && check_near(dy[i], 2 * y[i] * c / r, 1e-13);
   }
   CHECK(right);
   CHECK_STATUS(ad_function_call_lanes(g, N, IN(x, NULL), OUT(NULL, NULL, dy), NULL), AD_OK);
@@ -368,12 +383,14 @@ static void test_lanes(void) {
   ad_function_free(g);
 }
 
-/* --- cutting and applying ------------------------------------------------------------------------------------------------------------ */
+/* --- cutting and applying ------------------------------------------------------------------------------- */
 
-/* Inputs of the tape that are not among in[] become constants of the value they have then; inner variables may be inputs. */
+/* Inputs of the tape that are not among in[] become constants of the value they have then; inner variables
+ * may be inputs. */
 static void test_captured_constants(void) {
   ad_tape *t = ad_tape_new();
-  const ad_var x = ad_scalar(t, 2), a = ad_scalar(t, 10), v = ad_array(t, AD_F64(2), (const double[]){ 1, 2 });
+  const ad_var x = ad_scalar(t, 2), a = ad_scalar(t, 10),
+               v = ad_array(t, AD_F64(2), (const double[]){ 1, 2 });
   const ad_var u = ad_square(x), y = ad_mul(ad_add(u, a), v);
   ad_function *f = ad_function_new("f", 1, &x, 1, &y), *g = ad_function_new("g", 1, &u, 1, &y);
   CHECK(f && g);
@@ -424,7 +441,7 @@ static void test_apply(void) {
   ad_function_free(f);
 }
 
-/* --- errors ------------------------------------------------------------------------------------------------------------------------------ */
+/* --- errors --------------------------------------------------------------------------------------------- */
 
 FUNCTION(uses_outer) { UNUSED; out[0] = ad_mul(in[0], *(const ad_var *)context); }
 FUNCTION(sets_nothing) { UNUSED; (void)out; }
@@ -436,7 +453,8 @@ static void expect_failure(const char *name, ad_body *body, void *context, ad_st
   ad_report report;
   ad_function *f = ad_function_trace_report(name, body, context, 1, &type, 1, &report);
   CHECK_THAT(!f, "%s made a function", name);
-  CHECK_THAT(report.status == want && strstr(report.message, word), "%s: \"%s\": %s", name, ad_status_sentence(report.status), report.message);
+  CHECK_THAT(report.status == want && strstr(report.message, word), "%s: \"%s\": %s", name,
+             ad_status_sentence(report.status), report.message);
   ad_function_free(f);
 }
 
@@ -451,8 +469,9 @@ static void test_trace_errors(void) {
   const ad_type bad = AD_F64(-1);
   CHECK(!ad_function_trace("bad type", sum_of_squares, NULL, 1, &bad, 1));
   CHECK(ad_tape_status(outer) == AD_OK || ad_tape_status(outer) == AD_ERROR_TAPES);
-  CHECK(!ad_function_jvp(NULL) && !ad_function_vjp(NULL) && !ad_function_gradient(NULL, 0, NULL) && !ad_function_jacobian(NULL, 0, NULL)
-        && !ad_function_hessian(NULL, 0, NULL) && !ad_function_hvp(NULL, 0, NULL));
+  CHECK(!ad_function_jvp(NULL) && !ad_function_vjp(NULL) && !ad_function_gradient(NULL, 0, NULL)
+        && !ad_function_jacobian(NULL, 0, NULL) && !ad_function_hessian(NULL, 0, NULL)
+        && !ad_function_hvp(NULL, 0, NULL));
   ad_tape_free(outer);
 }
 
@@ -471,14 +490,18 @@ static void test_run_time_error(void) {
   ad_function_free(f);
 }
 
-/* --- the check for users --------------------------------------------------------------------------------------------------------------------- */
+/* --- the check for users -------------------------------------------------------------------------------- */
 
 static void cube_block(size_t n, double *z, const double *x, const double *y, const double *w) {
   (void)y, (void)w;
   for (size_t i = 0; i < n; i++) z[i] = x[i]*x[i]*x[i];
 }
-static const ad_primitive cube = { .name = "cube", .doc = "x^3", .arity = 1, .block = cube_block, .rule = { "3*g*x*x" } };
-static const ad_primitive wrong_cube = { .name = "wrong", .doc = "x^3", .arity = 1, .block = cube_block, .rule = { "2*g*x*x" } };
+static const ad_primitive cube = {
+  .name = "cube", .doc = "x^3", .arity = 1, .block = cube_block, .rule = { "3*g*x*x" }
+};
+static const ad_primitive wrong_cube = {
+  .name = "wrong", .doc = "x^3", .arity = 1, .block = cube_block, .rule = { "2*g*x*x" }
+};
 static ad_status same_type(ad_operation *op) { op->z = *op->x[0]; return AD_OK; }
 static ad_status halve(const ad_operation *op, void *z, const void *const x[], void *scratch) {
   (void)scratch;
@@ -489,8 +512,12 @@ static ad_var wrong_transpose(ad_rule *r, int k) {
   (void)k;
   return ad_mul(r->g, 0.25);
 }
-static const ad_primitive lopsided = { .name = "lopsided", .doc = "x/2 whose vjp is not its transpose", .traits = AD_TRAIT_LINEAR,
-                                       .type = same_type, .run = halve, .vjp = wrong_transpose };
+static const ad_primitive lopsided = { .name = "lopsided",
+                                       .doc = "x/2 whose vjp is not its transpose",
+                                       .traits = AD_TRAIT_LINEAR,
+                                       .type = same_type,
+                                       .run = halve,
+                                       .vjp = wrong_transpose };
 FUNCTION(own) { UNUSED; out[0] = ad_sin(ad_record(t, context, 1, in, NULL, 0)); }
 
 static void check_own(const ad_primitive *p, bool forward, bool both) {
@@ -499,8 +526,10 @@ static void check_own(const ad_primitive *p, bool forward, bool both) {
   ad_check_result result;
   ad_function *f = ad_function_trace(p->name, own, (void *)(uintptr_t)p, 1, &type, 1);
   CHECK_STATUS(ad_check(f, IN(x), &result), AD_OK);
-  CHECK_THAT((result.error < 1e-9) == forward, "%s: error %g (%g, %g)", p->name, result.error, result.derivative, result.difference);
-  CHECK_THAT((result.transpose_error < 1e-12) == both, "%s: transpose error %g", p->name, result.transpose_error);
+  CHECK_THAT((result.error < 1e-9) == forward, "%s: error %g (%g, %g)", p->name, result.error,
+             result.derivative, result.difference);
+  CHECK_THAT((result.transpose_error < 1e-12) == both, "%s: transpose error %g", p->name,
+             result.transpose_error);
   CHECK(result.output == 0 && result.element >= 0 && result.element < 4);
   ad_function_free(f);
 }
@@ -518,7 +547,7 @@ static void test_check(void) {
   check_own(&lopsided, true, false);
 }
 
-/* --- optimisation ------------------------------------------------------------------------------------------------------------------------------ */
+/* --- optimisation --------------------------------------------------------------------------------------- */
 
 /* All minors of a determinant: equal subexpressions are one, so n! terms are about 2^n n operations. */
 static ad_var minor(const ad_var in[], int n, unsigned columns, int row) {
@@ -526,7 +555,8 @@ static ad_var minor(const ad_var in[], int n, unsigned columns, int row) {
   int sign = 1;
   for (int c = 0; c < n; c++) {
     if (!(columns >> c & 1)) continue;
-    const ad_var rest = row + 1 < n ? minor(in, n, columns & ~(1u << c), row + 1) : ad_real(1), term = ad_mul(in[n*row + c], rest);
+    const ad_var rest = row + 1 < n ? minor(in, n, columns & ~(1u << c), row + 1) : ad_real(1),
+                 term = ad_mul(in[n * row + c], rest);
     sum = sign > 0 ? ad_add(sum, term) : ad_sub(sum, term);
     sign = -sign;
   }

@@ -1,12 +1,13 @@
 /* test_run.c -- planner and interpreter against values computed node by node, for random programs.
  *
- * A program is a random graph of operations over operands of mixed shapes and data types: chains that fuse, broadcasts,
- * reductions, reshapes that are aliases, additions into slices, scalars and conditions that cross between scalar programs and array
- * steps. Reference: a tape whose nodes are read one after the other, so that each plan has one step. Against it: a tape that is asked
- * for the outputs only, functions cut from a tape and traced, sets of wanted outputs, lanes.
+ * A program is a random graph of operations over operands of mixed shapes and data types: chains that
+ * fuse, broadcasts, reductions, reshapes that are aliases, additions into slices, scalars and conditions
+ * that cross between scalar programs and array steps. Reference: a tape whose nodes are read one after the
+ * other, so that each plan has one step. Against it: a tape that is asked for the outputs only, functions
+ * cut from a tape and traced, sets of wanted outputs, lanes.
  *
- * "Exact" programs use only operations whose results are correctly rounded, and must agree in every bit; "smooth" ones use
- * elementary functions too, agree to a few roundings, and are differentiated as well. */
+ * "Exact" programs use only operations whose results are correctly rounded, and must agree in every bit;
+ * "smooth" ones use elementary functions too, agree to a few roundings, and are differentiated as well. */
 #include "check.h"
 
 #include "adit/arrays.h"
@@ -25,11 +26,13 @@ typedef struct recipe {
   bool exact, scalars;
 } recipe;
 
-/* --- random programs ---------------------------------------------------------------------------------------------------- */
+/* --- random programs ------------------------------------------------------------------------------------ */
 
 static ad_type input_type(const recipe *r, int i) {
-  static const ad_dtype dtypes[INPUTS] = { AD_F64, AD_F64, AD_F32, AD_I64, AD_BOOL, AD_F64, AD_BOOL, AD_I32, AD_F64 };
-  const int64_t n = r->n, shapes[INPUTS][2] = { { n }, { 0 }, { n }, { n }, { 0 }, { 2, n }, { n }, { 0 }, { 2, 1 } };
+  static const ad_dtype dtypes[INPUTS] = { AD_F64, AD_F64,  AD_F32, AD_I64, AD_BOOL,
+                                           AD_F64, AD_BOOL, AD_I32, AD_F64 };
+  const int64_t n = r->n,
+                shapes[INPUTS][2] = { { n }, { 0 }, { n }, { n }, { 0 }, { 2, n }, { n }, { 0 }, { 2, 1 } };
   static const int ranks[INPUTS] = { 1, 0, 1, 1, 0, 2, 1, 0, 2 };
   ad_type type = ad_type_make(dtypes[i], r->scalars ? 0 : ranks[i], shapes[i]);
   if (!r->exact && (type.dtype == AD_I32 || type.dtype == AD_I64)) type.dtype = AD_F64;
@@ -47,7 +50,8 @@ typedef struct program {
 
 static ad_var pick(program *p) {
   const int recent = p->count < 8 ? p->count : 8;
-  return p->node[check_below(&p->state, 2) ? p->count - 1 - check_below(&p->state, recent) : check_below(&p->state, p->count)];
+  return p->node[check_below(&p->state, 2) ? p->count - 1 - check_below(&p->state, recent)
+                                           : check_below(&p->state, p->count)];
 }
 
 static ad_dtype dtype_of(ad_var x) { return ad_type_of(x).dtype; }
@@ -123,7 +127,9 @@ static ad_var smooth_binary(program *p, ad_var x, ad_var y) {
 }
 
 static ad_var choose(program *p, ad_var x, ad_var y) {
-  const ad_var c = dtype_of(x) == AD_BOOL ? x : p->r->exact ? ad_greater(x, y) : p->node[check_below(&p->state, 2) ? 4 : 6];
+  const ad_var c = dtype_of(x) == AD_BOOL ? x
+                 : p->r->exact            ? ad_greater(x, y)
+                                          : p->node[check_below(&p->state, 2) ? 4 : 6];
   return pair_up(p, c, x) && pair_up(p, c, y) ? ad_select(c, x, y) : none();
 }
 
@@ -144,13 +150,18 @@ static ad_var reduction(program *p, ad_var x) {
 static ad_var movement(program *p, ad_var x) {
   const ad_type type = ad_type_of(x);
   const int rank = type.rank, axis = rank ? check_below(&p->state, rank) : 0;
-  const int64_t all = -1, dim = rank ? type.dim[axis] : 0, start = dim ? check_below(&p->state, (int)(dim < 1000 ? dim : 1000)) : 0;
+  const int64_t all = -1, dim = rank ? type.dim[axis] : 0,
+                start = dim ? check_below(&p->state, (int)(dim < 1000 ? dim : 1000)) : 0;
   switch (check_below(&p->state, 9)) {
     case 0: return ad_reshape(x, 1, &all);
-    case 1: return rank == 2 ? ad_transpose(x, NULL) : ad_reshape(x, 2, (const int64_t[]){ 1, ad_type_count(type) });
+    case 1:
+      return rank == 2 ? ad_transpose(x, NULL)
+                       : ad_reshape(x, 2, (const int64_t[]){ 1, ad_type_count(type) });
     case 2: return rank ? ad_slice(x, axis, start, dim - start, 1) : none();
     case 3: return rank && dim ? ad_slice(x, axis, dim - 1, dim, -1) : none();
-    case 4: return rank ? ad_concat(2, (const ad_var[]){ x, ad_slice(x, axis, 0, dim < 2 ? dim : 2, 1) }, axis) : none();
+    case 4:
+      return rank ? ad_concat(2, (const ad_var[]){ x, ad_slice(x, axis, 0, dim < 2 ? dim : 2, 1) }, axis)
+                  : none();
     case 5: return rank == 0 ? ad_broadcast_to(x, 1, &p->r->n) : none();
     case 6: return rank < 3 ? ad_expand(x, axis) : ad_squeeze(x, AD_ALL_AXES);
     case 7: return rank && dim ? ad_sum(ad_slice(x, axis, start, 1, 1), AD_ALL_AXES, false) : none();
@@ -159,18 +170,20 @@ static ad_var movement(program *p, ad_var x) {
 }
 
 /* slice_add runs in place: its base may also be wanted elsewhere. */
-static ad_var addition_into(program *p, ad_var x, ad_var y) {
+static ad_var addition_into(program *p, ad_var x) {
   const ad_type type = ad_type_of(x);
   if (type.rank == 0 || type.dtype < AD_F32 || type.dim[0] == 0) return none();
   const int64_t start = check_below(&p->state, (int)(type.dim[0] < 1000 ? type.dim[0] : 1000));
-  const ad_var part = ad_slice(x, 0, start, type.dim[0] - start, 1), from = ad_slice(x, 0, 0, type.dim[0] - start, 1);
-  (void)y;
+  const ad_var part = ad_slice(x, 0, start, type.dim[0] - start, 1),
+               from = ad_slice(x, 0, 0, type.dim[0] - start, 1);
   return ad_slice_add(ad_mul(x, 0.5), check_below(&p->state, 2) ? part : from, 0, start, 1);
 }
 
 static ad_var product(program *p, ad_var x, ad_var y) {
-  if (p->r->exact || rank_of(x) != 1 || rank_of(y) != 1 || dtype_of(x) < AD_F32 || dtype_of(x) != dtype_of(y)) return none();
-  if (ad_type_count(ad_type_of(x)) != ad_type_count(ad_type_of(y)) || ad_type_count(ad_type_of(x)) == 0) return none();
+  if (p->r->exact || rank_of(x) != 1 || rank_of(y) != 1 || dtype_of(x) < AD_F32 || dtype_of(x) != dtype_of(y))
+    return none();
+  if (ad_type_count(ad_type_of(x)) != ad_type_count(ad_type_of(y)) || ad_type_count(ad_type_of(x)) == 0)
+    return none();
   return ad_div(ad_dot(x, y), (double)ad_type_count(ad_type_of(x)));
 }
 
@@ -185,7 +198,7 @@ static ad_var random_operation(program *p) {
     case 6: return pair_up(p, x, y) ? choose(p, x, y) : none();
     case 7: return p->r->exact || real ? reduction(p, x) : none();
     case 8: case 9: return movement(p, x);
-    case 10: return addition_into(p, x, y);
+    case 10: return addition_into(p, x);
     default: return product(p, x, y);
   }
 }
@@ -211,7 +224,7 @@ static int output_node(const recipe *r, int j) {
   return j == 0 ? last : j == 3 ? INPUTS + r->length/2 : check_below(&state, last + 1);
 }
 
-/* --- running --------------------------------------------------------------------------------------------------------------- */
+/* --- running -------------------------------------------------------------------------------------------- */
 
 typedef struct memory {
   void *in[INPUTS], *want[OUTPUTS], *got[OUTPUTS];
@@ -245,7 +258,8 @@ static ad_tape *record(const recipe *r, const memory *m, program *p) {
   ad_var in[INPUTS];
   for (int i = 0; i < INPUTS; i++) in[i] = ad_array(t, input_type(r, i), m->in[i]);
   build(p, r, t, in);
-  CHECK_THAT(ad_tape_status(t) == AD_OK, "seed %llu, n %lld: %s", (unsigned long long)r->seed, (long long)r->n, ad_tape_message(t));
+  CHECK_THAT(ad_tape_status(t) == AD_OK, "seed %llu, n %lld: %s", (unsigned long long)r->seed,
+             (long long)r->n, ad_tape_message(t));
   return t;
 }
 
@@ -273,10 +287,13 @@ static void compare_at(const recipe *r, const memory *m, int j, const char *way)
   const ad_dtype dtype = m->type[j].dtype;
   int64_t e = 0;
   const int64_t count = ad_type_count(m->type[j]);
-  while (e < count && check_near(check_element(dtype, m->got[j], e), check_element(dtype, m->want[j], e), tolerance_of(r))) e++;
-  CHECK_THAT(e == count, "%s: seed %llu, n %lld, %d operations, output %d, element %lld: %.17g, not %.17g", way,
-             (unsigned long long)r->seed, (long long)r->n, r->length, j, (long long)e, check_element(dtype, m->got[j], e),
-             check_element(dtype, m->want[j], e));
+  while (
+      e < count
+      && check_near(check_element(dtype, m->got[j], e), check_element(dtype, m->want[j], e), tolerance_of(r)))
+    e++;
+  CHECK_THAT(e == count, "%s: seed %llu, n %lld, %d operations, output %d, element %lld: %.17g, not %.17g",
+             way, (unsigned long long)r->seed, (long long)r->n, r->length, j, (long long)e,
+             check_element(dtype, m->got[j], e), check_element(dtype, m->want[j], e));
   memset(m->got[j], 0x55, ad_type_bytes(m->type[j]));
 }
 
@@ -317,7 +334,8 @@ static ad_function *cut(const recipe *r, const memory *m) {
   return f;
 }
 
-static void call_and_compare(const recipe *r, memory *m, ad_function *f, unsigned wanted, ad_workspace *w, const char *way) {
+static void call_and_compare(const recipe *r, memory *m, ad_function *f, unsigned wanted, ad_workspace *w,
+                             const char *way) {
   void *out[OUTPUTS];
   for (int j = 0; j < OUTPUTS; j++) out[j] = wanted >> j & 1 ? m->got[j] : NULL;
   CHECK_STATUS(ad_function_call(f, (const void *const *)m->in, out, w), AD_OK);
@@ -337,8 +355,9 @@ static void test_same_bits(const recipe *r, memory *m, ad_function *f, ad_worksp
   }
   CHECK_STATUS(ad_function_call(f, (const void *const *)m->in, m->got, NULL), AD_OK);
   for (int j = 0; j < OUTPUTS; j++) {
-    CHECK_THAT(!memcmp(first[j], m->got[j], ad_type_bytes(m->type[j])), "seed %llu, n %lld: other bits in the second run",
-               (unsigned long long)r->seed, (long long)r->n);
+    CHECK_THAT(!memcmp(first[j], m->got[j], ad_type_bytes(m->type[j])),
+               "seed %llu, n %lld: other bits in the second run", (unsigned long long)r->seed,
+               (long long)r->n);
     free(first[j]);
   }
 }
@@ -356,7 +375,7 @@ static void test_function(const recipe *r, memory *m, ad_function *f, const char
   ad_function_free(f);
 }
 
-/* --- derivatives of smooth programs -------------------------------------------------------------------------------------------- */
+/* --- derivatives of smooth programs --------------------------------------------------------------------- */
 
 static ad_var objective(const recipe *r, ad_tape *t, const ad_var in[]) {
   program p;
@@ -368,7 +387,9 @@ static ad_var objective(const recipe *r, ad_tape *t, const ad_var in[]) {
   }
   return ad_add(sum, in[1]);
 }
-static void objective_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) { out[0] = objective(context, t, in); }
+static void objective_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  out[0] = objective(context, t, in);
+}
 
 /* The gradient as a function against the numeric sweep, and against the recorded one. */
 static void test_gradient(recipe *r, const memory *m) {
@@ -386,7 +407,8 @@ static void test_gradient(recipe *r, const memory *m) {
     }
   }
   const ad_var y = objective(r, t, x);
-  ad_function *f = ad_function_trace("objective", objective_body, r, INPUTS, types, 1), *d = ad_function_gradient(f, 0, NULL);
+  ad_function *f = ad_function_trace("objective", objective_body, r, INPUTS, types, 1),
+              *d = ad_function_gradient(f, 0, NULL);
   CHECK(d);
   CHECK_STATUS(ad_function_call(d, (const void *const *)m->in, out, NULL), AD_OK);
   CHECK_STATUS(ad_backward(y), AD_OK);
@@ -398,11 +420,17 @@ static void test_gradient(recipe *r, const memory *m) {
     CHECK_STATUS(ad_read_adjoint(floats[i], numeric), AD_OK);
     CHECK_STATUS(ad_read(g[i], recorded), AD_OK);
     int64_t e = 0, count = ad_type_count(type);
-    while (e < count && check_near(check_element(type.dtype, out[i + 1], e), check_element(type.dtype, numeric, e), tolerance)
-           && check_near(check_element(type.dtype, recorded, e), check_element(type.dtype, numeric, e), tolerance)) e++;
-    CHECK_THAT(e == count, "gradient: seed %llu, n %lld, input %d, element %lld: function %g, backward %g, grad %g",
-               (unsigned long long)r->seed, (long long)r->n, i, (long long)e, check_element(type.dtype, out[i + 1], e),
-               check_element(type.dtype, numeric, e), check_element(type.dtype, recorded, e));
+    while (e < count
+           && check_near(check_element(type.dtype, out[i + 1], e), check_element(type.dtype, numeric, e),
+                         tolerance)
+           && check_near(check_element(type.dtype, recorded, e), check_element(type.dtype, numeric, e),
+                         tolerance))
+      e++;
+    CHECK_THAT(e == count,
+               "gradient: seed %llu, n %lld, input %d, element %lld: function %g, backward %g, grad %g",
+               (unsigned long long)r->seed, (long long)r->n, i, (long long)e,
+               check_element(type.dtype, out[i + 1], e), check_element(type.dtype, numeric, e),
+               check_element(type.dtype, recorded, e));
     free(numeric), free(recorded), free(out[i + 1]);
   }
   ad_function_free(f);
@@ -410,20 +438,21 @@ static void test_gradient(recipe *r, const memory *m) {
   ad_tape_free(t);
 }
 
-/* --- lanes ------------------------------------------------------------------------------------------------------------------------ */
+/* --- lanes ---------------------------------------------------------------------------------------------- */
 
 /* A function of scalars at many points against calls one by one. */
 static void test_lanes(recipe *r, int64_t points) {
-  recipe many = *r;
-  memory m = { 0 }, one = { 0 };
+  memory m = { 0 };
   ad_function *f = trace(r);
-  many.scalars = false, many.n = points;
   uint64_t state = r->seed;
   for (int i = 0; i < INPUTS; i++) {
     const ad_dtype dtype = input_type(r, i).dtype;
     m.in[i] = calloc((size_t)points + 1, 8);
-    for (int64_t k = 0; k < points; k++) check_set_element(dtype, m.in[i], k, dtype == AD_BOOL ? check_below(&state, 2)
-                                                            : dtype < AD_F32 ? check_below(&state, 9) - 4 : check_uniform(&state, -2, 2));
+    for (int64_t k = 0; k < points; k++)
+      check_set_element(dtype, m.in[i], k,
+                        dtype == AD_BOOL ? check_below(&state, 2)
+                        : dtype < AD_F32 ? check_below(&state, 9) - 4
+                                         : check_uniform(&state, -2, 2));
   }
   for (int j = 0; j < OUTPUTS; j++) m.got[j] = calloc((size_t)points + 1, 8);
   CHECK_STATUS(ad_function_call_lanes(f, (size_t)points, (const void *const *)m.in, m.got, NULL), AD_OK);
@@ -443,9 +472,8 @@ static void test_lanes(recipe *r, int64_t points) {
       same = check_near(got, want, tolerance_of(r));
     }
   }
-  CHECK_THAT(same, "lanes: seed %llu, %lld points, point %lld: %.17g, not %.17g", (unsigned long long)r->seed, (long long)points,
-             (long long)k - 1, got, want);
-  (void)one, (void)many;
+  CHECK_THAT(same, "lanes: seed %llu, %lld points, point %lld: %.17g, not %.17g", (unsigned long long)r->seed,
+             (long long)points, (long long)k - 1, got, want);
   ad_function_free(f);
   free_memory(&m);
 }
@@ -468,7 +496,9 @@ int main(void) {
   for (size_t s = 0; s < sizeof sizes/sizeof *sizes; s++)
     for (int i = 0; i < sizes[s].programs; i++)
       for (int exact = 0; exact < 2; exact++) {
-        recipe r = { .seed = 1000*(uint64_t)s + (uint64_t)i, .n = sizes[s].n, .length = 4 + i%40, .exact = exact };
+        recipe r = {
+          .seed = 1000 * (uint64_t)s + (uint64_t)i, .n = sizes[s].n, .length = 4 + i % 40, .exact = exact
+        };
         test_recipe(&r);
         r.scalars = true;
         if (s < 2) test_recipe(&r);

@@ -1,8 +1,9 @@
-/* test_allocator.c -- everything a tape and its functions do, with the n-th allocation failing, for n = 1, 2, .. until none does.
+/* test_allocator.c -- everything a tape and its functions do, with the n-th allocation failing, for n = 1,
+ * 2, .. until none does.
  *
- * No crash, also when the program goes on with what failed; every block comes back, with the size it had; and either the status
- * is AD_ERROR_MEMORY or the results are right: a failed allocation may only have been for speed. Once one allocation fails
- * and those after it succeed, once all after it fail. */
+ * No crash, also when the program goes on with what failed; every block comes back, with the size it had;
+ * and either the status is AD_ERROR_MEMORY or the results are right: a failed allocation may only have
+ * been for speed. Once one allocation fails and those after it succeed, once all after it fail. */
 #include "check.h"
 
 #include "adit/arrays.h"
@@ -13,7 +14,7 @@
 
 #include <stdlib.h>
 
-/* --- the hook ---------------------------------------------------------------------------------------------------------------- */
+/* --- the hook ------------------------------------------------------------------------------------------- */
 
 typedef struct heap {
   long calls, fail_at;              /* fail_at 0: never */
@@ -50,7 +51,7 @@ static void *reallocate(void *user, void *pointer, size_t old_size, size_t new_s
   return block + HEADER;
 }
 
-/* --- work on tapes ------------------------------------------------------------------------------------------------------------- */
+/* --- work on tapes -------------------------------------------------------------------------------------- */
 
 /* Collects what a piece of work computes: sum of all values that it reads. */
 typedef struct ledger { double sum; bool failed; } ledger;
@@ -67,7 +68,9 @@ static void own_block(size_t n, double *z, const double *x, const double *y, con
   (void)y, (void)w;
   for (size_t i = 0; i < n; i++) z[i] = x[i]*x[i];
 }
-static const ad_primitive own = { .name = "own", .doc = "x^2", .arity = 1, .block = own_block, .rule = { "2*g*x" } };
+static const ad_primitive own = {
+  .name = "own", .doc = "x^2", .arity = 1, .block = own_block, .rule = { "2*g*x" }
+};
 
 static void scalars(ad_tape *t, ledger *l) {
   const ad_var x = ad_scalar(t, 0.5), y = ad_scalar(t, 1.5);
@@ -97,7 +100,9 @@ static void arrays(ad_tape *t, ledger *l) {
   const ad_var e = ad_einsum("ij,kj->ik", 2, (const ad_var[]){ m, m });
   const ad_var s = ad_add(ad_sum(ad_exp(ad_mul(product, 0.1)), AD_ALL_AXES, false),
                           ad_add(ad_sum(values, AD_ALL_AXES, false), ad_logsumexp(e, AD_ALL_AXES, false)));
-  const ad_var r = ad_add(s, ad_sum(ad_sqrt(ad_relu(ad_sub(ad_sum(halves[0], AD_ALL_AXES, false), ad_take(v, ad_fmod(positions, 4), 0)))), AD_ALL_AXES, false));
+  const ad_var r = ad_add(s, ad_sum(ad_sqrt(ad_relu(ad_sub(ad_sum(halves[0], AD_ALL_AXES, false),
+                                                           ad_take(v, ad_fmod(positions, 4), 0)))),
+                                    AD_ALL_AXES, false));
   const ad_var y = ad_add(r, ad_cast(ad_sum(ad_square(f), AD_ALL_AXES, false), AD_F64));
   note(l, ad_backward(s));
   note(l, ad_read_adjoint(v, room));
@@ -137,7 +142,7 @@ static ad_status work_on_a_tape(const ad_allocator *a, ledger *l) {
   return status;
 }
 
-/* --- work with functions ----------------------------------------------------------------------------------------------------------- */
+/* --- work with functions -------------------------------------------------------------------------------- */
 
 static ad_var wanted_output(ad_var x, ad_var v) {
   const ad_var u = ad_tanh(ad_mul(v, x)), bool_part = ad_select(ad_greater(x, 0), x, ad_neg(x));
@@ -161,18 +166,41 @@ static void call(ledger *l, ad_function *f) {
 }
 
 static void derive_and_call(ledger *l, ad_function *f) {
-  ad_function *const derived[] = { ad_function_jvp(f), ad_function_vjp(f), ad_function_gradient(f, 0, NULL),
-                                   ad_function_jacobian(f, 0, NULL), ad_function_hessian(f, 0, NULL), ad_function_hvp(f, 0, NULL) };
+  ad_function *const derived[] = { ad_function_jvp(f),
+                                   ad_function_vjp(f),
+                                   ad_function_gradient(f, 0, NULL),
+                                   ad_function_jacobian(f, 0, NULL),
+                                   ad_function_hessian(f, 0, NULL),
+                                   ad_function_hvp(f, 0, NULL) };
   for (int i = 0; i < 6; i++) {
     call(l, derived[i]);
     ad_function_free(derived[i]);
   }
 }
 
+static void traced_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  (void)t, (void)context;
+  out[0] = wanted_output(in[0], in[1]);
+}
+
+/* A trace reports what its tape, which is gone, had to say. */
+static ad_status work_with_traces(const ad_allocator *a, ledger *l) {
+  const ad_type types[] = { AD_F64(), AD_F64(3) };
+  ad_report report;
+  ad_function *f = ad_function_trace_with(a, "traced", traced_body, NULL, 2, types, 1, &report);
+  CHECK((f != NULL) == (report.status == AD_OK));
+  CHECK((report.message[0] == 0) == (report.status == AD_OK));
+  call(l, f);
+  if (f) derive_and_call(l, f);
+  ad_function_free(f);
+  return !f ? report.status : l->failed ? AD_ERROR_MEMORY : AD_OK;
+}
+
 static ad_status work_with_functions(const ad_allocator *a, ledger *l) {
   ad_tape *t = ad_tape_new_with(a);
   if (!t) return AD_ERROR_MEMORY;
-  const ad_var x = ad_scalar(t, 1), v = ad_array(t, AD_F64(3), NULL), y = wanted_output(x, v), in[] = { x, v };
+  const ad_var x = ad_scalar(t, 1), v = ad_array(t, AD_F64(3), NULL), y = wanted_output(x, v),
+               in[] = { x, v };
   ad_function *f = ad_function_new("f", 2, in, 1, &y);
   call(l, f);
   if (f) derive_and_call(l, f);
@@ -185,7 +213,8 @@ static ad_status work_with_functions(const ad_allocator *a, ledger *l) {
   const ad_var s = ad_exp(ad_sin(x));
   ad_function *g = ad_function_new("g", 1, &x, 1, &s);
   double many[100] = { 0 }, results[100] = { 0 };
-  if (g) note(l, ad_function_call_lanes(g, 100, (const void *const[]){ many }, (void *const[]){ results }, NULL));
+  if (g)
+    note(l, ad_function_call_lanes(g, 100, (const void *const[]){ many }, (void *const[]){ results }, NULL));
   else l->failed = true;
   enter(l, results[99]);
   ad_function_free(g);
@@ -195,7 +224,7 @@ static ad_status work_with_functions(const ad_allocator *a, ledger *l) {
   return status != AD_OK ? status : l->failed ? AD_ERROR_MEMORY : AD_OK;
 }
 
-/* --- every n-th failure --------------------------------------------------------------------------------------------------------------- */
+/* --- every n-th failure --------------------------------------------------------------------------------- */
 
 typedef ad_status work(const ad_allocator *a, ledger *l);
 
@@ -204,10 +233,13 @@ static long run(const char *what, work *w, long fail_at, bool keep_failing, doub
   const ad_allocator a = { reallocate, &h };
   ledger l = { 0 };
   const ad_status status = w(&a, &l);
-  CHECK_THAT(h.live == 0 && h.blocks == 0, "%s, allocation %ld failing: %zu bytes in %ld blocks leak", what, fail_at, h.live, h.blocks);
-  CHECK_THAT(h.wrong_sizes == 0, "%s, allocation %ld failing: %ld blocks came back with the wrong size", what, fail_at, h.wrong_sizes);
+  CHECK_THAT(h.live == 0 && h.blocks == 0, "%s, allocation %ld failing: %zu bytes in %ld blocks leak", what,
+             fail_at, h.live, h.blocks);
+  CHECK_THAT(h.wrong_sizes == 0, "%s, allocation %ld failing: %ld blocks came back with the wrong size", what,
+             fail_at, h.wrong_sizes);
   CHECK_THAT(status == AD_ERROR_MEMORY || (status == AD_OK && !l.failed && check_near(l.sum, want, 1e-12)),
-             "%s, allocation %ld failing: status \"%s\", sum %.17g, not %.17g", what, fail_at, ad_status_sentence(status), l.sum, want);
+             "%s, allocation %ld failing: status \"%s\", sum %.17g, not %.17g", what, fail_at,
+             ad_status_sentence(status), l.sum, want);
   return h.calls;
 }
 
@@ -218,7 +250,8 @@ static void test_failures(const char *what, work *w) {
   CHECK(!l.failed && isfinite(l.sum) && h.live == 0);
   ledger standard = { 0 };
   CHECK_STATUS(w(NULL, &standard), AD_OK);
-  CHECK_THAT(standard.sum == l.sum, "%s: %.17g with the standard allocator, %.17g with the hook", what, standard.sum, l.sum);
+  CHECK_THAT(standard.sum == l.sum, "%s: %.17g with the standard allocator, %.17g with the hook", what,
+             standard.sum, l.sum);
   long n = 1;
   while (run(what, w, n, false, l.sum) >= n) n++;
   for (long k = 1; k < n; k += 1 + k/64) run(what, w, k, true, l.sum);
@@ -227,6 +260,7 @@ static void test_failures(const char *what, work *w) {
 
 int main(void) {
   test_failures("tape", work_on_a_tape);
+  test_failures("traces", work_with_traces);
   test_failures("functions", work_with_functions);
   return check_summary();
 }

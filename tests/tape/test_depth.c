@@ -1,4 +1,5 @@
-/* test_depth.c -- a million operations in a chain, and 100,000 nested ones, on a stack of a few pages: no pass recurses. */
+/* test_depth.c -- a million operations in a chain, and 100,000 nested ones, on a stack of a few pages: no
+ * pass recurses. */
 #include "check.h"
 
 #include "adit/arrays.h"
@@ -46,7 +47,8 @@ static void deep_body(ad_tape *t, const ad_var in[], ad_var out[], void *context
 }
 
 static void test_deep_function(ad_type type) {
-  ad_function *f = ad_function_trace("deep", deep_body, NULL, 1, &type, 1), *g = ad_function_gradient(f, 0, NULL);
+  ad_function *f = ad_function_trace("deep", deep_body, NULL, 1, &type, 1),
+              *g = ad_function_gradient(f, 0, NULL);
   double x[2] = { 3, 4 }, z = 0, d[2] = { 0 };
   CHECK(f && g);
   CHECK_STATUS(ad_function_call(g, (const void *const[]){ x }, (void *const[]){ &z, d }, NULL), AD_OK);
@@ -113,8 +115,9 @@ int main(void) {
   pthread_t thread;
   CHECK(!pthread_attr_init(&attributes));
   CHECK(!pthread_attr_setstacksize(&attributes, STACK));
-  CHECK(!pthread_create(&thread, &attributes, run, NULL));
-  pthread_join(thread, NULL);
+  const bool started = !pthread_create(&thread, &attributes, run, NULL);
+  if (started) pthread_join(thread, NULL);
+  CHECK(started);
   pthread_attr_destroy(&attributes);
   return check_summary();
 }

@@ -1,5 +1,6 @@
-/* test_pitfalls.c -- what automatic differentiation gets wrong most often: shared variables, leftover gradients, two tapes,
- * values read twice, handles from before a rewind, replay on a wrong branch, errors that come late. */
+/* test_pitfalls.c -- what automatic differentiation gets wrong most often: shared variables, leftover
+ * gradients, two tapes, values read twice, handles from before a rewind, replay on a wrong branch, errors
+ * that come late. */
 #include "check.h"
 
 #include "adit/arrays.h"
@@ -15,15 +16,16 @@ static void check_clean(ad_tape *t, int line) {
 
 /* The tape has this error and the message has these words; then it is cleared. */
 static void check_error(ad_tape *t, ad_status want, const char *const words[], int line) {
-  check_that(ad_tape_status(t) == want, __FILE__, line, "error \"%s\", not \"%s\"", ad_status_sentence(ad_tape_status(t)),
-             ad_status_sentence(want));
+  check_that(ad_tape_status(t) == want, __FILE__, line, "error \"%s\", not \"%s\"",
+             ad_status_sentence(ad_tape_status(t)), ad_status_sentence(want));
   for (; *words; words++)
-    check_that(strstr(ad_tape_message(t), *words), __FILE__, line, "\"%s\" does not say \"%s\"", ad_tape_message(t), *words);
+    check_that(strstr(ad_tape_message(t), *words), __FILE__, line, "\"%s\" does not say \"%s\"",
+               ad_tape_message(t), *words);
   ad_tape_clear(t);
 }
 #define ERROR(t, want, ...) check_error((t), (want), (const char *const[]){ __VA_ARGS__, NULL }, __LINE__)
 
-/* --- one variable in many places --------------------------------------------------------------------------------------- */
+/* --- one variable in many places ------------------------------------------------------------------------ */
 
 static void test_variable_used_many_times(void) {
   ad_tape *t = ad_tape_new();
@@ -93,7 +95,8 @@ static void test_forty_doublings(void) {
 
 static void test_gradients_start_from_zero(void) {
   ad_tape *t = ad_tape_new();
-  const ad_var x = ad_scalar(t, 3), y = ad_scalar(t, 4), z = ad_mul(x, y), v = ad_array(t, AD_F64(2), (const double[]){ 1, 2 });
+  const ad_var x = ad_scalar(t, 3), y = ad_scalar(t, 4), z = ad_mul(x, y),
+               v = ad_array(t, AD_F64(2), (const double[]){ 1, 2 });
   const ad_var s = ad_sum(ad_mul(v, x), AD_ALL_AXES, false);
   for (int i = 0; i < 3; i++) {
     CHECK_STATUS(ad_backward(z), AD_OK);
@@ -155,7 +158,7 @@ static void test_stop_gradient(void) {
   ad_tape_free(t);
 }
 
-/* --- IEEE arithmetic is not an error --------------------------------------------------------------------------------------- */
+/* --- IEEE arithmetic is not an error -------------------------------------------------------------------- */
 
 static void test_ieee_values(void) {
   ad_tape *t = ad_tape_new();
@@ -173,7 +176,7 @@ static void test_ieee_values(void) {
   ad_tape_free(t);
 }
 
-/* --- two tapes ------------------------------------------------------------------------------------------------------------------ */
+/* --- two tapes ------------------------------------------------------------------------------------------ */
 
 static void test_two_tapes(void) {
   ad_tape *s = ad_tape_new(), *t = ad_tape_new();
@@ -198,7 +201,7 @@ static void test_two_tapes(void) {
   ad_tape_free(t);
 }
 
-/* --- reading computes once -------------------------------------------------------------------------------------------------------- */
+/* --- reading computes once ------------------------------------------------------------------------------ */
 
 static int runs;                    /* of the two primitives below; this program has one thread */
 
@@ -212,19 +215,24 @@ static ad_status twice_run(const ad_operation *op, void *z, const void *const x[
   for (int64_t i = 0; i < ad_type_count(op->z); i++) ((double *)z)[i] = 2*((const double *)x[0])[i];
   return AD_OK;
 }
-static const ad_primitive twice = { .name = "twice", .doc = "2 x", .traits = AD_TRAIT_LINEAR, .type = same_type, .run = twice_run };
+static const ad_primitive twice = {
+  .name = "twice", .doc = "2 x", .traits = AD_TRAIT_LINEAR, .type = same_type, .run = twice_run
+};
 
 static void thrice_block(size_t n, double *z, const double *x, const double *y, const double *w) {
   (void)y, (void)w;
   runs++;
   for (size_t i = 0; i < n; i++) z[i] = 3*x[i];
 }
-static const ad_primitive thrice = { .name = "thrice", .doc = "3 x", .arity = 1, .block = thrice_block, .rule = { "3*g" } };
+static const ad_primitive thrice = {
+  .name = "thrice", .doc = "3 x", .arity = 1, .block = thrice_block, .rule = { "3*g" }
+};
 
 static void test_reading_computes_once(const ad_primitive *p, double factor, ad_type type) {
   ad_tape *t = ad_tape_new();
   double x[3] = { 1, 2, 3 }, y[3];
-  const ad_var a = ad_array(t, type, x), b = ad_record(t, p, 1, &a, NULL, 0), c = ad_add(b, 1), unread = ad_record(t, p, 1, &b, NULL, 0);
+  const ad_var a = ad_array(t, type, x), b = ad_record(t, p, 1, &a, NULL, 0), c = ad_add(b, 1),
+               unread = ad_record(t, p, 1, &b, NULL, 0);
   runs = 0;
   CHECK_STATUS(ad_read(b, y), AD_OK);
   CHECK(y[0] == factor);
@@ -267,7 +275,9 @@ static ad_status refuses_to_run(const ad_operation *op, void *z, const void *con
   return AD_ERROR_NUMERIC;
 }
 static void test_failing_kernel(void) {
-  static const ad_primitive p = { .name = "stubborn", .doc = "fails", .type = same_type, .run = refuses_to_run };
+  static const ad_primitive p = {
+    .name = "stubborn", .doc = "fails", .type = same_type, .run = refuses_to_run
+  };
   ad_tape *t = ad_tape_new();
   const ad_var x = ad_array(t, AD_F64(2), NULL), y = ad_record(t, &p, 1, &x, NULL, 0);
   double out[2];
@@ -283,7 +293,7 @@ static void test_failing_kernel(void) {
   ad_tape_free(t);
 }
 
-/* --- marks and rewinds ------------------------------------------------------------------------------------------------------------ */
+/* --- marks and rewinds ---------------------------------------------------------------------------------- */
 
 static void test_rewind(void) {
   ad_tape *t = ad_tape_new();
@@ -380,7 +390,7 @@ static void test_random_rewinds(void) {
   ad_tape_free(t);
 }
 
-/* --- replay ----------------------------------------------------------------------------------------------------------------------- */
+/* --- replay --------------------------------------------------------------------------------------------- */
 
 static void test_set_recomputes(void) {
   ad_tape *t = ad_tape_new();
@@ -418,7 +428,8 @@ static void test_set_reaches_derivatives(void) {
 
 static void test_set_refuses(void) {
   ad_tape *t = ad_tape_new();
-  const ad_var x = ad_scalar(t, 2), c = ad_constant(t, AD_F64(), (const double[]){ 1 }), v = ad_array(t, AD_F64(2), NULL);
+  const ad_var x = ad_scalar(t, 2), c = ad_constant(t, AD_F64(), (const double[]){ 1 }),
+               v = ad_array(t, AD_F64(2), NULL);
   CHECK_STATUS(ad_set_value(ad_square(x), 1), AD_ERROR_ARGUMENT);
   ERROR(t, AD_ERROR_ARGUMENT, "set", "square");
   CHECK_STATUS(ad_set_value(c, 1), AD_ERROR_ARGUMENT);
@@ -452,7 +463,8 @@ static void test_stale_branch(void) {
   ad_tape_free(t);
 }
 
-/* A comparison that comes out the same is no wrong branch, whatever the numbers behind it; nor is reading an input. */
+/* A comparison that comes out the same is no wrong branch, whatever the numbers behind it; nor is reading
+ * an input. */
 static void test_same_branch(void) {
   ad_tape *t = ad_tape_new();
   const ad_var x = ad_scalar(t, 3), positive = ad_greater(x, 0);
@@ -486,11 +498,12 @@ static void test_stale_is_forgotten_on_rewind(void) {
   ad_tape_free(t);
 }
 
-/* --- errors --------------------------------------------------------------------------------------------------------------------------- */
+/* --- errors --------------------------------------------------------------------------------------------- */
 
 static void test_first_error_is_kept(void) {
   ad_tape *t = ad_tape_new();
-  const ad_var a = ad_array(t, AD_F64(3, 4), NULL), b = ad_array(t, AD_F32(5), NULL), c = ad_array(t, AD_F64(5, 2), NULL);
+  const ad_var a = ad_array(t, AD_F64(3, 4), NULL), b = ad_array(t, AD_F32(5), NULL),
+               c = ad_array(t, AD_F64(5, 2), NULL);
   const ad_var bad = ad_add(a, b);
   CHECK(!ad_is_valid(bad));
   const ad_var worse = ad_matmul(a, c), chain = ad_exp(ad_mul(bad, worse));
@@ -529,7 +542,8 @@ static void test_errors_of_calls(void) {
 
 static void test_without_a_tape(void) {
   const ad_var lost = ad_scalar(NULL, 1);
-  CHECK(!ad_is_valid(lost) && !ad_is_valid(ad_add(lost, 1)) && !ad_is_valid(ad_exp(lost)) && isnan(ad_value(lost)));
+  CHECK(!ad_is_valid(lost) && !ad_is_valid(ad_add(lost, 1)) && !ad_is_valid(ad_exp(lost))
+        && isnan(ad_value(lost)));
   CHECK(!ad_is_valid(ad_array(NULL, AD_F64(), NULL)));
   CHECK(ad_tape_status(NULL) == AD_ERROR_ARGUMENT);
   CHECK(ad_tape_size(NULL) == 0 && ad_tape_bytes(NULL) == 0);

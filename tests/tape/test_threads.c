@@ -1,7 +1,9 @@
-/* test_threads.c -- two threads record on two tapes at once; many threads call, apply and derive one function.
+/* test_threads.c -- two threads record on two tapes at once; many threads call, apply and derive one
+ * function.
  *
- * Arrays stay below the size at which the library starts threads of its own, so that a race detector that does not know OpenMP has
- * nothing to say about it. Each thread counts its own failures; main checks the counts. */
+ * Arrays stay below the size at which the library starts threads of its own, so that a race detector that
+ * does not know OpenMP has nothing to say about it. Each thread counts its own failures; main checks the
+ * counts. */
 #include "check.h"
 
 #include "adit/arrays.h"
@@ -22,7 +24,7 @@ typedef struct worker {
 
 static void expect(worker *w, bool ok) { w->failures += !ok; }
 
-/* --- tapes of their own ---------------------------------------------------------------------------------------------------- */
+/* --- tapes of their own --------------------------------------------------------------------------------- */
 
 static void record_scalars(worker *w, ad_tape *t) {
   const ad_mark m = ad_tape_mark(t);
@@ -62,7 +64,7 @@ static void *record(void *argument) {
   return NULL;
 }
 
-/* --- one function for all ------------------------------------------------------------------------------------------------------ */
+/* --- one function for all ------------------------------------------------------------------------------- */
 
 /* (x(N), a) -> (a tanh(x), sum x^2 + a, max(x, a)) */
 static void body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
@@ -106,9 +108,11 @@ static void *call_lanes(void *argument) {
   double x[N], y[N], z[N];
   for (int i = 0; i < N; i++) x[i] = 0.01*i, y[i] = w->number + 0.5;
   for (int round = 0; round < ROUNDS; round++) {
-    expect(w, ad_function_call_lanes(w->scalar, N, (const void *const[]){ x, y }, (void *const[]){ z }, NULL) == AD_OK);
+    expect(w, ad_function_call_lanes(w->scalar, N, (const void *const[]){ x, y }, (void *const[]){ z }, NULL)
+                  == AD_OK);
     expect(w, check_near(z[N - 1], exp(x[N - 1])*sin(y[0]), 1e-13));
-    expect(w, ad_function_call(w->scalar, (const void *const[]){ x, y }, (void *const[]){ z }, NULL) == AD_OK);
+    expect(w,
+           ad_function_call(w->scalar, (const void *const[]){ x, y }, (void *const[]){ z }, NULL) == AD_OK);
     expect(w, check_near(z[0], sin(y[0]), 1e-13));
   }
   return NULL;
@@ -117,12 +121,19 @@ static void *call_lanes(void *argument) {
 static void *transform(void *argument) {
   worker *w = argument;
   for (int round = 0; round < ROUNDS/4; round++) {
-    ad_function *f = ad_function_retain(w->scalar), *g = ad_function_gradient(f, 0, NULL), *h = ad_function_hessian(f, 0, NULL);
+    ad_function *f = ad_function_retain(w->scalar), *g = ad_function_gradient(f, 0, NULL),
+                *h = ad_function_hessian(f, 0, NULL);
     const double x = 0.3, y = w->number;
-    double z, dx, dy, second;
-    expect(w, g && ad_function_call(g, (const void *const[]){ &x, &y }, (void *const[]){ &z, &dx, &dy }, NULL) == AD_OK);
+    double z = 0, dx = 0, dy = 0, second = 0;
+    expect(w,
+           g
+               && ad_function_call(g, (const void *const[]){ &x, &y }, (void *const[]){ &z, &dx, &dy }, NULL)
+                      == AD_OK);
     expect(w, check_near(dx, exp(x)*sin(y), 1e-14) && check_near(dy, exp(x)*cos(y), 1e-14));
-    expect(w, h && ad_function_call(h, (const void *const[]){ &x, &y }, (void *const[]){ NULL, &second, NULL, NULL }, NULL) == AD_OK);
+    expect(w, h
+                  && ad_function_call(h, (const void *const[]){ &x, &y },
+                                      (void *const[]){ NULL, &second, NULL, NULL }, NULL)
+                         == AD_OK);
     expect(w, check_near(second, exp(x)*cos(y), 1e-14));
     ad_tape *t = ad_tape_new();
     const ad_var in[] = { ad_scalar(t, x), ad_scalar(t, y) };
@@ -136,11 +147,12 @@ static void *transform(void *argument) {
   return NULL;
 }
 
-/* --- running all ----------------------------------------------------------------------------------------------------------------------- */
+/* --- running all ---------------------------------------------------------------------------------------- */
 
 typedef void *entry(void *);
 
-static void run_threads(const char *what, entry *const entries[THREADS], ad_function *f, ad_function *scalar) {
+static void run_threads(const char *what, entry *const entries[THREADS], ad_function *f,
+                        ad_function *scalar) {
   worker w[THREADS];
   for (int i = 0; i < THREADS; i++) {
     w[i] = (worker){ .number = i, .f = f, .scalar = scalar };
@@ -155,7 +167,8 @@ static void run_threads(const char *what, entry *const entries[THREADS], ad_func
 int main(void) {
   const ad_type types[] = { AD_F64(N), AD_F64() }, scalars[] = { AD_F64(), AD_F64() };
   for (int repeat = 0; repeat < 3; repeat++) {
-    ad_function *f = ad_function_trace("f", body, NULL, 2, types, 3), *s = ad_function_trace("s", scalar_body, NULL, 2, scalars, 1);
+    ad_function *f = ad_function_trace("f", body, NULL, 2, types, 3),
+                *s = ad_function_trace("s", scalar_body, NULL, 2, scalars, 1);
     CHECK(f && s);
     run_threads("record", (entry *const[]){ record, record, record, record }, f, s);
     run_threads("call", (entry *const[]){ call, call, call, call }, f, s);

@@ -1,5 +1,5 @@
-/* test_types.c -- data types and shapes as recording sees them: weak literals, promotion, integer arithmetic, casts, broadcasting,
- * empty arrays, sizes that no memory holds. */
+/* test_types.c -- data types and shapes as recording sees them: weak literals, promotion, integer
+ * arithmetic, casts, broadcasting, empty arrays, sizes that no memory holds. */
 #include "check.h"
 
 #include "adit/arrays.h"
@@ -21,12 +21,12 @@ static ad_dtype dtype_of(ad_var x) { return ad_type_of(x).dtype; }
 #define CHECK_DTYPE(x, want) \
   CHECK_THAT(dtype_of(x) == (want), "%s is %s, not %s", #x, ad_dtype_name(dtype_of(x)), ad_dtype_name(want))
 
-/* --- literals ------------------------------------------------------------------------------------------------------------ */
+/* --- literals ------------------------------------------------------------------------------------------- */
 
 static void test_weak_literals(void) {
   ad_tape *t = ad_tape_new();
-  const ad_var b = number_of(t, AD_BOOL, 1), i = number_of(t, AD_I32, 3), l = number_of(t, AD_I64, 3), f = number_of(t, AD_F32, 3),
-               d = number_of(t, AD_F64, 3), v = ad_array(t, AD_F32(2), NULL);
+  const ad_var b = number_of(t, AD_BOOL, 1), i = number_of(t, AD_I32, 3), l = number_of(t, AD_I64, 3),
+               f = number_of(t, AD_F32, 3), d = number_of(t, AD_F64, 3), v = ad_array(t, AD_F32(2), NULL);
   CHECK_DTYPE(ad_mul(0.5, f), AD_F32);
   CHECK_DTYPE(ad_mul(f, 0.5f), AD_F32);
   CHECK_DTYPE(ad_mul(2, f), AD_F32);
@@ -73,7 +73,7 @@ static void test_arithmetic_of_literals(void) {
   ad_tape_free(t);
 }
 
-/* --- promotion ------------------------------------------------------------------------------------------------------------- */
+/* --- promotion ------------------------------------------------------------------------------------------ */
 
 /* The dtype of arithmetic: rows and columns in the order of dtypes. */
 static const ad_dtype arithmetic[AD_DTYPES][AD_DTYPES] = {
@@ -143,7 +143,7 @@ static void test_derivatives_through_promotion(void) {
   ad_tape_free(t);
 }
 
-/* --- integers -------------------------------------------------------------------------------------------------------------- */
+/* --- integers ------------------------------------------------------------------------------------------- */
 
 typedef ad_var binary(ad_var x, ad_var y);
 typedef struct integer_row { const char *name; binary *call; int64_t x, y, want32, want64; } integer_row;
@@ -184,9 +184,11 @@ static void test_integer_row(const integer_row *r, ad_dtype dtype) {
   }
   ad_tape *t = ad_tape_new();
   const ad_type scalar = ad_type_make(dtype, 0, NULL);
-  const ad_var sz = r->call(ad_array(t, scalar, x), ad_array(t, scalar, y)), vz = r->call(ad_array(t, type, x), ad_array(t, type, y));
+  const ad_var sz = r->call(ad_array(t, scalar, x), ad_array(t, scalar, y)),
+               vz = r->call(ad_array(t, type, x), ad_array(t, type, y));
   CHECK_DTYPE(sz, dtype);
-  CHECK_THAT(ad_value(sz) == (double)want, "%s(%lld, %lld) is %g", r->name, (long long)r->x, (long long)r->y, ad_value(sz));
+  CHECK_THAT(ad_value(sz) == (double)want, "%s(%lld, %lld) is %g", r->name, (long long)r->x, (long long)r->y,
+             ad_value(sz));
   CHECK_STATUS(ad_read(vz, z), AD_OK);
   for (int i = 0; i < COUNT; i += 9) CHECK(check_element(dtype, z, i) == (double)want);
   binary *call = r->call;
@@ -201,7 +203,8 @@ static void test_integer_row(const integer_row *r, ad_dtype dtype) {
 static void test_extreme_integers(void) {
   ad_tape *t = ad_tape_new();
   const int64_t least = INT64_MIN, most = INT64_MAX, odd = 9007199254740993;   /* 2^53 + 1: no double */
-  const ad_var x = ad_array(t, AD_I64(), &least), y = ad_array(t, AD_I64(), &most), z = ad_array(t, AD_I64(), &odd);
+  const ad_var x = ad_array(t, AD_I64(), &least), y = ad_array(t, AD_I64(), &most),
+               z = ad_array(t, AD_I64(), &odd);
   int64_t out = 0;
   ad_read(ad_div(x, -1), &out);
   CHECK(out == INT64_MIN);
@@ -234,7 +237,8 @@ static void test_extreme_integers(void) {
 
 static void test_bool_arithmetic(void) {
   ad_tape *t = ad_tape_new();
-  const ad_var yes = number_of(t, AD_BOOL, 1), no = number_of(t, AD_BOOL, 0), v = ad_array(t, AD_BOOL(3), (const uint8_t[]){ 1, 0, 1 });
+  const ad_var yes = number_of(t, AD_BOOL, 1), no = number_of(t, AD_BOOL, 0),
+               v = ad_array(t, AD_BOOL(3), (const uint8_t[]){ 1, 0, 1 });
   CHECK_NUMBER(ad_value(ad_add(yes, yes)), 2.0, 0);
   CHECK_NUMBER(ad_value(ad_neg(yes)), -1.0, 0);
   CHECK_NUMBER(ad_value(ad_mul(0.5, yes)), 0.5, 0);
@@ -248,18 +252,37 @@ static void test_bool_arithmetic(void) {
   ad_tape_free(t);
 }
 
-/* --- casts -------------------------------------------------------------------------------------------------------------------- */
+/* --- casts ---------------------------------------------------------------------------------------------- */
 
 typedef struct cast_row { ad_dtype from, to; double x, want; } cast_row;
 static const cast_row cast_rows[] = {
-  { AD_F64, AD_I32, 2.9, 2 }, { AD_F64, AD_I32, -2.9, -2 }, { AD_F64, AD_I32, 1e20, INT32_MAX }, { AD_F64, AD_I32, -1e20, INT32_MIN },
-  { AD_F64, AD_I32, NAN, 0 }, { AD_F64, AD_I32, INFINITY, INT32_MAX }, { AD_F64, AD_I64, 1e30, 9223372036854775807.0 },
-  { AD_F64, AD_I64, -INFINITY, -9223372036854775808.0 }, { AD_F64, AD_I64, NAN, 0 }, { AD_F64, AD_I64, -7.5, -7 },
-  { AD_F32, AD_I32, 3e9, INT32_MAX }, { AD_F32, AD_I64, NAN, 0 }, { AD_F32, AD_I64, 1e19, 9223372036854775807.0 },
-  { AD_F64, AD_F32, 1e300, INFINITY }, { AD_F64, AD_F32, NAN, NAN }, { AD_F32, AD_F64, 0.5, 0.5 },
-  { AD_F64, AD_BOOL, 0.25, 1 }, { AD_F64, AD_BOOL, -0.0, 0 }, { AD_F64, AD_BOOL, NAN, 1 }, { AD_I64, AD_BOOL, 4294967296.0, 1 },
-  { AD_I32, AD_BOOL, 256, 1 }, { AD_BOOL, AD_F64, 1, 1 }, { AD_BOOL, AD_I32, 1, 1 }, { AD_I32, AD_I64, -5, -5 },
-  { AD_I64, AD_I32, -5, -5 }, { AD_I64, AD_F64, 9007199254740992.0, 9007199254740992.0 }, { AD_I32, AD_F32, -16777216, -16777216 },
+  { AD_F64, AD_I32, 2.9, 2 },
+  { AD_F64, AD_I32, -2.9, -2 },
+  { AD_F64, AD_I32, 1e20, INT32_MAX },
+  { AD_F64, AD_I32, -1e20, INT32_MIN },
+  { AD_F64, AD_I32, NAN, 0 },
+  { AD_F64, AD_I32, INFINITY, INT32_MAX },
+  { AD_F64, AD_I64, 1e30, 9223372036854775807.0 },
+  { AD_F64, AD_I64, -INFINITY, -9223372036854775808.0 },
+  { AD_F64, AD_I64, NAN, 0 },
+  { AD_F64, AD_I64, -7.5, -7 },
+  { AD_F32, AD_I32, 3e9, INT32_MAX },
+  { AD_F32, AD_I64, NAN, 0 },
+  { AD_F32, AD_I64, 1e19, 9223372036854775807.0 },
+  { AD_F64, AD_F32, 1e300, INFINITY },
+  { AD_F64, AD_F32, NAN, NAN },
+  { AD_F32, AD_F64, 0.5, 0.5 },
+  { AD_F64, AD_BOOL, 0.25, 1 },
+  { AD_F64, AD_BOOL, -0.0, 0 },
+  { AD_F64, AD_BOOL, NAN, 1 },
+  { AD_I64, AD_BOOL, 4294967296.0, 1 },
+  { AD_I32, AD_BOOL, 256, 1 },
+  { AD_BOOL, AD_F64, 1, 1 },
+  { AD_BOOL, AD_I32, 1, 1 },
+  { AD_I32, AD_I64, -5, -5 },
+  { AD_I64, AD_I32, -5, -5 },
+  { AD_I64, AD_F64, 9007199254740992.0, 9007199254740992.0 },
+  { AD_I32, AD_F32, -16777216, -16777216 },
 };
 
 static void test_cast(const cast_row *r) {
@@ -267,18 +290,21 @@ static void test_cast(const cast_row *r) {
   int64_t room[3] = { 0 }, out[3] = { 0 };
   for (int i = 0; i < 3; i++) check_set_element(r->from, room, i, r->x);
   const ad_type vector = ad_type_make(r->from, 1, (const int64_t[]){ 3 });
-  const ad_var s = ad_cast(ad_array(t, ad_type_make(r->from, 0, NULL), room), r->to), v = ad_cast(ad_array(t, vector, room), r->to);
+  const ad_var s = ad_cast(ad_array(t, ad_type_make(r->from, 0, NULL), room), r->to),
+               v = ad_cast(ad_array(t, vector, room), r->to);
   CHECK_DTYPE(s, r->to);
-  CHECK_THAT(check_near(ad_value(s), r->want, 0), "%s to %s of %g is %g", ad_dtype_name(r->from), ad_dtype_name(r->to), r->x, ad_value(s));
+  CHECK_THAT(check_near(ad_value(s), r->want, 0), "%s to %s of %g is %g", ad_dtype_name(r->from),
+             ad_dtype_name(r->to), r->x, ad_value(s));
   CHECK_STATUS(ad_read(v, out), AD_OK);
   for (int i = 0; i < 3; i++) CHECK(check_near(check_element(r->to, out, i), r->want, 0));
   ad_tape_free(t);
 }
 
-/* --- shapes ------------------------------------------------------------------------------------------------------------------- */
+/* --- shapes --------------------------------------------------------------------------------------------- */
 
 static void test_types_that_cannot_be(void) {
-  const int64_t nine[9] = { 1, 1, 1, 1, 1, 1, 1, 1, 1 }, negative = -1, huge[] = { INT64_MAX, 2 }, large[] = { 1 << 30, 1 << 30, 8 };
+  const int64_t nine[9] = { 1, 1, 1, 1, 1, 1, 1, 1, 1 }, negative = -1, huge[] = { INT64_MAX, 2 },
+                large[] = { 1 << 30, 1 << 30, 8 };
   CHECK(ad_type_make(AD_F64, 8, nine).rank == 8);
   CHECK(ad_type_make(AD_F64, 9, nine).rank == -1);
   CHECK(ad_type_make(AD_F64, -1, nine).rank == -1);
@@ -305,7 +331,8 @@ static void test_sizes_that_overflow(void) {
   CHECK(!ad_is_valid(ad_broadcast_to(x, 2, square)));
   CHECK(ad_tape_status(t) == AD_ERROR_SIZE);
   ad_tape_clear(t);
-  const ad_var row = ad_broadcast_to(x, 2, (const int64_t[]){ 1, side }), column = ad_broadcast_to(x, 2, (const int64_t[]){ side, 1 });
+  const ad_var row = ad_broadcast_to(x, 2, (const int64_t[]){ 1, side }),
+               column = ad_broadcast_to(x, 2, (const int64_t[]){ side, 1 });
   CHECK(ad_is_valid(row) && ad_is_valid(column));
   CHECK(!ad_is_valid(ad_add(row, column)));
   CHECK(ad_tape_status(t) == AD_ERROR_SIZE && strstr(ad_tape_message(t), "add"));
@@ -329,7 +356,8 @@ static void test_broadcast(void) {
   CHECK_STATUS(ad_type_broadcast(AD_F64(0), AD_F64(2), &z), AD_ERROR_SHAPE);
   CHECK_STATUS(ad_type_broadcast(AD_F64(3), AD_F64(4), &z), AD_ERROR_SHAPE);
   ad_tape *t = ad_tape_new();
-  const ad_var x = ad_array(t, AD_F64(3, 1), (const double[]){ 1, 2, 3 }), y = ad_array(t, AD_F64(4), (const double[]){ 10, 20, 30, 40 });
+  const ad_var x = ad_array(t, AD_F64(3, 1), (const double[]){ 1, 2, 3 }),
+               y = ad_array(t, AD_F64(4), (const double[]){ 10, 20, 30, 40 });
   const ad_var z2 = ad_mul(x, y);
   double v[12], dx[3], dy[4];
   CHECK_STATUS(ad_read(z2, v), AD_OK);
