@@ -59,7 +59,8 @@ AD_API ad_status ad_function_call_lanes(ad_function *f, size_t n, const void *co
 AD_API ad_workspace *ad_workspace_new(void);
 AD_API void ad_workspace_free(ad_workspace *workspace);
 
-/* Records a call of f on in[], results in out[]. */
+/* Records a call of f on in[], results in out[], on the tape of the first variable among in[]: numbers fill an array, but one must be
+ * a variable. AD_ERROR_SHAPE, AD_ERROR_DTYPE or AD_ERROR_TAPES, also on the tape, where in[i] does not fit. */
 AD_API ad_status ad_function_apply(ad_function *f, const ad_var in[], ad_var out[]);
 
 /* Derivatives as functions. f: x[0..n) -> y[0..m). Inputs and outputs that are not floats keep their places among tangents and

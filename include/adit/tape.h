@@ -99,7 +99,8 @@ AD_API const char *ad_operation_name(ad_var x);
 /* The value of a scalar of any dtype, as a double; computed now if it was not yet. nan when x is invalid or not a scalar, with
  * the error on the tape. Runs only what x needs and what is not computed already. */
 AD_API double ad_value(ad_var x);
-/* Copies the value of x, of any type, into out (ad_type_bytes of it). */
+/* Copies the value of x, of any type, into out (ad_type_bytes of it; a literal is a double or an int64_t). Errors as ad_value;
+ * AD_STALE comes with the value copied. */
 AD_API ad_status ad_read(ad_var x, void *out);
 /* Changes an input; what depends on it is recomputed when next asked. data as in ad_array, not NULL. If a computed value that
  * was read while recording (so that the caller's `if` may have depended on it) turns out different, reading anything recorded
