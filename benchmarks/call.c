@@ -79,7 +79,9 @@ static void point(calls *c) {
 static void row(const char *what, ad_function *f, ad_workspace *w, bool gradient, calls plain) {
   calls c[3] = { prepare(f, w), prepare(f, NULL), plain };
   for (int k = 0; k < 3; k++) point(&c[k]);
-  const entrant e[] = { { run_adit, &c[0] }, { run_adit, &c[1] }, { gradient ? run_gradient : run_value, &c[2] } };
+  const entrant e[] = { { run_adit, &c[0] },
+                        { run_adit, &c[1] },
+                        { gradient ? run_gradient : run_value, &c[2] } };
   timing t[3];
   contest(3, e, 51, cpu_seconds, t);
   for (int k = 0; k < 2; k++)
@@ -99,8 +101,9 @@ int main(void) {
                           .gradient = arithmetic_gradient_by_hand };
   const calls plain_g = { .x = { 1.3, 0.7, 0.4 }, .value = transcendental_by_hand,
                           .gradient = transcendental_gradient_by_hand };
-  printf("Calls, ns, median (best), one thread.\n\n"
-         "| function | operations | with a workspace | without | plain C |\n| --- | --- | --- | --- | --- |\n");
+  printf(
+      "Calls, ns, median (best), one thread.\n\n"
+      "| function | operations | with a workspace | without | plain C |\n| --- | --- | --- | --- | --- |\n");
   row("+ - * /", f, w, false, plain_f);
   row("its value and gradient", df, w, true, plain_f);
   row("sin, exp, tanh, sqrt", g, w, false, plain_g);

@@ -1,5 +1,6 @@
-/* elementwise.c -- chains over a million doubles: a call of adit's function against a loop written by hand, which is
- * compiled with -O3 for this processor and calls the same vector math library. One thread, and all of them. */
+/* elementwise.c -- chains over a million doubles: a call of adit's function against a loop written by hand,
+ * which is compiled with -O3 for this processor and calls the same vector math library. One thread, and all
+ * of them. */
 #include "measure.h"
 #include "run/kernels/vector_math.h"
 
@@ -81,9 +82,9 @@ static void row(struct chain *chain) {
   contest(2, e, 41, threads > 1 ? wall_seconds : cpu_seconds, t);
   for (int i = 0; i < COUNT; i++) expect(chain->name, mine[i], theirs[i], 1e-14);
   const double ns = 1e9/COUNT;
-  printf("| %s | %d | %.3f (%.3f) | %.3f (%.3f) | **%.2f** (%.2f) | %.1f |\n", chain->name, threads, ns*t[0].median,
-         ns*t[0].best, ns*t[1].median, ns*t[1].best, t[0].median/t[1].median, t[0].best/t[1].best,
-         8*(chain->operands + 1)*1e-9*COUNT/t[0].median);
+  printf("| %s | %d | %.3f (%.3f) | %.3f (%.3f) | **%.2f** (%.2f) | %.1f |\n", chain->name, threads,
+         ns * t[0].median, ns * t[0].best, ns * t[1].median, ns * t[1].best, t[0].median / t[1].median,
+         t[0].best / t[1].best, 8 * (chain->operands + 1) * 1e-9 * COUNT / t[0].median);
   ad_function_free(c.f);
   ad_workspace_free(c.workspace);
 }
@@ -95,11 +96,13 @@ int main(void) {
 #endif
   for (int k = 0; k < OPERANDS; k++) {
     x[k] = doubles(COUNT);
-    for (int i = 0; i < COUNT; i++) x[k][i] = 4*((double)((unsigned)(i + k)*2654435761u % 1000003u)/1000003) - 2;
+    for (int i = 0; i < COUNT; i++)
+      x[k][i] = 4 * ((double)((unsigned)(i + k) * 2654435761u % 1000003u) / 1000003) - 2;
   }
   mine = doubles(COUNT), theirs = doubles(COUNT);
   printf("Chains over %d doubles, ns an element, median (best).\n\n"
-         "| chain | threads | adit | by hand | ratio | adit, GB/s |\n| --- | --- | --- | --- | --- | --- |\n", COUNT);
+         "| chain | threads | adit | by hand | ratio | adit, GB/s |\n| --- | --- | --- | --- | --- | --- |\n",
+         COUNT);
   for (threads = 1; threads <= most; threads++) {
 #ifdef _OPENMP
     omp_set_num_threads(threads);

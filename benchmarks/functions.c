@@ -1,5 +1,5 @@
-/* functions.c -- derivatives as functions: the Hessian of Rosenbrock's function in 100 variables, jvp and vjp of a
- * function with three outputs, and how fast functions are made. One thread. */
+/* functions.c -- derivatives as functions: the Hessian of Rosenbrock's function in 100 variables, jvp and vjp
+ * of a function with three outputs, and how fast functions are made. One thread. */
 #include "measure.h"
 
 #include <adit/arrays.h>
@@ -67,7 +67,7 @@ static void thousand(ad_tape *t, const ad_var in[], ad_var out[], void *context)
   out[0] = v;
 }
 
-/* --- calls ------------------------------------------------------------------------------------------------------- */
+/* --- calls ---------------------------------------------------------------------------------------- */
 
 typedef struct call {
   ad_function *f;
@@ -101,7 +101,8 @@ static void hessian_by_hand(void *data) { call *c = data; rosenbrock_hessian_by_
 static void jvp_by_hand(void *data) { call *c = data; three_jvp_by_hand(c->x, c->y); }
 static void vjp_by_hand(void *data) { call *c = data; three_vjp_by_hand(c->x, c->y); }
 
-static void row(const char *what, ad_function *f, void (*by_hand)(void *), const double start[], const char *goal) {
+static void row(const char *what, ad_function *f, void (*by_hand)(void *), const double start[],
+                const char *goal) {
   static double x[2*N], mine[N*N + 1], theirs[N*N + 1];
   for (int i = 0; i < N; i++) x[i] = start[i];
   call c = call_of(f, x, mine), plain = { .x = x, .y = theirs };
@@ -116,7 +117,7 @@ static void row(const char *what, ad_function *f, void (*by_hand)(void *), const
   ad_workspace_free(c.workspace);
 }
 
-/* --- making ------------------------------------------------------------------------------------------------------ */
+/* --- making --------------------------------------------------------------------------------------- */
 
 static void trace_thousand(void *data) {
   (void)data;
@@ -139,7 +140,10 @@ static void making(ad_function *rosen) {
   const ad_type scalars[] = { AD_F64(), AD_F64(), AD_F64() };
   ad_function *f = ad_function_trace("thousand", thousand, NULL, 3, scalars, 1);
   call c = call_of(f, x, y);
-  const entrant e[] = { { trace_thousand, NULL }, { trace_and_plan, &c }, { gradient_of, f }, { gradient_of, rosen },
+  const entrant e[] = { { trace_thousand, NULL },
+                        { trace_and_plan, &c },
+                        { gradient_of, f },
+                        { gradient_of, rosen },
                         { hessian_of, rosen } };
   timing t[5];
   contest(5, e, 31, cpu_seconds, t);
@@ -168,8 +172,8 @@ int main(void) {
   const ad_type vector[] = { AD_F64(N) }, scalars[] = { AD_F64(), AD_F64() };
   ad_function *rosen = need(ad_function_trace("rosenbrock", rosenbrock, NULL, 1, vector, 1));
   ad_function *f = need(ad_function_trace("three", three, NULL, 2, scalars, 3));
-  ad_function *made[] = { ad_function_gradient(rosen, 0, NULL), ad_function_hessian(rosen, 0, NULL), ad_function_jvp(f),
-                          ad_function_vjp(f) };
+  ad_function *made[] = { ad_function_gradient(rosen, 0, NULL), ad_function_hessian(rosen, 0, NULL),
+                          ad_function_jvp(f), ad_function_vjp(f) };
   double x[N], point[N] = { 2, 3, 1, 0.5 }, seeds[N] = { 2, 3, 1, 2, 3 };
   for (int i = 0; i < N; i++) x[i] = 0.5 + 0.01*i;
   printf("Calls with a workspace, us, median (best), one thread.\n\n"

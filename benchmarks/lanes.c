@@ -1,6 +1,6 @@
-/* lanes.c -- a scalar function of a hundred operations at a hundred thousand points: lanes of the interpreter against
- * the same formula in a loop that the C compiler vectorises, and against calling the function point by point. One
- * thread. */
+/* lanes.c -- a scalar function of a hundred operations at a hundred thousand points: lanes of the interpreter
+ * against the same formula in a loop that the C compiler vectorises, and against calling the function point
+ * by point. One thread. */
 #include "measure.h"
 #include "run/kernels/vector_math.h"
 
@@ -13,7 +13,8 @@
 enum { POINTS = 100000, STEPS = 20 };
 static double *x, *y, *mine, *dx, *dy, *theirs, *theirs_dx, *theirs_dy;
 
-/* Twenty times five operations: v = (v x + y) x - y, and u = v + v; the mix ends each fourth time with a tanh. */
+/* Twenty times five operations: v = (v x + y) x - y, and u = v + v; the mix ends each fourth time with a
+ * tanh. */
 static void arithmetic(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
   ad_var v = in[0];
   (void)t, (void)context;

@@ -1,7 +1,8 @@
-/* measure.h -- what the benchmarks share: clocks, medians of interleaved repeats, memory, work in a fresh process.
+/* measure.h -- what the benchmarks share: clocks, medians of interleaved repeats, memory, work in a fresh
+ * process.
  *
- * Include it before any system header. One thread is timed by the processor time of the process, page faults included,
- * which other programs on the machine disturb least; several threads by the wall clock.
+ * Include it before any system header. One thread is timed by the processor time of the process, page faults
+ * included, which other programs on the machine disturb least; several threads by the wall clock.
  */
 #ifndef ADIT_BENCHMARKS_MEASURE_H
 #define ADIT_BENCHMARKS_MEASURE_H
@@ -59,7 +60,7 @@ static inline void expect(const char *what, double a, double b, double tolerance
   exit(1);
 }
 
-/* --- contests: several ways to do one thing ---------------------------------------------------------------------- */
+/* --- contests: several ways to do one thing ------------------------------------------------------- */
 
 typedef struct entrant {
   void (*run)(void *data);
@@ -92,10 +93,12 @@ static inline void contest(int n, const entrant e[], int rounds, double (*clock_
   }
 }
 
-/* --- fresh processes --------------------------------------------------------------------------------------------- */
+/* --- fresh processes ------------------------------------------------------------------------------ */
 
-/* Runs work(data, result) in a child, whose memory is as fresh as a program's at its start; hands its n results over. */
-static inline void in_child(void (*work)(const void *data, double result[]), const void *data, int n, double result[]) {
+/* Runs work(data, result) in a child, whose memory is as fresh as a program's at its start; hands its n
+ * results over. */
+static inline void in_child(void (*work)(const void *data, double result[]), const void *data, int n,
+                            double result[]) {
   int ends[2], status = 1;
   fflush(stdout);
   if (pipe(ends)) exit(1);

@@ -1,9 +1,11 @@
-/* tape.c -- the scalar tape: record, evaluate and reverse, against value and gradient written by hand, per operation.
+/* tape.c -- the scalar tape: record, evaluate and reverse, against value and gradient written by hand, per
+ * operation.
  *
  *     tape [largest]
  *
- * Each size runs in fresh processes: the first pass on a new tape pays for its memory, later ones rewind it. Bytes are
- * the growth of the peak resident memory over the first pass. Sizes go up to `largest`, 10 million unless told.
+ * Each size runs in fresh processes: the first pass on a new tape pays for its memory, later ones rewind it.
+ * Bytes are the growth of the peak resident memory over the first pass. Sizes go up to `largest`, 10 million
+ * unless told.
  */
 #include "measure.h"
 #include "workloads_by_hand.h"
@@ -89,7 +91,8 @@ static void one_process(const void *data, double result[]) {
 int main(int argc, char **argv) {
   const long largest = argc > 1 ? atol(argv[1]) : 10000000;
   printf("Scalar tape, ns an operation, one thread; first time: a new tape, warm: rewound.\n\n"
-         "| workload | operations | first time | bytes | record | reverse | warm, both (best) | by hand | ratio |\n"
+         "| workload | operations | first time | bytes | record | reverse | warm, both (best) | by hand | "
+         "ratio |\n"
          "| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n");
   for (int w = 0; w < WORKLOADS; w++)
     for (long n = 10000; n <= largest; n *= 10) {

@@ -1,6 +1,6 @@
-/* workloads_by_hand.h -- values and gradients of workloads.inc as one would write them: loops forwards that keep what
- * the loops backwards need, nothing else. save has room for by_hand_doubles(workload, n) numbers. Returns the value;
- * grad gets the gradient.
+/* workloads_by_hand.h -- values and gradients of workloads.inc as one would write them: loops forwards that
+ * keep what the loops backwards need, nothing else. save has room for by_hand_doubles(workload, n) numbers.
+ * Returns the value; grad gets the gradient.
  */
 #ifndef ADIT_BENCHMARKS_WORKLOADS_BY_HAND_H
 #define ADIT_BENCHMARKS_WORKLOADS_BY_HAND_H
@@ -17,8 +17,8 @@ static const char *const workload_names[WORKLOADS] = {
 };
 static const int workload_inputs[WORKLOADS] = { 4, WIDTH + TERMS, MOST_INPUTS, 4, WIDTH + 3 };
 
-/* Values and adjoints that neither grow nor die in ten million operations: an adjoint that halves a thousand times
- * would get stuck among the denormal numbers, which are slow. */
+/* Values and adjoints that neither grow nor die in ten million operations: an adjoint that halves a thousand
+ * times would get stuck among the denormal numbers, which are slow. */
 static inline void workload_fill(int workload, double x[]) {
   const double chain[4] = { 1, 1 + 1e-9, 0.25, 0.25 }, tanh_chain[4] = { 0.3, 1e-7, 1.5, -0.7 };
   for (int i = 0; i < workload_inputs[workload]; i++) {
@@ -99,7 +99,8 @@ static inline double eight_by_hand(double z, double a, double b, double c, doubl
   *t = tanh((v*c - b)*c);
   return z + *t - v;
 }
-/* One step back from the adjoint g of eight(z, a, b, c), t its tanh: returns that of z, adds to those of a, b, c. */
+/* One step back from the adjoint g of eight(z, a, b, c), t its tanh: returns that of z, adds to those of a,
+ * b, c. */
 static inline double eight_back(double z, double t, double a, double b, double c, double g, double gabc[3]) {
   const double v = z*a + b, gu = g*(1 - t*t), gw = gu*c, gv = gw*c - g;
   gabc[0] += gv*z;

@@ -1,9 +1,10 @@
 /* adit/elementwise.h -- operations on each element, one for each row of the library's table.
  *
- * The law. Operands broadcast as in NumPy and promote as in C (adit/types.h); integers and bool become f64 where the
- * function is one of the reals. An operand of an operation with two or three may be a number of any arithmetic type.
- * The value is that of the C function of the same name; derivatives exist to any order and follow the conventions of
- * docs/design.md. An invalid operand, operands of two tapes and shapes that do not broadcast give an invalid handle.
+ * The law. Operands broadcast as in NumPy and promote as in C (adit/types.h); integers and bool become f64
+ * where the function is one of the reals. An operand of an operation with two or three may be a number of any
+ * arithmetic type. The value is that of the C function of the same name; derivatives exist to any order and
+ * follow the conventions of docs/design.md. An invalid operand, operands of two tapes and shapes that do not
+ * broadcast give an invalid handle.
  */
 #ifndef ADIT_ELEMENTWISE_H
 #define ADIT_ELEMENTWISE_H
@@ -27,11 +28,13 @@ AD_API ad_var ad_reciprocal(ad_var x);                           /* 1/x */
 
 /* --- Powers and roots. --- */
 AD_API ad_var ad_powi(ad_var x, double a);                       /* x to the constant integer power a */
-AD_API ad_var ad_pow(ad_var x, ad_var y);                        /* x to the power y; a literal integer y is exact: see below */
+/* x to the power y; a literal integer y is exact: see below */
+AD_API ad_var ad_pow(ad_var x, ad_var y);
 AD_API ad_var ad_sqrt(ad_var x);                                 /* square root */
 AD_API ad_var ad_rsqrt(ad_var x);                                /* 1/sqrt(x) */
 AD_API ad_var ad_cbrt(ad_var x);                                 /* cube root */
-AD_API ad_var ad_hypot(ad_var x, ad_var y);                      /* sqrt(x*x + y*y) without overflow; slope 0 at (0, 0) */
+/* sqrt(x*x + y*y) without overflow; slope 0 at (0, 0) */
+AD_API ad_var ad_hypot(ad_var x, ad_var y);
 
 /* --- Steps: derivative 0, at the jumps too. --- */
 AD_API ad_var ad_sign(ad_var x);                                 /* -1, 0 or 1 */
@@ -51,7 +54,8 @@ AD_API ad_var ad_logical_or(ad_var x, ad_var y);                 /* true where x
 AD_API ad_var ad_logical_xor(ad_var x, ad_var y);                /* true where one of x, y is 0 */
 AD_API ad_var ad_is_nan(ad_var x);                               /* true where x is nan */
 AD_API ad_var ad_is_inf(ad_var x);                               /* true where x is infinite */
-AD_API ad_var ad_is_finite(ad_var x);                            /* true where x is neither infinite nor nan */
+/* true where x is neither infinite nor nan */
+AD_API ad_var ad_is_finite(ad_var x);
 
 /* --- Choices. What is not chosen is not connected; what ties shares. --- */
 AD_API ad_var ad_select(ad_var x, ad_var y, ad_var w);           /* y where x is true, else w */
@@ -59,7 +63,8 @@ AD_API ad_var ad_max(ad_var x, ad_var y);                        /* larger one, 
 AD_API ad_var ad_min(ad_var x, ad_var y);                        /* smaller one, or the one that is not nan */
 AD_API ad_var ad_clamp(ad_var x, ad_var y, ad_var w);            /* x kept within [y, w]; w where y > w */
 AD_API ad_var ad_abs(ad_var x);                                  /* absolute value, slope 0 at 0 */
-AD_API ad_var ad_copysign(ad_var x, ad_var y);                   /* abs(x) with the sign of y; slope 0 at x = 0 */
+/* abs(x) with the sign of y; slope 0 at x = 0 */
+AD_API ad_var ad_copysign(ad_var x, ad_var y);
 
 /* --- Exponentials and logarithms. --- */
 AD_API ad_var ad_exp(ad_var x);                                  /* exponential */
@@ -70,7 +75,8 @@ AD_API ad_var ad_log2(ad_var x);                                 /* logarithm to
 AD_API ad_var ad_log10(ad_var x);                                /* logarithm to base 10 */
 AD_API ad_var ad_log1p(ad_var x);                                /* log(1 + x), accurate near 0 */
 AD_API ad_var ad_logaddexp(ad_var x, ad_var y);                  /* log(exp(x) + exp(y)) without overflow */
-AD_API ad_var ad_share(ad_var x, ad_var y);                      /* exp(x)/(exp(x) + exp(y)): the slope of logaddexp */
+/* exp(x)/(exp(x) + exp(y)): the slope of logaddexp */
+AD_API ad_var ad_share(ad_var x, ad_var y);
 AD_API ad_var ad_xlogy(ad_var x, ad_var y);                      /* x*log(y), and 0 where x is 0 */
 AD_API ad_var ad_xlog1py(ad_var x, ad_var y);                    /* x*log1p(y), and 0 where x is 0 */
 
@@ -111,20 +117,24 @@ AD_API ad_var ad_sigmoid(ad_var x);                              /* 1/(1 + exp(-
 AD_API ad_var ad_logsigmoid(ad_var x);                           /* log(sigmoid(x)) */
 AD_API ad_var ad_softplus(ad_var x);                             /* log(1 + exp(x)) */
 AD_API ad_var ad_relu(ad_var x);                                 /* x where positive, else 0; slope 0 at 0 */
-AD_API ad_var ad_leaky_relu(ad_var x, double a);                 /* x where positive, else a*x; slope a at 0 */
-AD_API ad_var ad_elu(ad_var x, double a);                        /* x where positive, else a*expm1(x); slope a at 0 */
+/* x where positive, else a*x; slope a at 0 */
+AD_API ad_var ad_leaky_relu(ad_var x, double a);
+/* x where positive, else a*expm1(x); slope a at 0 */
+AD_API ad_var ad_elu(ad_var x, double a);
 AD_API ad_var ad_silu(ad_var x);                                 /* x*sigmoid(x) */
 AD_API ad_var ad_silu_slope(ad_var x);                           /* slope of silu */
-AD_API ad_var ad_gelu(ad_var x);                                 /* x times the normal distribution function of x */
+/* x times the normal distribution function of x */
+AD_API ad_var ad_gelu(ad_var x);
 AD_API ad_var ad_gelu_slope(ad_var x);                           /* slope of gelu */
-AD_API ad_var ad_normal_density(ad_var x);                       /* density of the standard normal distribution */
+/* density of the standard normal distribution */
+AD_API ad_var ad_normal_density(ad_var x);
 
-
-/* ad_pow with a literal exponent that is an integer n records x^n itself, exact for every x: n = 0 ones, 1 x, 2 ad_square, -1
- * ad_reciprocal, else ad_powi. A negative power of integers is taken in f64. */
+/* ad_pow with a literal exponent that is an integer n records x^n itself, exact for every x: n = 0 ones, 1 x,
+ * 2 ad_square, -1 ad_reciprocal, else ad_powi. A negative power of integers is taken in f64. */
 
 /* --- Data types --- */
-AD_API ad_var ad_cast(ad_var x, ad_dtype dtype);                 /* x as another data type; float to integer truncates */
+/* x as another data type; float to integer truncates */
+AD_API ad_var ad_cast(ad_var x, ad_dtype dtype);
 
 /* Operands may be numbers. The functions behind the macros are called as (ad_add)(x, y). */
 #ifndef __cplusplus

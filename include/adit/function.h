@@ -1,8 +1,9 @@
 /* adit/function.h -- functions: immutable programs with inputs and outputs, closed under differentiation.
  *
- * The law. A function never changes to its callers; it is reference counted; any number of threads may call one at once.
- * What makes a function returns NULL on failure: ad_function_trace_report says why, ad_function_new leaves the error on the tape of
- * its variables. A function owns all it needs: tapes it came from may be freed.
+ * The law. A function never changes to its callers; it is reference counted; any number of threads may call
+ * one at once. What makes a function returns NULL on failure: ad_function_trace_report says why,
+ * ad_function_new leaves the error on the tape of its variables. A function owns all it needs: tapes it came
+ * from may be freed.
  */
 #ifndef ADIT_FUNCTION_H
 #define ADIT_FUNCTION_H
@@ -22,18 +23,24 @@ typedef struct ad_report { ad_status status; char message[256]; } ad_report;
 /* Records outputs from inputs on the tape it is given. */
 typedef void ad_body(ad_tape *tape, const ad_var in[], ad_var out[], void *context);
 
-/* Traces body once and makes a function of what it recorded. name is copied. report may be NULL. While tracing there are no values
- * yet: ad_value is an error. Equal operations are one variable then, so a derivative by an inner variable sees all of its uses. An input
- * that the body itself makes (ad_scalar) becomes a constant of the function. */
-AD_API ad_function *ad_function_trace(const char *name, ad_body *body, void *context, int n_in, const ad_type in[], int n_out);
-AD_API ad_function *ad_function_trace_report(const char *name, ad_body *body, void *context, int n_in, const ad_type in[],
-                                             int n_out, ad_report *report);
-/* The same on the caller's memory, which everything derived from the function uses too; NULL means the standard allocator. */
-AD_API ad_function *ad_function_trace_with(const ad_allocator *allocator, const char *name, ad_body *body, void *context,
-                                           int n_in, const ad_type in[], int n_out, ad_report *report);
-/* Cuts out[] as a function of in[] from what is on their tape. Other inputs of the tape become constants with the value they have now;
- * while tracing, those of the body that is traced have none (AD_ERROR_NO_VALUE). in[] may be inner variables too. */
-AD_API ad_function *ad_function_new(const char *name, int n_in, const ad_var in[], int n_out, const ad_var out[]);
+/* Traces body once and makes a function of what it recorded. name is copied. report may be NULL. While
+ * tracing there are no values yet: ad_value is an error. Equal operations are one variable then, so a
+ * derivative by an inner variable sees all of its uses. An input that the body itself makes (ad_scalar)
+ * becomes a constant of the function. */
+AD_API ad_function *ad_function_trace(const char *name, ad_body *body, void *context, int n_in,
+                                      const ad_type in[], int n_out);
+AD_API ad_function *ad_function_trace_report(const char *name, ad_body *body, void *context, int n_in,
+                                             const ad_type in[], int n_out, ad_report *report);
+/* The same on the caller's memory, which everything derived from the function uses too; NULL means the
+ * standard allocator. */
+AD_API ad_function *ad_function_trace_with(const ad_allocator *allocator, const char *name, ad_body *body,
+                                           void *context, int n_in, const ad_type in[], int n_out,
+                                           ad_report *report);
+/* Cuts out[] as a function of in[] from what is on their tape. Other inputs of the tape become constants with
+ * the value they have now; while tracing, those of the body that is traced have none (AD_ERROR_NO_VALUE).
+ * in[] may be inner variables too. */
+AD_API ad_function *ad_function_new(const char *name, int n_in, const ad_var in[], int n_out,
+                                    const ad_var out[]);
 
 AD_API ad_function *ad_function_retain(ad_function *f);
 AD_API void ad_function_free(ad_function *f);            /* drops one reference; NULL is fine */
@@ -45,34 +52,38 @@ AD_API ad_type ad_function_input_type(const ad_function *f, int i);      /* rank
 AD_API ad_type ad_function_output_type(const ad_function *f, int i);
 AD_API size_t ad_function_size(const ad_function *f);                    /* number of operations */
 
-/* Runs f. in[i] points to an array of input i's type, NULL means zeros; out[j] receives output j, NULL means not wanted
- * (and what only it needs is not computed). Outputs may be the same memory as inputs only where the pointers are equal and the types are
- * equal; other overlap is undefined. workspace holds the intermediate values, one thread at a time each; NULL
- * takes one from the function's pool. After the first call with a workspace and a set of outputs nothing is allocated. */
-AD_API ad_status ad_function_call(ad_function *f, const void *const in[], void *const out[], ad_workspace *workspace);
-/* Runs f, all of whose inputs and outputs are scalars, at n points: in[i] and out[j] are arrays of n. The points are the lanes of
- * the interpreter. NULL and shared memory as in ad_function_call, but outputs in the memory of inputs cost the lanes: the points run
- * one by one. AD_ERROR_ARGUMENT if an input or output is an array. */
+/* Runs f. in[i] points to an array of input i's type, NULL means zeros; out[j] receives output j, NULL means
+ * not wanted (and what only it needs is not computed). Outputs may be the same memory as inputs only where
+ * the pointers are equal and the types are equal; other overlap is undefined. workspace holds the
+ * intermediate values, one thread at a time each; NULL takes one from the function's pool. After the first
+ * call with a workspace and a set of outputs nothing is allocated. */
+AD_API ad_status ad_function_call(ad_function *f, const void *const in[], void *const out[],
+                                  ad_workspace *workspace);
+/* Runs f, all of whose inputs and outputs are scalars, at n points: in[i] and out[j] are arrays of n. The
+ * points are the lanes of the interpreter. NULL and shared memory as in ad_function_call, but outputs in the
+ * memory of inputs cost the lanes: the points run one by one. AD_ERROR_ARGUMENT if an input or output is an
+ * array. */
 AD_API ad_status ad_function_call_lanes(ad_function *f, size_t n, const void *const in[], void *const out[],
                                         ad_workspace *workspace);
 /* Memory for calls, of any functions; grows as needed. */
 AD_API ad_workspace *ad_workspace_new(void);
 AD_API void ad_workspace_free(ad_workspace *workspace);
 
-/* Records a call of f on in[], results in out[], on the tape of the first variable among in[]: numbers fill an array, but one must be
- * a variable. AD_ERROR_SHAPE, AD_ERROR_DTYPE or AD_ERROR_TAPES, also on the tape, where in[i] does not fit. */
+/* Records a call of f on in[], results in out[], on the tape of the first variable among in[]: numbers fill
+ * an array, but one must be a variable. AD_ERROR_SHAPE, AD_ERROR_DTYPE or AD_ERROR_TAPES, also on the tape,
+ * where in[i] does not fit. */
 AD_API ad_status ad_function_apply(ad_function *f, const ad_var in[], ad_var out[]);
 
-/* Derivatives as functions. f: x[0..n) -> y[0..m). Inputs and outputs that are not floats keep their places among tangents and
- * cotangents: what is given there is ignored, what comes out is zero. NULL when f cannot be differentiated so (an output that is no
- * float scalar for gradient, hessian and hvp; a wrt that is no float input; an operation without a rule), or without memory.
- *   jvp      (x.., xdot..) -> (y.., ydot..)
- *   vjp      (x.., ybar..) -> (y.., xbar..)
- *   gradient (x..)         -> (y, dy/dx[wrt[0]], dy/dx[wrt[1]], ..)       y: m = 1, a scalar
- *   jacobian (x..)         -> for each output j, each wrt i: dy[j]/dx[i], shape of y[j] followed by shape of x[i], index j*n_wrt + i
- *   hessian  (x..)         -> for each wrt i, each wrt k: d2y/dx[i]dx[k], shape of x[i] followed by that of x[k], index i*n_wrt + k
- *   hvp      (x.., v..)    -> (y, gradient.., H v..)                       v[i] like x[wrt[i]]
- * Jacobians have the dtype of y[j], Hessians that of x[i]. wrt lists inputs; NULL (n_wrt ignored) means all float inputs. Zero outputs not wanted cost nothing (out[j] NULL in the call). */
+/* Derivatives as functions. f: x[0..n) -> y[0..m). Inputs and outputs that are not floats keep their places
+ * among tangents and cotangents: what is given there is ignored, what comes out is zero. NULL when f cannot
+ * be differentiated so (an output that is no float scalar for gradient, hessian and hvp; a wrt that is no
+ * float input; an operation without a rule), or without memory. jvp      (x.., xdot..) -> (y.., ydot..) vjp
+ * (x.., ybar..) -> (y.., xbar..) gradient (x..)         -> (y, dy/dx[wrt[0]], dy/dx[wrt[1]], ..)       y: m =
+ * 1, a scalar jacobian (x..)         -> for each output j, each wrt i: dy[j]/dx[i], shape of y[j] followed by
+ * shape of x[i], index j*n_wrt + i hessian  (x..)         -> for each wrt i, each wrt k: d2y/dx[i]dx[k],
+ * shape of x[i] followed by that of x[k], index i*n_wrt + k hvp      (x.., v..)    -> (y, gradient.., H v..)
+ * v[i] like x[wrt[i]] Jacobians have the dtype of y[j], Hessians that of x[i]. wrt lists inputs; NULL (n_wrt
+ * ignored) means all float inputs. Zero outputs not wanted cost nothing (out[j] NULL in the call). */
 AD_API ad_function *ad_function_jvp(ad_function *f);
 AD_API ad_function *ad_function_vjp(ad_function *f);
 AD_API ad_function *ad_function_gradient(ad_function *f, int n_wrt, const int wrt[]);
@@ -87,7 +98,8 @@ typedef struct ad_check_result {
   int output; int64_t element;  /* where the error is */
   double derivative, difference;
 } ad_check_result;
-/* Compares jvp, vjp and differences of 8th order of every float output with respect to all float inputs at in[], in random directions. */
+/* Compares jvp, vjp and differences of 8th order of every float output with respect to all float inputs at
+ * in[], in random directions. */
 AD_API ad_status ad_check(ad_function *f, const void *const in[], ad_check_result *result);
 
 #ifdef __cplusplus

@@ -1,7 +1,8 @@
 /* adit/primitive.h -- what a primitive operation is. Built-in and user-defined ones are the same struct.
  *
- * The law. A primitive is constant data that outlives every tape and function that uses it. Its callbacks may be called
- * from several threads at once, must not keep state, and report failure by status or by an invalid handle.
+ * The law. A primitive is constant data that outlives every tape and function that uses it. Its callbacks may
+ * be called from several threads at once, must not keep state, and report failure by status or by an invalid
+ * handle.
  */
 #ifndef ADIT_PRIMITIVE_H
 #define ADIT_PRIMITIVE_H
@@ -26,24 +27,27 @@ typedef struct ad_operation {
   size_t message_size;
 } ad_operation;
 
-/* Writes "name: text" as the operation's message and returns status: `return ad_refuse(op, AD_ERROR_SHAPE, "...")`. */
+/* Writes "name: text" as the operation's message and returns status: `return ad_refuse(op, AD_ERROR_SHAPE,
+ * "...")`. */
 AD_API ad_status ad_refuse(ad_operation *op, ad_status status, const char *format, ...)
 #if defined(__GNUC__)
   __attribute__((format(printf, 3, 4)))
 #endif
   ;
 
-/* What a derivative rule sees: operands x, result z, and g, the tangent of operand k (jvp) or the cotangent of z (vjp).
- * A rule records operations (ad_mul, ...) and returns the contribution: to the tangent of z (type of z) or to the cotangent of operand
- * k (type of x[k]). ad_none() says "not connected". A rule that connects only some elements returns the
- * contribution (anything where not connected) and sets connected to a bool array of the contribution's shape. */
+/* What a derivative rule sees: operands x, result z, and g, the tangent of operand k (jvp) or the cotangent
+ * of z (vjp). A rule records operations (ad_mul, ...) and returns the contribution: to the tangent of z (type
+ * of z) or to the cotangent of operand k (type of x[k]). ad_none() says "not connected". A rule that connects
+ * only some elements returns the contribution (anything where not connected) and sets connected to a bool
+ * array of the contribution's shape. */
 typedef struct ad_rule {
   const ad_operation *op;
   ad_tape *tape;
   const ad_var *x;
   ad_var z, g;
   ad_var connected;                 /* ad_none() on entry: connected everywhere */
-  int64_t memo[2];                  /* the rule's own: 0 for the first operand of a node, then as the call for the one before left it */
+  /* the rule's own: 0 for the first operand of a node, then as the call for the one before left it */
+  int64_t memo[2];
 } ad_rule;
 AD_API ad_var ad_none(void);
 AD_API bool ad_is_none(ad_var x);
@@ -52,11 +56,14 @@ AD_API bool ad_is_none(ad_var x);
 enum {
   AD_TRAIT_ELEMENTWISE = 1,         /* z[i] depends on x[k][i] alone, operands broadcast */
   AD_TRAIT_LINEAR = 2,              /* linear in every float operand jointly (sum, concat, reshape) */
-  AD_TRAIT_UNIT_WEIGHTS = 4,        /* linear, and each element of z is a sum of elements of x (or 0, or one of them) */
-  AD_TRAIT_POSITIVE_WEIGHTS = 128,  /* not linear, but no partial derivative is ever negative (max over an axis) */
+  /* linear, and each element of z is a sum of elements of x (or 0, or one of them) */
+  AD_TRAIT_UNIT_WEIGHTS = 4,
+  /* not linear, but no partial derivative is ever negative (max over an axis) */
+  AD_TRAIT_POSITIVE_WEIGHTS = 128,
   AD_TRAIT_ALIAS = 8,               /* z has the very bytes of x[0] (reshape): no copy is needed */
   AD_TRAIT_IN_PLACE = 16,           /* run may get z == x[0] */
-  AD_TRAIT_ADDS_INTO = 32,          /* z = x[0] + (something of the other operands), in place: scatter_add, slice_add */
+  /* z = x[0] + (something of the other operands), in place: scatter_add, slice_add */
+  AD_TRAIT_ADDS_INTO = 32,
   AD_TRAIT_NO_FOLD = 64             /* do not evaluate on constants when recording a function */
 };
 
@@ -64,22 +71,27 @@ struct ad_primitive {
   const char *name;                 /* "matmul"; the key in messages, drawings and written code */
   const char *doc;                  /* one line */
   unsigned traits;
-  unsigned linear_in;               /* bit k: linear in operand k with the others fixed (matmul: 3). With AD_TRAIT_LINEAR: unused */
+  /* bit k: linear in operand k with the others fixed (matmul: 3). With AD_TRAIT_LINEAR: unused */
+  unsigned linear_in;
   unsigned not_connected;           /* bit k: operand k never has a derivative (indices, conditions) */
 
-  /* Checks the operands and writes op->z. NULL for elementwise primitives: broadcast, promoted to a float type. */
+  /* Checks the operands and writes op->z. NULL for elementwise primitives: broadcast, promoted to a float
+   * type. */
   ad_status (*type)(ad_operation *op);
-  /* Computes z (op->z, dense) from x[k]; scratch has scratch_bytes(op) bytes, 64-byte aligned. NULL scratch_bytes: none. */
+  /* Computes z (op->z, dense) from x[k]; scratch has scratch_bytes(op) bytes, 64-byte aligned. NULL
+   * scratch_bytes: none. */
   ad_status (*run)(const ad_operation *op, void *z, const void *const x[], void *scratch);
   size_t (*scratch_bytes)(const ad_operation *op);
-  /* Derivatives. jvp may be NULL where the primitive is linear in k: the library applies the primitive itself to the
-   * tangent. vjp may be NULL: the library transposes the jvp rule; for operands in which the primitive is linear, vjp is its transpose. */
+  /* Derivatives. jvp may be NULL where the primitive is linear in k: the library applies the primitive itself
+   * to the tangent. vjp may be NULL: the library transposes the jvp rule; for operands in which the primitive
+   * is linear, vjp is its transpose. */
   ad_var (*jvp)(ad_rule *r, int k);
   ad_var (*vjp)(ad_rule *r, int k);
 
-  /* Elementwise primitives of a user's own: arity 1 to 3, f64. z[i] = f(x[i], y[i], w[i]) for i < n; arrays beyond the arity are NULL,
-   * z may be one of the operands. rule[k] is the text of the derivative by operand k in the row language: x y w operands, z result,
-   * g the tangent or cotangent, linear in g, e.g. "g*cos(x)", "x > 0 ? g : NONE". NULL: no derivative by that operand. */
+  /* Elementwise primitives of a user's own: arity 1 to 3, f64. z[i] = f(x[i], y[i], w[i]) for i < n; arrays
+   * beyond the arity are NULL, z may be one of the operands. rule[k] is the text of the derivative by operand
+   * k in the row language: x y w operands, z result, g the tangent or cotangent, linear in g, e.g.
+   * "g*cos(x)", "x > 0 ? g : NONE". NULL: no derivative by that operand. */
   int arity;
   void (*block)(size_t n, double *z, const double *x, const double *y, const double *w);
   const char *rule[3];
@@ -87,14 +99,15 @@ struct ad_primitive {
   const void *row;                  /* the library's own table row; NULL in a user's primitive */
 };
 
-/* Records primitive on operands x[0..n). Literals are taken as f64 or i64 scalars (elementwise: as the operands' type). attribute
- * (size bytes, padding zeroed; may be NULL) is copied. tape may be NULL when an operand has one; it is needed when n = 0 or when all
- * operands are literals. Returns an invalid handle on error. */
+/* Records primitive on operands x[0..n). Literals are taken as f64 or i64 scalars (elementwise: as the
+ * operands' type). attribute (size bytes, padding zeroed; may be NULL) is copied. tape may be NULL when an
+ * operand has one; it is needed when n = 0 or when all operands are literals. Returns an invalid handle on
+ * error. */
 AD_API ad_var ad_record(ad_tape *tape, const ad_primitive *primitive, int n, const ad_var x[],
                         const void *attribute, size_t size);
 
-/* An invalid handle that carries tape (may be NULL), after leaving status and message on it (first error wins). For
- * functions that check their arguments before recording. */
+/* An invalid handle that carries tape (may be NULL), after leaving status and message on it (first error
+ * wins). For functions that check their arguments before recording. */
 AD_API ad_var ad_fail(ad_tape *tape, ad_status status, const char *format, ...)
 #if defined(__GNUC__)
   __attribute__((format(printf, 3, 4)))

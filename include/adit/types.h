@@ -1,8 +1,9 @@
 /* adit/types.h -- status codes, data types, shapes.
  *
- * The law. The library never prints, exits or aborts. Functions that can fail return an ad_status, or a value that
- * says so (NULL, an invalid ad_var), and the first failure stays readable where it happened (ad_tape_message).
- * Nothing here keeps global state: any thread may call anything in this header at any time.
+ * The law. The library never prints, exits or aborts. Functions that can fail return an ad_status, or a value
+ * that says so (NULL, an invalid ad_var), and the first failure stays readable where it happened
+ * (ad_tape_message). Nothing here keeps global state: any thread may call anything in this header at any
+ * time.
  */
 #ifndef ADIT_TYPES_H
 #define ADIT_TYPES_H
@@ -39,8 +40,9 @@ typedef enum ad_status {
 /* The sentence of a status, a static string; "unknown status" for any other number. */
 AD_API const char *ad_status_sentence(ad_status status);
 
-/* Data types, in the order of promotion. Arithmetic of two types gives the later one, as in C, and bool counts as
- * i32 in arithmetic. Functions of the reals (exp, ...) take integers as f64. Literals are weak: see adit/tape.h. */
+/* Data types, in the order of promotion. Arithmetic of two types gives the later one, as in C, and bool
+ * counts as i32 in arithmetic. Functions of the reals (exp, ...) take integers as f64. Literals are weak: see
+ * adit/tape.h. */
 typedef enum ad_dtype { AD_BOOL, AD_I32, AD_I64, AD_F32, AD_F64, AD_DTYPES } ad_dtype;
 
 enum { AD_MAX_RANK = 8 };
@@ -53,8 +55,8 @@ typedef struct ad_type {
   int64_t dim[AD_MAX_RANK];
 } ad_type;
 
-/* The type with these dimensions. A rank outside 0..8, a negative dimension or a byte count beyond PTRDIFF_MAX
- * gives a type of rank -1, which every function refuses. dim may be NULL when rank is 0. */
+/* The type with these dimensions. A rank outside 0..8, a negative dimension or a byte count beyond
+ * PTRDIFF_MAX gives a type of rank -1, which every function refuses. dim may be NULL when rank is 0. */
 AD_API ad_type ad_type_make(ad_dtype dtype, int rank, const int64_t *dim);
 
 AD_API bool ad_type_valid(ad_type type);
@@ -71,8 +73,8 @@ AD_API const char *ad_dtype_name(ad_dtype dtype);
 AD_API char *ad_type_print(ad_type type, char *text, size_t size);
 /* The dtype in which arithmetic of a and b is done (C's conversions; bool counts as i32). */
 AD_API ad_dtype ad_dtype_promote(ad_dtype a, ad_dtype b);
-/* NumPy's broadcast of two shapes, aligned at the last axis, sizes equal or 1. Writes the result into *out (dtype
- * that of a). AD_ERROR_SHAPE when they do not fit, AD_ERROR_SIZE when the result is too big. */
+/* NumPy's broadcast of two shapes, aligned at the last axis, sizes equal or 1. Writes the result into *out
+ * (dtype that of a). AD_ERROR_SHAPE when they do not fit, AD_ERROR_SIZE when the result is too big. */
 AD_API ad_status ad_type_broadcast(ad_type a, ad_type b, ad_type *out);
 
 /* AD_F64(3, 4): a 3 x 4 array of doubles. AD_F64(): a scalar. */

@@ -9,7 +9,8 @@
 #include "blas_kernel.h"
 
 /* Multiplications that a thread should have at least: 10 or 20 us of work, against 1 or 2 us to start it on
- * an idle core and milliseconds if another process has that core. Products with a vector are bound by memory. */
+ * an idle core and milliseconds if another process has that core. Products with a vector are bound by memory.
+ */
 enum { THREAD_WORK = 1 << 20, VECTOR_WORK = 1 << 19 };
 /* Few enough rows that dot products beat rearranging the other operand, and long enough rows. */
 enum { DOT_MOST_ROWS = 8, DOT_LEAST_DEPTH = 64 };
@@ -93,7 +94,8 @@ static grid grid_of(const gemm_job *job, int64_t down, int threads) {
   return g;
 }
 
-/* A thread's time, in units of k: its entries of C; and its rows of A and columns of B, some 8 entries each. */
+/* A thread's time, in units of k: its entries of C; and its rows of A and columns of B, some 8 entries each.
+ */
 static double cost_of(grid g) {
   double m = (double)g.height, n = (double)g.width;
   return m*n + 8*(m + n);

@@ -10,10 +10,10 @@
 
 #if defined(__linux__) && defined(__LP64__)
 
-/* Big blocks are mappings of their own. Each reserves address space far beyond its size, so that growing it moves and copies
- * nothing: a fresh 4 KiB page costs as much as a hundred recorded operations, and a block that moves as it grows has many. From
- * 1 MiB on they begin at a huge page, which costs a sixth of that per byte. How much is reserved follows from the size
- * alone, so nothing needs to be remembered. */
+/* Big blocks are mappings of their own. Each reserves address space far beyond its size, so that growing it
+ * moves and copies nothing: a fresh 4 KiB page costs as much as a hundred recorded operations, and a block
+ * that moves as it grows has many. From 1 MiB on they begin at a huge page, which costs a sixth of that per
+ * byte. How much is reserved follows from the size alone, so nothing needs to be remembered. */
 enum { BIG = 64 << 10, HUGE_FROM = 1 << 20, HUGE_PAGE = 2 << 20 };
 
 static size_t rounded(size_t size, size_t page) { return (size + page - 1) & ~(page - 1); }
@@ -70,7 +70,10 @@ static void *resize(void *pointer, size_t old_size, size_t new_size) {
 #else
 
 static void release(void *pointer, size_t size) { (void)size, free(pointer); }
-static void *resize(void *pointer, size_t old_size, size_t new_size) { (void)old_size; return realloc(pointer, new_size); }
+static void *resize(void *pointer, size_t old_size, size_t new_size) {
+  (void)old_size;
+  return realloc(pointer, new_size);
+}
 
 #endif
 

@@ -15,8 +15,8 @@ void *memory_get_zeroed(const ad_allocator *a, size_t count, size_t size);
 void *memory_resize(const ad_allocator *a, void *pointer, size_t old_size, size_t new_size);
 void memory_release(const ad_allocator *a, void *pointer, size_t size);
 
-/* Makes room for need elements in the array *items of *capacity elements of size bytes, growing by half. False on
- * failure, which leaves both as they were. */
+/* Makes room for need elements in the array *items of *capacity elements of size bytes, growing by half.
+ * False on failure, which leaves both as they were. */
 bool memory_reserve(const ad_allocator *a, void *items, size_t *capacity, size_t need, size_t size);
 
 #endif

@@ -40,7 +40,8 @@ ad_type ad_type_make(ad_dtype dtype, int rank, const int64_t *dim) {
 }
 
 bool ad_type_valid(ad_type type) {
-  return known(type.dtype) && type.rank >= 0 && type.rank <= AD_MAX_RANK && fits(type.dtype, type.rank, type.dim);
+  return known(type.dtype) && type.rank >= 0 && type.rank <= AD_MAX_RANK
+         && fits(type.dtype, type.rank, type.dim);
 }
 
 bool ad_type_equal(ad_type a, ad_type b) {

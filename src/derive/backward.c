@@ -1,11 +1,13 @@
 /* backward.c -- the numeric reverse sweep: adjoints as numbers, nothing recorded.
  *
- * Scalars run through one loop down the tape; the partials are the rules of the table, compiled. "Not connected" is the number
- * -0.0, which sums of connected contributions never are (each is normalised by + 0.0), so one comparison tells
- * whether a node has an adjoint at all, and a zero adjoint that is connected still makes nan with an infinite partial.
+ * Scalars run through one loop down the tape; the partials are the rules of the table, compiled. "Not
+ * connected" is the number -0.0, which sums of connected contributions never are (each is normalised by +
+ * 0.0), so one comparison tells whether a node has an adjoint at all, and a zero adjoint that is connected
+ * still makes nan with an infinite partial.
  *
- * A tape with arrays on the path is differentiated by the recording sweep on its own tail, which is evaluated (fused, like
- * any program) and forgotten again. The adjoints of inputs are kept; others are computed when asked for.
+ * A tape with arrays on the path is differentiated by the recording sweep on its own tail, which is evaluated
+ * (fused, like any program) and forgotten again. The adjoints of inputs are kept; others are computed when
+ * asked for.
  */
 #include "derive/flow.h"
 #include "adit/arrays.h"
@@ -37,10 +39,10 @@ static inline double node_double(const ad_tape *t, const tape_node *e) {
   }
 }
 
-/* --- one node -------------------------------------------------------------------------------------------------------------- */
+/* --- one node ------------------------------------------------------------------------------------- */
 
-/* A contribution of -0.0 would leave "not connected" as it is; it hardly ever comes, so it is looked for beside the chain of
- * arithmetic, not in it. */
+/* A contribution of -0.0 would leave "not connected" as it is; it hardly ever comes, so it is looked for
+ * beside the chain of arithmetic, not in it. */
 #define NONE (none = true, 0.0)
 #define SEND(to, rule) { \
     bool none = false; \
@@ -77,7 +79,8 @@ static inline double node_double(const ad_tape *t, const tape_node *e) {
   }
 
 /* All of it f64. *next is the adjoint of node i - 1, which is so often an operand: it stays in a register. */
-static inline void send_f64(const ad_tape *t, const tape_node *node, uint32_t i, double g, double *adjoint, double *next) {
+static inline void send_f64(const ad_tape *t, const tape_node *node, uint32_t i, double g, double *adjoint,
+                            double *next) {
   const tape_node *e = &node[i];
   const double z = e->value.f64;
   const uint32_t ix = e->x, iy = e->y, iw = e->w;
@@ -94,8 +97,8 @@ static void send_any(const ad_tape *t, uint32_t i, double g, double *adjoint) {
   const uint32_t *x = node_operands(t, i, &n);
   double v[3] = { 0, 0, 0 }, d[3];
   for (int k = 0; k < n; k++) v[k] = node_double(t, &t->node[x[k]]);
-  elementwise_rows[node_primitive_number(&t->node[i])].propagate(d, v[0], v[1], v[2], node_double(t, &t->node[i]), g,
-                                                                 node_row_attribute(t, i));
+  elementwise_rows[node_primitive_number(&t->node[i])].propagate(
+      d, v[0], v[1], v[2], node_double(t, &t->node[i]), g, node_row_attribute(t, i));
   for (int k = 0; k < n; k++) adjoint[x[k]] += d[k];
 }
 
@@ -113,7 +116,7 @@ static bool send_other(const ad_tape *t, uint32_t i, double g, double *adjoint) 
   return true;
 }
 
-/* --- the sweep over scalars ---------------------------------------------------------------------------------------------------- */
+/* --- the sweep over scalars ----------------------------------------------------------------------- */
 
 static ad_status open_adjoints(ad_tape *t, uint32_t y) {
   size_t n = (size_t)y + 1;
@@ -130,8 +133,8 @@ static inline bool is_plain(const ad_tape *t, uint32_t i) {
   return node_primitive_number(&t->node[i]) < ROW_COUNT && node_type_number(&t->node[i]) == 0;
 }
 
-/* Operands are reached before the sweep comes to them, which the processor's own prefetching does not foresee: on tapes beyond the
- * caches, 64 interleaved chains take four times as long without this. */
+/* Operands are reached before the sweep comes to them, which the processor's own prefetching does not
+ * foresee: on tapes beyond the caches, 64 interleaved chains take four times as long without this. */
 enum { SWEEP_AHEAD = 2048 };
 
 /* False when an array is on the way. */
@@ -154,7 +157,7 @@ static bool sweep_scalars(ad_tape *t, uint32_t y) {
   return true;
 }
 
-/* --- arrays ----------------------------------------------------------------------------------------------------------------------- */
+/* --- arrays --------------------------------------------------------------------------------------- */
 
 /* Lists for n nodes, in one block. */
 typedef struct targets {
@@ -177,7 +180,8 @@ static bool open_targets(ad_tape *t, targets *l, size_t n) {
   return true;
 }
 
-/* Records the adjoints of l->x[0..n) at the tail of the tape, evaluates them together, and copies them out. */
+/* Records the adjoints of l->x[0..n) at the tail of the tape, evaluates them together, and copies them out.
+ */
 static ad_status record_and_evaluate(ad_tape *t, uint32_t y, int n, const targets *l) {
   const flow seed = flow_of(ad_ones(t, node_type(t, y)->type));
   ad_status status = ad_is_valid(seed.value) ? sweep_reverse(t, 1, &y, &seed, n, l->x, l->xbar) : t->status;
@@ -189,7 +193,8 @@ static ad_status record_and_evaluate(ad_tape *t, uint32_t y, int n, const target
   }
   if (status == AD_OK) status = tape_evaluate(t, n, l->node);
   for (int i = 0; i < n && status == AD_OK; i++)
-    if (node_type(t, l->x[i])->bytes) memcpy(l->out[i], node_data(t, l->node[i]), node_type(t, l->x[i])->bytes);
+    if (node_type(t, l->x[i])->bytes)
+      memcpy(l->out[i], node_data(t, l->node[i]), node_type(t, l->x[i])->bytes);
   return status;
 }
 
@@ -235,13 +240,14 @@ static ad_status adjoint_on_demand(ad_tape *t, uint32_t i, void *out) {
   return status;
 }
 
-/* --- the calls ---------------------------------------------------------------------------------------------------------------------- */
+/* --- the calls ------------------------------------------------------------------------------------ */
 
 ad_status ad_backward(ad_var y) {
   ad_tape *t = handle_check(y, "backward");
   if (!t) return is_literal(y) ? AD_ERROR_ARGUMENT : AD_ERROR_HANDLE;
   uint32_t i = y.at.node.index;
-  if (t->tracing) return tape_fail(t, AD_ERROR_NO_VALUE, "backward: %s", ad_status_sentence(AD_ERROR_NO_VALUE));
+  if (t->tracing)
+    return tape_fail(t, AD_ERROR_NO_VALUE, "backward: %s", ad_status_sentence(AD_ERROR_NO_VALUE));
   if (!node_is_float(t, i)) return tape_fail(t, AD_ERROR_DTYPE, "backward: a %s variable has no derivative",
                                              ad_dtype_name(node_type(t, i)->type.dtype));
   ad_status status = tape_settle(t);
@@ -261,8 +267,9 @@ static void store(ad_dtype dtype, double value, void *out) {
 static ad_status read_adjoint(ad_tape *t, uint32_t i, void *out) {
   const tape_type *type = node_type(t, i);
   if (i >= t->adjoints)
-    return tape_fail(t, AD_ERROR_ARGUMENT, t->adjoints ? "adjoint: the variable was recorded after the last ad_backward"
-                                                       : "adjoint: there was no ad_backward");
+    return tape_fail(t, AD_ERROR_ARGUMENT,
+                     t->adjoints ? "adjoint: the variable was recorded after the last ad_backward"
+                                 : "adjoint: there was no ad_backward");
   if (!t->adjoints_on_demand) {
     if (type->type.rank || type->type.dtype < AD_F32) memset(out, 0, type->bytes);
     else store(type->type.dtype, t->adjoint[i] + 0.0, out);

@@ -13,7 +13,7 @@ bool flow_passes(const ad_tape *t, uint32_t i, int k) {
   return k >= 32 || !(never >> k & 1);
 }
 
-/* --- masks ---------------------------------------------------------------------------------------------------------------- */
+/* --- masks ---------------------------------------------------------------------------------------- */
 
 /* Rank -1 for what could not be recorded. */
 static const ad_type *type_of(ad_var v) {
@@ -80,8 +80,8 @@ static ad_var count_added(ad_tape *t, uint32_t i, ad_var base) {
   return record_again(t, i, n, x);
 }
 
-/* Replays the chain of additions that ends in v, oldest first, on ones. Chains hang together by operand 0, so they are walked into
- * a list first. */
+/* Replays the chain of additions that ends in v, oldest first, on ones. Chains hang together by operand 0, so
+ * they are walked into a list first. */
 static ad_var chain_mask(ad_tape *t, ad_var v) {
   size_t length = 0;
   for (ad_var c = v; adds_into(t, c); c = operand_var(t, c.at.node.index, 0)) length++;
@@ -95,7 +95,8 @@ static ad_var chain_mask(ad_tape *t, ad_var v) {
   return positive(count);
 }
 
-/* A flow whose structural zeros are only implied by how its value was put together, with its mask made explicit. */
+/* A flow whose structural zeros are only implied by how its value was put together, with its mask made
+ * explicit. */
 static flow with_mask(ad_tape *t, flow f) {
   if (!ad_is_none(f.mask) || !adds_into(t, f.value)) return f;
   if (is_zeros(chain_base(t, f.value))) f.mask = chain_mask(t, f.value);
@@ -107,9 +108,10 @@ ad_var flow_value(ad_tape *t, flow f, const ad_type *type) {
   return shaped_like(flow_settle(f), type);
 }
 
-/* --- sums -------------------------------------------------------------------------------------------------------------------- */
+/* --- sums ----------------------------------------------------------------------------------------- */
 
-/* b is something placed into zeros: place it into a instead, so that n elements of one array cost n additions. */
+/* b is something placed into zeros: place it into a instead, so that n elements of one array cost n
+ * additions. */
 static bool add_in_place(ad_tape *t, ad_var a, ad_var b, ad_var *sum) {
   if (!adds_into(t, b)) return false;
   uint32_t i = b.at.node.index;
@@ -137,12 +139,12 @@ flow flow_add(ad_tape *t, flow a, flow b) {
   return (flow){ ad_add(va, vb), mask };
 }
 
-/* --- rows of the table --------------------------------------------------------------------------------------------------------- */
+/* --- rows of the table ---------------------------------------------------------------------------- */
 
 static bool is_elementwise(const ad_primitive *p) { return p->row || !p->type; }
 
-/* Rule k of node i on g; the mask of g goes on. Rules that read nothing but g (sums, differences) cannot make 0*inf: they
- * need no mask for what is merely implied. */
+/* Rule k of node i on g; the mask of g goes on. Rules that read nothing but g (sums, differences) cannot make
+ * 0*inf: they need no mask for what is merely implied. */
 static flow apply_rule(ad_tape *t, uint32_t i, int k, flow g) {
   ad_var letter[LETTERS];
   int n;
@@ -156,7 +158,8 @@ static flow apply_rule(ad_tape *t, uint32_t i, int k, flow g) {
   letter[LETTER_A] = ad_none();
   flow f = tape_replay(t, r, letter, node_row_attribute(t, i));
   if (is_literal(f.value))
-    f.value = ad_fail(t, AD_ERROR_DERIVATIVE, "%s: the rule for operand %d does not depend on g", node_primitive(t, i)->name, k + 1);
+    f.value = ad_fail(t, AD_ERROR_DERIVATIVE, "%s: the rule for operand %d does not depend on g",
+                      node_primitive(t, i)->name, k + 1);
   if (flow_connected(f)) f.mask = both(g.mask, f.mask);
   return f;
 }
@@ -192,7 +195,7 @@ static flow reverse_elementwise(ad_tape *t, uint32_t i, int k, flow zbar) {
   return same_shape(z, x) ? (flow){ shaped_like(f.value, x), f.mask } : sum_flow(t, f, z, x);
 }
 
-/* --- structured primitives --------------------------------------------------------------------------------------------------------- */
+/* --- structured primitives ------------------------------------------------------------------------ */
 
 enum { FEW = 8 };
 
@@ -266,7 +269,8 @@ static ad_var reverse_rule(ad_rule *r, uint32_t i, int k) {
 
 typedef ad_var rule_function(ad_rule *r, uint32_t i, int k);
 
-/* A flow as the rules of p take it: zeros where it is not connected, and its mask as numbers where p can carry it on. */
+/* A flow as the rules of p take it: zeros where it is not connected, and its mask as numbers where p can
+ * carry it on. */
 typedef struct settled { ad_var value, mask, weight; } settled;
 
 static settled settle(const ad_primitive *p, flow g) {
@@ -278,8 +282,8 @@ static settled settle(const ad_primitive *p, flow g) {
   return s;
 }
 
-/* Applies a rule to g under its mask. A mask of one element goes on as it is; where every weight is 1 (or 0) the rule itself, on the
- * mask as numbers, says what is reached. */
+/* Applies a rule to g under its mask. A mask of one element goes on as it is; where every weight is 1 (or 0)
+ * the rule itself, on the mask as numbers, says what is reached. */
 static flow structured(ad_rule *r, uint32_t i, int k, settled g, rule_function *apply) {
   r->g = g.value;
   r->connected = ad_none();
@@ -295,8 +299,8 @@ static flow structured(ad_rule *r, uint32_t i, int k, settled g, rule_function *
   return f;
 }
 
-/* A primitive that is linear in all operands together: itself on the tangents. Operands without one count as zeros, and as
- * not connected where that can be told. */
+/* A primitive that is linear in all operands together: itself on the tangents. Operands without one count as
+ * zeros, and as not connected where that can be told. */
 static flow forward_jointly(ad_tape *t, uint32_t i, const flow xdot[], ad_var x[]) {
   int n;
   const uint32_t *operand = node_operands(t, i, &n);
@@ -323,7 +327,8 @@ static flow forward_jointly(ad_tape *t, uint32_t i, const flow xdot[], ad_var x[
 static flow forward_structured(ad_tape *t, uint32_t i, const flow xdot[], const ad_type **types, ad_var x[]) {
   int n;
   node_operands(t, i, &n);
-  if (node_primitive(t, i)->traits & AD_TRAIT_LINEAR && !node_primitive(t, i)->jvp) return forward_jointly(t, i, xdot, x);
+  if (node_primitive(t, i)->traits & AD_TRAIT_LINEAR && !node_primitive(t, i)->jvp)
+    return forward_jointly(t, i, xdot, x);
   ad_operation op;
   flow z = flow_none();
   ad_rule r = rule_of(t, i, &op, types, x);

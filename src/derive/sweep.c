@@ -1,7 +1,7 @@
 /* sweep.c -- forward and reverse mode over the nodes between x and y, recorded.
  *
- * Only nodes on a path from some x to some y are touched. Both sweeps are loops over an index range; what belongs to a node is
- * kept in arrays over that range, made before and given back after.
+ * Only nodes on a path from some x to some y are touched. Both sweeps are loops over an index range; what
+ * belongs to a node is kept in arrays over that range, made before and given back after.
  */
 #include "derive/flow.h"
 #include "adit/arrays.h"
@@ -17,7 +17,8 @@ typedef struct sweep {
   ad_tape *t;
   uint32_t low, high;               /* nodes [low, high) */
   slot *slot;
-  unsigned char *on_path;           /* bit 0: depends on an x; bit 1: some y depends on it; bit 2: is an x (its tangent is given) */
+  /* bit 0: depends on an x; bit 1: some y depends on it; bit 2: is an x (its tangent is given) */
+  unsigned char *on_path;
   bool *wanted;                     /* one node's operands */
   flow *flow;
   size_t operands;                  /* room in wanted and flow */
@@ -35,7 +36,9 @@ static flow get(const sweep *s, uint32_t i) {
   return (flow){ unpack(s->t, e->value), unpack(s->t, e->mask) };
 }
 
-static void put(sweep *s, uint32_t i, flow f) { s->slot[i - s->low] = (slot){ f.value.at.node.index, f.mask.at.node.index }; }
+static void put(sweep *s, uint32_t i, flow f) {
+  s->slot[i - s->low] = (slot){ f.value.at.node.index, f.mask.at.node.index };
+}
 
 static bool inside(const sweep *s, uint32_t i) { return i >= s->low && i < s->high; }
 
@@ -99,7 +102,7 @@ static bool on_path(const sweep *s, uint32_t i) {
   return inside(s, i) && (s->on_path[i - s->low] & (FROM_X | TO_Y)) == (FROM_X | TO_Y);
 }
 
-/* --- reverse ---------------------------------------------------------------------------------------------------------------- */
+/* --- reverse -------------------------------------------------------------------------------------- */
 
 static ad_status reverse_node(sweep *s, uint32_t i) {
   ad_tape *t = s->t;
@@ -114,7 +117,8 @@ static ad_status reverse_node(sweep *s, uint32_t i) {
     if (!s->wanted[k]) continue;
     uint32_t x = node_operands(t, i, &n)[k];
     flow sum = flow_add(t, get(s, x), s->flow[k]);
-    if (flow_connected(sum) && !ad_is_valid(sum.value)) return t->status == AD_OK ? AD_ERROR_MEMORY : t->status;
+    if (flow_connected(sum) && !ad_is_valid(sum.value))
+      return t->status == AD_OK ? AD_ERROR_MEMORY : t->status;
     put(s, x, sum);
   }
   return AD_OK;
@@ -131,7 +135,8 @@ static ad_status run_reverse(sweep *s, int m, const uint32_t y[], const flow yba
   return AD_OK;
 }
 
-ad_status sweep_reverse(ad_tape *t, int m, const uint32_t y[], const flow ybar[], int n, const uint32_t x[], flow xbar[]) {
+ad_status sweep_reverse(ad_tape *t, int m, const uint32_t y[], const flow ybar[], int n, const uint32_t x[],
+                        flow xbar[]) {
   sweep s;
   ad_status status = open_sweep(&s, t, n, x, m, y);
   if (status != AD_OK) return status;
@@ -142,7 +147,7 @@ ad_status sweep_reverse(ad_tape *t, int m, const uint32_t y[], const flow ybar[]
   return status;
 }
 
-/* --- forward ------------------------------------------------------------------------------------------------------------------ */
+/* --- forward -------------------------------------------------------------------------------------- */
 
 static ad_status forward_node(sweep *s, uint32_t i) {
   ad_tape *t = s->t;
@@ -155,12 +160,14 @@ static ad_status forward_node(sweep *s, uint32_t i) {
   }
   if (!any) return AD_OK;
   flow zdot = flow_forward(t, i, s->flow);
-  if (flow_connected(zdot) && !ad_is_valid(zdot.value)) return t->status == AD_OK ? AD_ERROR_MEMORY : t->status;
+  if (flow_connected(zdot) && !ad_is_valid(zdot.value))
+    return t->status == AD_OK ? AD_ERROR_MEMORY : t->status;
   put(s, i, zdot);
   return AD_OK;
 }
 
-static ad_status sweep_forward(ad_tape *t, int n, const uint32_t x[], const flow xdot[], int m, const uint32_t y[], flow ydot[]) {
+static ad_status sweep_forward(ad_tape *t, int n, const uint32_t x[], const flow xdot[], int m,
+                               const uint32_t y[], flow ydot[]) {
   sweep s;
   ad_status status = open_sweep(&s, t, n, x, m, y);
   if (status != AD_OK) return status;
@@ -174,7 +181,7 @@ static ad_status sweep_forward(ad_tape *t, int n, const uint32_t x[], const flow
   return status;
 }
 
-/* --- the calls ------------------------------------------------------------------------------------------------------------------ */
+/* --- the calls ------------------------------------------------------------------------------------ */
 
 /* The lists of one call: indices and flows of n inputs and m outputs, in one block. */
 typedef struct lists {
@@ -184,7 +191,8 @@ typedef struct lists {
   size_t bytes;
 } lists;
 
-static ad_status check_all(lists *l, const char *what, int n, const ad_var v[], uint32_t index[], bool floats) {
+static ad_status check_all(lists *l, const char *what, int n, const ad_var v[], uint32_t index[],
+                           bool floats) {
   for (int i = 0; i < n; i++) {
     if (is_literal(v[i])) return tape_fail(l->t, AD_ERROR_ARGUMENT, "%s: a number has no derivative", what);
     ad_tape *t = handle_check(v[i], what);
@@ -218,8 +226,10 @@ static ad_status open_lists(lists *l, const char *what, int n, const ad_var x[],
   return status;
 }
 
-/* A tangent or cotangent given by the caller: of the shape of node i, in its dtype. NULL list or "none" entry: see default_one. */
-static ad_status take_seed(lists *l, const char *what, const ad_var *given, uint32_t i, bool default_one, flow *out) {
+/* A tangent or cotangent given by the caller: of the shape of node i, in its dtype. NULL list or "none"
+ * entry: see default_one. */
+static ad_status take_seed(lists *l, const char *what, const ad_var *given, uint32_t i, bool default_one,
+                           flow *out) {
   ad_type type = node_type(l->t, i)->type;
   *out = flow_none();
   if (!given || ad_is_none(*given)) {
@@ -228,7 +238,8 @@ static ad_status take_seed(lists *l, const char *what, const ad_var *given, uint
   }
   ad_var v = *given;
   if (is_literal(v)) v = ad_full(l->t, type, literal_value(v));
-  if (!handle_check(v, what) || v.tape != l->t) return tape_fail(l->t, AD_ERROR_TAPES, "%s: a seed that is not on the tape", what);
+  if (!handle_check(v, what) || v.tape != l->t)
+    return tape_fail(l->t, AD_ERROR_TAPES, "%s: a seed that is not on the tape", what);
   ad_type seed = node_type(l->t, v.at.node.index)->type;
   seed.dtype = type.dtype;
   if (!ad_type_equal(seed, type)) {
@@ -276,7 +287,8 @@ ad_status ad_jvp(int n, const ad_var x[], const ad_var tangent[], int m, const a
     fail_outputs(l.t, m, out);
     return status;
   }
-  for (int i = 0; i < n && status == AD_OK; i++) status = take_seed(&l, "jvp", &tangent[i], l.x[i], false, &l.fx[i]);
+  for (int i = 0; i < n && status == AD_OK; i++)
+    status = take_seed(&l, "jvp", &tangent[i], l.x[i], false, &l.fx[i]);
   if (status == AD_OK) status = sweep_forward(l.t, n, l.x, l.fx, m, l.y, l.fy);
   if (status == AD_OK) status = give(&l, m, l.y, l.fy, out);
   if (status != AD_OK) fail_outputs(l.t, m, out);

@@ -1,7 +1,8 @@
 /* taylor.c -- Taylor mode: coefficients of y(t) from those of x(t), node by node up the tape, recorded.
  *
- * A node is visited once, with all orders: coefficient k needs coefficients up to k of its operands, which come
- * earlier. Only nodes on a path from some x to some y are touched, and a structural zero is not recorded.
+ * A node is visited once, with all orders: coefficient k needs coefficients up to k of its operands, which
+ * come earlier. Only nodes on a path from some x to some y are touched, and a structural zero is not
+ * recorded.
  */
 #include "derive/taylor_series.h"
 #include "adit/arrays.h"
@@ -165,7 +166,8 @@ static ad_status take_nodes(ad_tape *t, int n, const ad_var v[], uint32_t index[
   return AD_OK;
 }
 
-/* Coefficient k of node i, given by the caller: of the shape of the node. A variable that is listed twice gets both. */
+/* Coefficient k of node i, given by the caller: of the shape of the node. A variable that is listed twice
+ * gets both. */
 static ad_status take_coefficient(taylor *e, uint32_t i, int k, ad_var given) {
   ad_tape *t = e->t;
   if (ad_is_none(given)) return AD_OK;

@@ -1,9 +1,10 @@
-/* taylor_node.c -- nodes as series: elementwise ones by their rules, structured ones by what they are linear in.
+/* taylor_node.c -- nodes as series: elementwise ones by their rules, structured ones by what they are linear
+ * in.
  *
- * A primitive that is linear acts on each coefficient; one that is linear in each of several operands makes Cauchy
- * products. For any other the derivative is recorded once, on a stand-in for the tangent. What was recorded is an
- * expression of the operands, the result and the stand-in: with x' for the stand-in its series is z', whose
- * coefficient k - 1 is k z_k.
+ * A primitive that is linear acts on each coefficient; one that is linear in each of several operands makes
+ * Cauchy products. For any other the derivative is recorded once, on a stand-in for the tangent. What was
+ * recorded is an expression of the operands, the result and the stand-in: with x' for the stand-in its series
+ * is z', whose coefficient k - 1 is k z_k.
  */
 #include "derive/taylor_series.h"
 #include "adit/arrays.h"
@@ -98,8 +99,8 @@ int series_node(taylor *e, uint32_t i, int n, const int x[]) {
 
 /* --- what a derivative has recorded --------------------------------------------------------------------- */
 
-/* True when node i may depend on what moves and has no series yet. On tapes that find equal nodes, a derivative may
- * use nodes from long ago, and even nodes of the path that have not had their turn. */
+/* True when node i may depend on what moves and has no series yet. On tapes that find equal nodes, a
+ * derivative may use nodes from long ago, and even nodes of the path that have not had their turn. */
 static bool is_open(const taylor *e, uint32_t i) {
   const taylor_path *p = &e->path;
   if (i < p->low || node_is_leaf(e->t, i) || series_known(e, i) >= 0) return false;
@@ -253,8 +254,8 @@ static bool moves_in_product(const taylor *e, const series *s, int m) {
   return m < s->operands && moves_node(e, s->node, m, e->list[s->x[0] + m]);
 }
 
-/* Moves on to the next orders of the same sum; false after the last. The first operand that moves takes what is
- * left. */
+/* Moves on to the next orders of the same sum; false after the last. The first operand that moves takes what
+ * is left. */
 static bool next_orders(const taylor *e, const series *s, int order[]) {
   int first = -1;
   for (int m = 0; m < PRODUCT_OPERANDS; m++) {

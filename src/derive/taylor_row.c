@@ -1,13 +1,14 @@
 /* taylor_row.c -- elementwise primitives on series.
  *
- * The four operations, and what is made of them, have recurrences of their own, exact where the function is: x^3 at
- * 0, 1/x at a pole. Every other row goes by the text of its rules: with g = x', the sum of the rules is z', and its
- * coefficient k - 1 is k z_k. The steps of a rule are series themselves. Where a rule does not change along the
- * curve (its factors are constant or conditions), z_k gets the rule of x_k with nothing multiplied and divided.
+ * The four operations, and what is made of them, have recurrences of their own, exact where the function is:
+ * x^3 at 0, 1/x at a pole. Every other row goes by the text of its rules: with g = x', the sum of the rules
+ * is z', and its coefficient k - 1 is k z_k. The steps of a rule are series themselves. Where a rule does not
+ * change along the curve (its factors are constant or conditions), z_k gets the rule of x_k with nothing
+ * multiplied and divided.
  *
- * The cost is quadratic in the order wherever the rules close (exp, sin and cos, tanh and sech2, ...). The gamma
- * functions satisfy no algebraic differential equation (Hoelder's theorem), each derivative is a new function: along
- * a curve other than a straight line they cost order^3/6.
+ * The cost is quadratic in the order wherever the rules close (exp, sin and cos, tanh and sech2, ...). The
+ * gamma functions satisfy no algebraic differential equation (Hoelder's theorem), each derivative is a new
+ * function: along a curve other than a straight line they cost order^3/6.
  */
 #include "derive/taylor_series.h"
 #include "adit/elementwise.h"
@@ -16,8 +17,8 @@
 #include <math.h>
 #include <string.h>
 
-/* Powers take coefficients 1..POWER_BY_RULE from the chain x^y, x^(y-1), ..., right at x = 0 too, higher ones from a
- * recurrence. */
+/* Powers take coefficients 1..POWER_BY_RULE from the chain x^y, x^(y-1), ..., right at x = 0 too, higher ones
+ * from a recurrence. */
 enum { POWER_BY_RULE = 4 };
 
 static const ad_primitive *primitive_of(const ad_tape *t, uint32_t number) {
@@ -70,7 +71,9 @@ static bool is_step(const ad_primitive *p) {
 
 static int by_rules(taylor *e, uint32_t primitive, uint32_t node, int n, const int x[], double a) {
   const series_kind kind = is_step(primitive_of(e->t, primitive)) ? SERIES_STEP : SERIES_ROW;
-  series z = { .kind = kind, .primitive = primitive, .a = a, .node = node, .x = { -1, -1, -1 }, .operands = n };
+  series z = {
+    .kind = kind, .primitive = primitive, .a = a, .node = node, .x = { -1, -1, -1 }, .operands = n
+  };
   for (int k = 0; k < n; k++) {
     if (x[k] < 0) return -1;
     z.x[k] = x[k];
@@ -221,8 +224,8 @@ static bool make_late(taylor *e, int id) {
   return true;
 }
 
-/* Coefficient k of x^y where x_0 is 0 and y is constant: 0 below the order y; at y and above, what x_0 + x_1 t
- * gives: binomial(y, k) x_0^(y-k) x_1^k. */
+/* Coefficient k of x^y where x_0 is 0 and y is constant: 0 below the order y; at y and above, what x_0 + x_1
+ * t gives: binomial(y, k) x_0^(y-k) x_1^k. */
 static ad_var power_at_zero(const taylor *e, const series *s, int k) {
   const ad_var x = series_at(e, s->x[0], 0).value;
   const flow x1 = series_at(e, s->x[0], 1);
@@ -235,7 +238,8 @@ static ad_var power_at_zero(const taylor *e, const series *s, int k) {
     ad_var steep = ad_pow(x, ad_real(y - k)), scaled = ad_mul(binomial, steep);
     return ad_mul(scaled, power);
   }
-  /* An exponent that is known only when running. Above it whole powers of straight lines end; the rest is nan. */
+  /* An exponent that is known only when running. Above it whole powers of straight lines end; the rest is
+   * nan. */
   ad_var y0 = series_at(e, s->x[1], 0).value, is_equal = ad_equal(y0, k), is_above = ad_greater(y0, k);
   bool straight = !e->series[s->x[1]].moving;
   for (int j = 2; j <= k; j++) straight &= !flow_connected(series_at(e, s->x[0], j));

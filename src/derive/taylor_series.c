@@ -1,4 +1,5 @@
-/* taylor_series.c -- the pool of series, their arithmetic, and the work list that computes coefficients in order.
+/* taylor_series.c -- the pool of series, their arithmetic, and the work list that computes coefficients in
+ * order.
  *
  * Source of the recurrences: Griewank & Walther, Evaluating Derivatives, 2nd ed., section 13.2.
  */
@@ -297,7 +298,8 @@ static bool compute_next(taylor *e, int id) {
   return true;
 }
 
-/* Every demand on the list waits for the one above it. A list longer than all there is to compute is a circle. */
+/* Every demand on the list waits for the one above it. A list longer than all there is to compute is a
+ * circle. */
 bool series_compute(taylor *e, int id, int k) {
   e->depth = 0;
   if (series_have(e, id, k)) return true;

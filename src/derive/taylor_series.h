@@ -1,12 +1,14 @@
 /* taylor_series.h -- truncated power series whose coefficients are recorded when somebody asks for them.
  *
  * A series stands for v(t) = v_0 + v_1 t + v_2 t^2 + ..., one for each intermediate value of one node of the
- * tape: its operands, the steps of its rules, the node itself. A coefficient is a flow (tape/replay.h): ad_none()
- * is a structural zero, so that straight lines cost less than other curves, and what is not connected stays so.
+ * tape: its operands, the steps of its rules, the node itself. A coefficient is a flow (tape/replay.h):
+ * ad_none() is a structural zero, so that straight lines cost less than other curves, and what is not
+ * connected stays so.
  *
- * Series refer to each other in cycles (sin needs cos needs sin), coefficients do not: coefficient k of a node
- * needs those below k of what its rule reads. So they are computed on demand, order by order, from a work list.
- * Series are named by their number in the pool: the pool grows while series are made, pointers do not last.
+ * Series refer to each other in cycles (sin needs cos needs sin), coefficients do not: coefficient k of a
+ * node needs those below k of what its rule reads. So they are computed on demand, order by order, from a
+ * work list. Series are named by their number in the pool: the pool grows while series are made, pointers do
+ * not last.
  */
 #ifndef ADIT_DERIVE_TAYLOR_SERIES_H
 #define ADIT_DERIVE_TAYLOR_SERIES_H
@@ -39,7 +41,8 @@ typedef struct series {
   uint32_t node;                    /* the node it was read from, or NO_NODE */
   int x[3];                         /* operands; structured kinds: x[0] is where their list begins */
   int operands;
-  unsigned plain;                   /* ROW: bit k: rule k is constant along the curve, so z_m gets rule(x_m) */
+  /* ROW: bit k: rule k is constant along the curve, so z_m gets rule(x_m) */
+  unsigned plain;
   int slope;                        /* ROW, NODE: z' without the plain rules */
   int late;                         /* ROW: z' for the high orders of powers */
   ad_var guard;                     /* NODE: mask of the slope; powers: where x_0 is 0 */
@@ -79,8 +82,9 @@ typedef struct taylor {
   size_t works, work_capacity;
 } taylor;
 
-/* --- making --------------------------------------------------------------------------------------------------
- * Every call gives the number of a series, or -1 after leaving the error on the tape; so do operands of -1. */
+/* --- making
+ * -------------------------------------------------------------------------------------------------- Every
+ * call gives the number of a series, or -1 after leaving the error on the tape; so do operands of -1. */
 
 int series_make(taylor *e, series s);
 int series_number(taylor *e, double value);
@@ -113,8 +117,8 @@ static inline flow series_at(const taylor *e, int id, int k) {
 /* True when coefficient k is there; asks for it otherwise. */
 bool series_have(taylor *e, int id, int k);
 
-/* Kinds of the other files: is there what coefficient k needs (false after asking for it, or on failure); and the
- * coefficient. */
+/* Kinds of the other files: is there what coefficient k needs (false after asking for it, or on failure); and
+ * the coefficient. */
 bool series_row_ready(taylor *e, int id, int k);
 flow series_row_at(taylor *e, int id, int k);
 bool series_node_ready(taylor *e, int id, int k);

@@ -4,10 +4,12 @@
 #include <stdio.h>
 #include <string.h>
 
-/* --- copying nodes -------------------------------------------------------------------------------------------------------- */
+/* --- copying nodes -------------------------------------------------------------------------------- */
 
-/* Marks what out[] need, from the last node down, and returns how far down that goes. Inputs end the search. */
-static void mark_needed(ad_tape *src, unsigned char *needed, int n_in, const uint32_t in[], uint32_t highest) {
+/* Marks what out[] need, from the last node down, and returns how far down that goes. Inputs end the search.
+ */
+static void mark_needed(ad_tape *src, unsigned char *needed, int n_in, const uint32_t in[],
+                        uint32_t highest) {
   for (int i = 0; i < n_in; i++)
     if (in[i] <= highest) needed[in[i]] |= 2;
   for (uint32_t i = highest + 1; i-- > 0;) {
@@ -21,7 +23,8 @@ static void mark_needed(ad_tape *src, unsigned char *needed, int n_in, const uin
 static uint32_t copy_leaf(ad_tape *dst, const ad_tape *src, uint32_t i) {
   const ad_type type = node_type(src, i)->type;
   if (src->node[i].x == LEAF_WITHOUT_VALUE) {
-    tape_fail(dst, AD_ERROR_NO_VALUE, "an input of the traced body that is not among the function's inputs has no value");
+    tape_fail(dst, AD_ERROR_NO_VALUE,
+              "an input of the traced body that is not among the function's inputs has no value");
     return INVALID_INDEX;
   }
   if (type.rank == 0) return tape_constant_bits(dst, type.dtype, src->node[i].value);
@@ -37,13 +40,15 @@ static uint32_t copy_operation(ad_tape *dst, ad_tape *src, uint32_t i, const uin
   const ad_type t = node_type(src, i)->type;
   const void *attribute = node_attribute(src, i, &size);
   if (node_primitive_number(&src->node[i]) < ROW_COUNT) primitive = node_primitive_number(&src->node[i]);
-  else if (!tape_number_primitive(dst, src->primitive[node_primitive_number(&src->node[i]) - PRIMITIVE_FIRST_OTHER], &primitive))
+  else if (!tape_number_primitive(
+               dst, src->primitive[node_primitive_number(&src->node[i]) - PRIMITIVE_FIRST_OTHER], &primitive))
     return INVALID_INDEX;
   if (!tape_intern_type(dst, &t, &type)) return INVALID_INDEX;
   return tape_append_simplified(dst, primitive, type, n, x, attribute, size);
 }
 
-static ad_status copy_needed(ad_tape *dst, ad_tape *src, uint32_t highest, const unsigned char *needed, uint32_t map[]) {
+static ad_status copy_needed(ad_tape *dst, ad_tape *src, uint32_t highest, const unsigned char *needed,
+                             uint32_t map[]) {
   uint32_t few[8], *x = few;
   size_t room = 8;
   ad_status status = AD_OK;
@@ -52,7 +57,8 @@ static ad_status copy_needed(ad_tape *dst, ad_tape *src, uint32_t highest, const
     int n;
     node_operands(src, i, &n);
     if (!node_is_leaf(src, i) && (size_t)n > room) {
-      uint32_t *more = memory_resize(&dst->allocator, x == few ? NULL : x, room*sizeof *x, (size_t)n*sizeof *x);
+      uint32_t *more = memory_resize(&dst->allocator, x == few ? NULL : x, room * sizeof *x,
+                                     (size_t)n * sizeof *x);
       if (!more) {
         status = tape_fail(dst, AD_ERROR_MEMORY, "out of memory");
         break;
@@ -66,8 +72,9 @@ static ad_status copy_needed(ad_tape *dst, ad_tape *src, uint32_t highest, const
   return status;
 }
 
-static ad_status copy_between(ad_tape *dst, ad_tape *src, int n_in, const uint32_t in[], const ad_var x[], int n_out,
-                              const uint32_t out[], ad_var y[], unsigned char *needed, uint32_t *map, uint32_t highest) {
+static ad_status copy_between(ad_tape *dst, ad_tape *src, int n_in, const uint32_t in[], const ad_var x[],
+                              int n_out, const uint32_t out[], ad_var y[], unsigned char *needed,
+                              uint32_t *map, uint32_t highest) {
   for (int j = 0; j < n_out; j++) needed[out[j]] |= 1;
   mark_needed(src, needed, n_in, in, highest);
   for (int i = 0; i < n_in; i++)
@@ -77,8 +84,8 @@ static ad_status copy_between(ad_tape *dst, ad_tape *src, int n_in, const uint32
   return status;
 }
 
-ad_status function_copy(ad_tape *dst, ad_tape *src, int n_in, const uint32_t in[], const ad_var x[], int n_out,
-                        const uint32_t out[], ad_var y[]) {
+ad_status function_copy(ad_tape *dst, ad_tape *src, int n_in, const uint32_t in[], const ad_var x[],
+                        int n_out, const uint32_t out[], ad_var y[]) {
   uint32_t highest = 0;
   for (int j = 0; j < n_out; j++) {
     y[j] = handle_invalid(dst);
@@ -94,7 +101,7 @@ ad_status function_copy(ad_tape *dst, ad_tape *src, int n_in, const uint32_t in[
   return status;
 }
 
-/* --- making ------------------------------------------------------------------------------------------------------------------ */
+/* --- making --------------------------------------------------------------------------------------- */
 
 static ad_function *allocate(const ad_allocator *a, const char *name, int n_in, int n_out) {
   ad_function *f = memory_get_zeroed(a, 1, sizeof *f);
@@ -137,8 +144,10 @@ static bool count_operations(ad_function *f) {
   return true;
 }
 
-/* The part of t between in[] and out[] as a function: one more pass of simplification, and only what is needed. */
-static ad_function *cut(const char *name, ad_tape *t, int n_in, const uint32_t in[], int n_out, const uint32_t out[]) {
+/* The part of t between in[] and out[] as a function: one more pass of simplification, and only what is
+ * needed. */
+static ad_function *cut(const char *name, ad_tape *t, int n_in, const uint32_t in[], int n_out,
+                        const uint32_t out[]) {
   const ad_allocator *a = &t->allocator;
   ad_function *f = allocate(a, name, n_in, n_out);
   const size_t bytes = ((size_t)n_in + (size_t)n_out)*sizeof(ad_var) + 1;
@@ -194,7 +203,8 @@ static bool open_lists(trace_lists *l, const ad_allocator *a, int n_in, int n_ou
   return true;
 }
 
-static ad_function *trace_on(ad_tape *t, const char *name, ad_body *body, void *context, int n_in, const ad_type in[], int n_out) {
+static ad_function *trace_on(ad_tape *t, const char *name, ad_body *body, void *context, int n_in,
+                             const ad_type in[], int n_out) {
   trace_lists l;
   ad_function *f = NULL;
   if (!open_lists(&l, &t->allocator, n_in, n_out)) {
@@ -208,7 +218,8 @@ static ad_function *trace_on(ad_tape *t, const char *name, ad_body *body, void *
   }
   for (int j = 0; j < n_out; j++) l.y[j] = ad_none();
   if (t->status == AD_OK) body(t, l.x, l.y, context);
-  if (t->status == AD_OK && output_nodes(t, n_out, l.y, l.out) == AD_OK) f = cut(name, t, n_in, l.in, n_out, l.out);
+  if (t->status == AD_OK && output_nodes(t, n_out, l.y, l.out) == AD_OK)
+    f = cut(name, t, n_in, l.in, n_out, l.out);
   memory_release(&t->allocator, l.x, l.bytes);
   return f;
 }
@@ -216,11 +227,13 @@ static ad_function *trace_on(ad_tape *t, const char *name, ad_body *body, void *
 static void report_failure(ad_report *report, const ad_tape *t, ad_status fallback) {
   if (!report) return;
   report->status = t && t->status != AD_OK ? t->status : fallback;
-  snprintf(report->message, sizeof report->message, "%s", t && t->message[0] ? t->message : ad_status_sentence(report->status));
+  snprintf(report->message, sizeof report->message, "%s",
+           t && t->message[0] ? t->message : ad_status_sentence(report->status));
 }
 
-ad_function *ad_function_trace_with(const ad_allocator *allocator, const char *name, ad_body *body, void *context, int n_in,
-                                    const ad_type in[], int n_out, ad_report *report) {
+ad_function *ad_function_trace_with(const ad_allocator *allocator, const char *name, ad_body *body,
+                                    void *context, int n_in, const ad_type in[], int n_out,
+                                    ad_report *report) {
   if (report) *report = (ad_report){ AD_OK, "" };
   if (!body || n_in < 0 || n_out < 0 || (n_in && !in)) {
     report_failure(report, NULL, AD_ERROR_ARGUMENT);
@@ -238,12 +251,13 @@ ad_function *ad_function_trace_with(const ad_allocator *allocator, const char *n
   return f;
 }
 
-ad_function *ad_function_trace_report(const char *name, ad_body *body, void *context, int n_in, const ad_type in[],
-                                      int n_out, ad_report *report) {
+ad_function *ad_function_trace_report(const char *name, ad_body *body, void *context, int n_in,
+                                      const ad_type in[], int n_out, ad_report *report) {
   return ad_function_trace_with(NULL, name, body, context, n_in, in, n_out, report);
 }
 
-ad_function *ad_function_trace(const char *name, ad_body *body, void *context, int n_in, const ad_type in[], int n_out) {
+ad_function *ad_function_trace(const char *name, ad_body *body, void *context, int n_in, const ad_type in[],
+                               int n_out) {
   return ad_function_trace_with(NULL, name, body, context, n_in, in, n_out, NULL);
 }
 
@@ -258,7 +272,8 @@ ad_function *ad_function_new(const char *name, int n_in, const ad_var in[], int 
     return NULL;
   }
   bool good = true;
-  for (int i = 0; i < n_in && good; i++) good = !is_literal(in[i]) || tape_fail(t, AD_ERROR_ARGUMENT, "input %d is a number", i) == AD_OK;
+  for (int i = 0; i < n_in && good; i++)
+    good = !is_literal(in[i]) || tape_fail(t, AD_ERROR_ARGUMENT, "input %d is a number", i) == AD_OK;
   if (good && output_nodes(t, n_in, in, l.in) == AD_OK && output_nodes(t, n_out, out, l.out) == AD_OK)
     f = cut(name, t, n_in, l.in, n_out, l.out);
   memory_release(&t->allocator, l.x, l.bytes);
@@ -272,7 +287,7 @@ ad_function *function_derive(const ad_function *f, const char *suffix, ad_body *
   return ad_function_trace_with(&f->body->allocator, name, body, context, n_in, in, n_out, NULL);
 }
 
-/* --- life -------------------------------------------------------------------------------------------------------------------- */
+/* --- life ----------------------------------------------------------------------------------------- */
 
 ad_function *ad_function_retain(ad_function *f) {
   if (f) atomic_fetch_add_explicit(&f->references, 1, memory_order_relaxed);
@@ -289,7 +304,7 @@ void ad_function_free(ad_function *f) {
   memory_release(&a, f, sizeof *f);
 }
 
-/* --- questions ----------------------------------------------------------------------------------------------------------------- */
+/* --- questions ------------------------------------------------------------------------------------ */
 
 static const ad_type no_type = { AD_F64, -1, { 0 } };
 

@@ -1,12 +1,14 @@
 /* jacobian.c -- Jacobians and Hessians, dense: one sweep for each element of the smaller side.
  *
- * Forward sweeps give columns, reverse sweeps rows; the primal is recorded once, and sweeps share what they have in common.
+ * Forward sweeps give columns, reverse sweeps rows; the primal is recorded once, and sweeps share what they
+ * have in common.
  */
 #include "function/wrt.h"
 #include "adit/arrays.h"
 #include "adit/elementwise.h"
 
-/* The e-th unit array of a type: one placed into zeros, so that the rest is not connected and 0*inf does not arise. */
+/* The e-th unit array of a type: one placed into zeros, so that the rest is not connected and 0*inf does not
+ * arise. */
 static ad_var unit(ad_tape *t, ad_type type, int64_t e) {
   const ad_var one = handle(t, tape_constant(t, type.dtype, 1));
   int64_t index[AD_MAX_RANK];
@@ -20,12 +22,15 @@ static int64_t total(int n, const ad_var x[]) {
   return sum;
 }
 
-/* n parts of the type of `part`, put together along a new axis in front or at the end, in the shape front + back. */
-static ad_var assemble(ad_tape *t, int64_t n, const ad_var parts[], ad_type front, ad_type back, bool at_end) {
+/* n parts of the type of `part`, put together along a new axis in front or at the end, in the shape front +
+ * back. */
+static ad_var assemble(ad_tape *t, int64_t n, const ad_var parts[], ad_type front, ad_type back,
+                       bool at_end) {
   const int rank = front.rank + back.rank;
   int64_t dim[2*AD_MAX_RANK];
   if (rank > AD_MAX_RANK)
-    return ad_fail(t, AD_ERROR_SHAPE, "jacobian: rank %d + %d is more than %d", front.rank, back.rank, AD_MAX_RANK);
+    return ad_fail(t, AD_ERROR_SHAPE, "jacobian: rank %d + %d is more than %d", front.rank, back.rank,
+                   AD_MAX_RANK);
   for (int i = 0; i < rank; i++) dim[i] = i < front.rank ? front.dim[i] : back.dim[i - front.rank];
   if (n == 0 || ad_type_count(front) == 0 || ad_type_count(back) == 0) {
     const ad_type empty = ad_type_make(front.dtype, rank, dim);
@@ -34,7 +39,8 @@ static ad_var assemble(ad_tape *t, int64_t n, const ad_var parts[], ad_type fron
   ad_var *flat = vars_get(t, (size_t)n);
   if (!flat) return handle_invalid(t);
   const int64_t all = -1;
-  for (int64_t i = 0; i < n; i++) flat[i] = ad_type_of(parts[i]).rank == 1 ? parts[i] : ad_reshape(parts[i], 1, &all);
+  for (int64_t i = 0; i < n; i++)
+    flat[i] = ad_type_of(parts[i]).rank == 1 ? parts[i] : ad_reshape(parts[i], 1, &all);
   ad_var whole = ad_stack((int)n, flat, at_end ? 1 : 0);
   vars_release(t, flat, (size_t)n);
   return ad_cast(ad_reshape(whole, rank, dim), front.dtype);
@@ -85,7 +91,8 @@ static ad_status rows(ad_tape *t, const jacobian_lists *l, int j) {
 }
 
 /* out[j*n + i] = dy[j]/dx[i], by the mode that needs fewer sweeps. */
-static ad_status jacobian(ad_tape *t, int n, const ad_var x[], int m, const ad_var y[], bool forward, ad_var out[]) {
+static ad_status jacobian(ad_tape *t, int n, const ad_var x[], int m, const ad_var y[], bool forward,
+                          ad_var out[]) {
   const int64_t side = forward ? total(n, x)*m : total(m, y)*n;
   jacobian_lists l = { n, m, x, y, out, vars_get(t, (size_t)side), NULL };
   ad_status status = l.part ? AD_OK : AD_ERROR_MEMORY;
@@ -136,17 +143,22 @@ ad_function *ad_function_jacobian(ad_function *f, int n_wrt, const int wrt[]) {
     if (ad_function_output_type(f, j).dtype < AD_F32) return NULL;
   if (!wrt_open(&w, f, n_wrt, wrt)) return NULL;
   int n_out;
-  ad_function *d = __builtin_mul_overflow(f->n_out, w.n, &n_out) ? NULL : derive(f, "_jacobian", jacobian_body, &w, n_out);
+  ad_function *d = __builtin_mul_overflow(f->n_out, w.n, &n_out)
+                       ? NULL
+                       : derive(f, "_jacobian", jacobian_body, &w, n_out);
   wrt_close(&w);
   return d;
 }
 
 ad_function *ad_function_hessian(ad_function *f, int n_wrt, const int wrt[]) {
   wrt_list w;
-  if (!f || f->n_out != 1 || ad_function_output_type(f, 0).rank || ad_function_output_type(f, 0).dtype < AD_F32) return NULL;
+  if (!f || f->n_out != 1 || ad_function_output_type(f, 0).rank
+      || ad_function_output_type(f, 0).dtype < AD_F32)
+    return NULL;
   if (!wrt_open(&w, f, n_wrt, wrt)) return NULL;
   int n_out;
-  ad_function *d = __builtin_mul_overflow(w.n, w.n, &n_out) ? NULL : derive(f, "_hessian", hessian_body, &w, n_out);
+  ad_function *d = __builtin_mul_overflow(w.n, w.n, &n_out) ? NULL
+                                                            : derive(f, "_hessian", hessian_body, &w, n_out);
   wrt_close(&w);
   return d;
 }

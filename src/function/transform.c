@@ -1,7 +1,7 @@
 /* transform.c -- the derivatives of a function as functions: jvp, vjp, gradient, Hessian-vector product.
  *
- * Each traces a new function that applies f and differentiates what that recorded; value and derivative share the primal because
- * equal nodes are one node while tracing.
+ * Each traces a new function that applies f and differentiates what that recorded; value and derivative share
+ * the primal because equal nodes are one node while tracing.
  */
 #include "function/wrt.h"
 #include "adit/arrays.h"
@@ -19,11 +19,13 @@ static ad_status check_argument(ad_tape *t, const ad_function *f, int i, ad_var 
   const ad_type want = node_type(f->body, f->in[i])->type;
   char a[192], b[192];
   *x = is_literal(v) ? ad_full(t, want, literal_value(v)) : v;
-  if (!handle_check(*x, f->name) || x->tape != t) return tape_fail(t, AD_ERROR_TAPES, "%s: input %d is not on the tape", f->name, i);
+  if (!handle_check(*x, f->name) || x->tape != t)
+    return tape_fail(t, AD_ERROR_TAPES, "%s: input %d is not on the tape", f->name, i);
   const ad_type *have = &node_type(t, x->at.node.index)->type;
   if (ad_type_equal(*have, want)) return AD_OK;
-  return tape_fail(t, have->dtype == want.dtype ? AD_ERROR_SHAPE : AD_ERROR_DTYPE, "%s: input %d is %s, not %s", f->name, i,
-                   ad_type_print(*have, a, sizeof a), ad_type_print(want, b, sizeof b));
+  return tape_fail(t, have->dtype == want.dtype ? AD_ERROR_SHAPE : AD_ERROR_DTYPE,
+                   "%s: input %d is %s, not %s", f->name, i, ad_type_print(*have, a, sizeof a),
+                   ad_type_print(want, b, sizeof b));
 }
 
 ad_status function_apply_on(ad_tape *t, ad_function *f, const ad_var in[], ad_var out[]) {
@@ -37,7 +39,7 @@ ad_status function_apply_on(ad_tape *t, ad_function *f, const ad_var in[], ad_va
   return status;
 }
 
-/* --- which inputs ---------------------------------------------------------------------------------------------------------- */
+/* --- which inputs --------------------------------------------------------------------------------- */
 
 static bool is_float(const ad_function *f, int i) { return ad_function_input_type(f, i).dtype >= AD_F32; }
 
@@ -64,7 +66,7 @@ void wrt_close(wrt_list *w) {
   w->input = NULL;
 }
 
-/* --- lists on a tape --------------------------------------------------------------------------------------------------------- */
+/* --- lists on a tape ------------------------------------------------------------------------------ */
 
 ad_var *vars_get(ad_tape *t, size_t n) {
   ad_var *v = memory_get(&t->allocator, n*sizeof *v + 1);
@@ -75,7 +77,8 @@ ad_var *vars_get(ad_tape *t, size_t n) {
 void vars_release(ad_tape *t, ad_var *v, size_t n) { memory_release(&t->allocator, v, n*sizeof *v + 1); }
 
 /* The float ones among y[0..n), with their seeds, to the front of the second lists. */
-static int keep_floats(int n, const ad_var y[], const ad_var seed[], ad_var kept[], ad_var kept_seed[], int place[]) {
+static int keep_floats(int n, const ad_var y[], const ad_var seed[], ad_var kept[], ad_var kept_seed[],
+                       int place[]) {
   int count = 0;
   for (int j = 0; j < n; j++) {
     if (!ad_is_valid(y[j]) || ad_type_of(y[j]).dtype < AD_F32) continue;
@@ -86,7 +89,7 @@ static int keep_floats(int n, const ad_var y[], const ad_var seed[], ad_var kept
   return count;
 }
 
-/* --- jvp and vjp --------------------------------------------------------------------------------------------------------------- */
+/* --- jvp and vjp ---------------------------------------------------------------------------------- */
 
 typedef struct product {            /* lists for a jvp or vjp over all floats of both sides */
   ad_tape *t;
@@ -143,8 +146,8 @@ static void vjp_body(ad_tape *t, const ad_var in[], ad_var out[], void *context)
 }
 
 /* A trace whose inputs are those of f followed by one for each of the extra types. */
-static ad_function *derive_with(ad_function *f, const char *suffix, ad_body *body, void *context, int extra, ad_type (*type)(const void *, int),
-                                const void *from, int n_out) {
+static ad_function *derive_with(ad_function *f, const char *suffix, ad_body *body, void *context, int extra,
+                                ad_type (*type)(const void *, int), const void *from, int n_out) {
   const ad_allocator *a = &f->body->allocator;
   const int n = f->n_in + extra;
   ad_type *in = memory_get(a, (size_t)n*sizeof *in + 1);
@@ -166,10 +169,11 @@ ad_function *ad_function_vjp(ad_function *f) {
   return f ? derive_with(f, "_vjp", vjp_body, f, f->n_out, type_of_output, f, f->n_out + f->n_in) : NULL;
 }
 
-/* --- gradient ---------------------------------------------------------------------------------------------------------------------- */
+/* --- gradient ------------------------------------------------------------------------------------- */
 
 static bool is_scalar_function(const ad_function *f) {
-  return f && f->n_out == 1 && ad_function_output_type(f, 0).rank == 0 && ad_function_output_type(f, 0).dtype >= AD_F32;
+  return f && f->n_out == 1 && ad_function_output_type(f, 0).rank == 0
+         && ad_function_output_type(f, 0).dtype >= AD_F32;
 }
 
 void gradient_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
@@ -195,7 +199,7 @@ ad_function *ad_function_gradient(ad_function *f, int n_wrt, const int wrt[]) {
   return d;
 }
 
-/* --- Hessian-vector product: forward over reverse ------------------------------------------------------------------------------------ */
+/* --- Hessian-vector product: forward over reverse ------------------------------------------------- */
 
 static void hvp_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
   const wrt_list *w = context;

@@ -1,4 +1,5 @@
-/* wrt.h -- what the transformations share: the inputs to differentiate with respect to, and lists of variables. */
+/* wrt.h -- what the transformations share: the inputs to differentiate with respect to, and lists of
+ * variables. */
 #ifndef ADIT_FUNCTION_WRT_H
 #define ADIT_FUNCTION_WRT_H
 
@@ -10,7 +11,8 @@ typedef struct wrt_list {
   size_t bytes;
 } wrt_list;
 
-/* All float inputs for wrt NULL. False for inputs that do not exist or are no floats, and when memory fails. */
+/* All float inputs for wrt NULL. False for inputs that do not exist or are no floats, and when memory fails.
+ */
 bool wrt_open(wrt_list *w, ad_function *f, int n, const int wrt[]);
 void wrt_close(wrt_list *w);
 

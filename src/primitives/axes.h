@@ -14,7 +14,8 @@ ad_type axes_reduce(ad_type x, unsigned mask, bool keep);
 /* The product of dim[from..to). */
 int64_t axes_product(const ad_type *x, int from, int to);
 
-/* g (a cotangent of the broadcast shape) summed to the shape of type: the transpose of broadcasting. Records. */
+/* g (a cotangent of the broadcast shape) summed to the shape of type: the transpose of broadcasting. Records.
+ */
 ad_var sum_to_shape(ad_var g, ad_type type);
 /* x converted to dtype; x itself where it has it already. Records. */
 ad_var cast_to(ad_var x, ad_dtype dtype);

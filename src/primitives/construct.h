@@ -5,9 +5,11 @@
 #include "adit/arrays.h"
 #include "adit/primitive.h"
 
-/* True when x is known to be all zeros from how it was recorded (ad_zeros, ad_full of 0). False means "cannot tell". */
+/* True when x is known to be all zeros from how it was recorded (ad_zeros, ad_full of 0). False means "cannot
+ * tell". */
 bool is_zeros(ad_var x);
-/* True when the operation fills an array with one number (ad_zeros, ad_full); *element gets its bits, unused bytes are zero. */
+/* True when the operation fills an array with one number (ad_zeros, ad_full); *element gets its bits, unused
+ * bytes are zero. */
 bool construct_is_filled(const ad_operation *op, uint64_t *element);
 
 #endif

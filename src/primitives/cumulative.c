@@ -97,7 +97,8 @@ static scan_kernel *const recurrence_kernels[2][AD_DTYPES] = { FLOATS(recurrence
 static scan_kernel *const shift_kernels[AD_DTYPES] = FLOATS(shift_);
 
 /* Runs the kernel on every line along the axis, in tiles of neighbouring lines. y may be NULL. */
-static ad_status run_scan(const ad_operation *op, scan_kernel *kernel, void *z, const void *x, const void *y) {
+static ad_status run_scan(const ad_operation *op, scan_kernel *kernel, void *z, const void *x,
+                          const void *y) {
   const scan_attribute *a = op->attribute;
   const ad_type *t = op->x[0];
   const int64_t n = t->dim[a->axis], inner = axes_product(t, a->axis + 1, t->rank);
@@ -177,9 +178,12 @@ static ad_var cumsum_vjp(ad_rule *r, int k) {
   return record_scan(&cumsum_primitive, 1, &r->g, turned(attribute_of(r)));
 }
 
-static const ad_primitive cumsum_primitive = {
-  .name = "cumsum", .doc = "sums of the elements so far, along an axis",
-  .traits = AD_TRAIT_LINEAR | AD_TRAIT_UNIT_WEIGHTS, .type = scan_type, .run = cumsum_run, .vjp = cumsum_vjp };
+static const ad_primitive cumsum_primitive = { .name = "cumsum",
+                                               .doc = "sums of the elements so far, along an axis",
+                                               .traits = AD_TRAIT_LINEAR | AD_TRAIT_UNIT_WEIGHTS,
+                                               .type = scan_type,
+                                               .run = cumsum_run,
+                                               .vjp = cumsum_vjp };
 
 ad_var ad_cumsum(ad_var x, int axis) { return record_along(&cumsum_primitive, x, axis); }
 

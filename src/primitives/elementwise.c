@@ -39,8 +39,9 @@
     d[1] = d[2] = -0.0; \
     rules \
   }
-#define UNARY(name, kind, traits, lo, hi, value, by_x, doc)               PROPAGATE(name##_propagate, RULE(0, by_x))
-#define UNARY_ATTRIBUTE(name, kind, traits, at, lo, hi, value, by_x, doc) PROPAGATE(name##_propagate, RULE(0, by_x))
+#define UNARY(name, kind, traits, lo, hi, value, by_x, doc) PROPAGATE(name##_propagate, RULE(0, by_x))
+#define UNARY_ATTRIBUTE(name, kind, traits, at, lo, hi, value, by_x, doc) \
+  PROPAGATE(name##_propagate, RULE(0, by_x))
 #define BINARY(name, kind, traits, lx, hx, ly, hy, value, by_x, by_y, doc) \
   PROPAGATE(name##_propagate, RULE(0, by_x) RULE(1, by_y))
 #define TERNARY(name, kind, traits, lx, hx, ly, hy, lw, hw, value, by_x, by_y, by_w, doc) \
@@ -62,7 +63,8 @@
 #define UNARY(name, kind, traits, lo, hi, value, ...)              EVALUATE_F32(name##_evaluate_f32, value)
 #define UNARY_ATTRIBUTE(name, kind, traits, at, lo, hi, value, ...) EVALUATE_F32(name##_evaluate_f32, value)
 #define BINARY(name, kind, traits, lx, hx, ly, hy, value, ...)     EVALUATE_F32(name##_evaluate_f32, value)
-#define TERNARY(name, kind, traits, lx, hx, ly, hy, lw, hw, value, ...) EVALUATE_F32(name##_evaluate_f32, value)
+#define TERNARY(name, kind, traits, lx, hx, ly, hy, lw, hw, value, ...) \
+  EVALUATE_F32(name##_evaluate_f32, value)
 #include "primitives/elementwise.def"
 
 const elementwise_row elementwise_rows[ROW_COUNT] = {

@@ -191,9 +191,10 @@ static inline REAL HELPER(trigamma)(REAL argument) {
 
 /* (n! / x^s) and then x^s zeta(s, x), s = n + 1 >= 3, x > 0: Hurwitz' zeta by Euler and Maclaurin, with y
  * = x + N:
- *   zeta(s, x) = sum_{k<N} (x + k)^-s + y^(1-s)/(s-1) + y^-s/2 + sum_j B_2j/(2j)! s(s+1)...(s+2j-2) y^(1-s-2j).
- * y >= 8 + s/2 makes ten terms of the last sum enough. The factor n!/x^s is a product of quotients, so
- * that neither part overflows alone. Relative error: s rounding errors, s being the condition number. */
+ *   zeta(s, x) = sum_{k<N} (x + k)^-s + y^(1-s)/(s-1) + y^-s/2 + sum_j B_2j/(2j)! s(s+1)...(s+2j-2)
+ * y^(1-s-2j). y >= 8 + s/2 makes ten terms of the last sum enough. The factor n!/x^s is a product of
+ * quotients, so that neither part overflows alone. Relative error: s rounding errors, s being the condition
+ * number. */
 static inline double HELPER(factorial_zeta)(int n, double x) {
   static const double b[] = { 1.0/12, -1.0/720, 1.0/30240, -1.0/1209600, 1.0/47900160, -691.0/1307674368000,
                               1.0/74724249600, -3617.0/10670622842880000, 43867.0/5109094217170944000,

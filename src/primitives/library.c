@@ -1,5 +1,5 @@
-/* library.c -- primitive structs for the rows of the table, the leaves, and the two operations that are neither: cast
- * and stop_gradient. */
+/* library.c -- primitive structs for the rows of the table, the leaves, and the two operations that are
+ * neither: cast and stop_gradient. */
 #include "primitives/library.h"
 
 #include "adit/derive.h"
@@ -8,8 +8,10 @@
   [ROW_##id] = { .name = #id, .doc = text, .traits = AD_TRAIT_ELEMENTWISE, .linear_in = (row_traits) & 7u, .arity = n, \
                  .rule = { __VA_ARGS__ }, .row = &elementwise_rows[ROW_##id] },
 #define UNARY(id, kind, row_traits, lo, hi, value, rx, text) PRIMITIVE(id, 1, row_traits, text, #rx)
-#define UNARY_ATTRIBUTE(id, kind, row_traits, a, lo, hi, value, rx, text) PRIMITIVE(id, 1, row_traits, text, #rx)
-#define BINARY(id, kind, row_traits, lo1, hi1, lo2, hi2, value, rx, ry, text) PRIMITIVE(id, 2, row_traits, text, #rx, #ry)
+#define UNARY_ATTRIBUTE(id, kind, row_traits, a, lo, hi, value, rx, text) \
+  PRIMITIVE(id, 1, row_traits, text, #rx)
+#define BINARY(id, kind, row_traits, lo1, hi1, lo2, hi2, value, rx, ry, text) \
+  PRIMITIVE(id, 2, row_traits, text, #rx, #ry)
 #define TERNARY(id, kind, row_traits, lo1, hi1, lo2, hi2, lo3, hi3, value, rx, ry, rw, text) \
   PRIMITIVE(id, 3, row_traits, text, #rx, #ry, #rw)
 const ad_primitive elementwise_primitives[ROW_COUNT] = {
@@ -19,7 +21,7 @@ const ad_primitive elementwise_primitives[ROW_COUNT] = {
 const ad_primitive input_primitive = { .name = "input", .doc = "an input" };
 const ad_primitive constant_primitive = { .name = "constant", .doc = "a constant" };
 
-/* --- cast: z = x as another dtype ------------------------------------------------------------------------------------ */
+/* --- cast: z = x as another dtype ----------------------------------------------------------------- */
 
 static ad_status cast_type(ad_operation *op) {
   const int64_t *dtype = op->attribute;
@@ -40,8 +42,12 @@ static ad_var cast_vjp(ad_rule *r, int k) {
   return ad_cast(r->g, r->op->x[0]->dtype);
 }
 
-const ad_primitive cast_primitive = { .name = "cast", .doc = "conversion to another data type", .traits = AD_TRAIT_LINEAR,
-                                      .type = cast_type, .run = cast_run, .vjp = cast_vjp };
+const ad_primitive cast_primitive = { .name = "cast",
+                                      .doc = "conversion to another data type",
+                                      .traits = AD_TRAIT_LINEAR,
+                                      .type = cast_type,
+                                      .run = cast_run,
+                                      .vjp = cast_vjp };
 
 ad_var ad_cast(ad_var x, ad_dtype dtype) {
   const int64_t attribute = (int64_t)dtype;
@@ -56,7 +62,7 @@ block_kernel *primitive_kernel(const ad_primitive *p, ad_dtype from, ad_dtype to
   return p->row ? kernels->row[from][(const elementwise_row *)p->row - elementwise_rows] : NULL;
 }
 
-/* --- stop_gradient: z = x, never connected ------------------------------------------------------------------------------ */
+/* --- stop_gradient: z = x, never connected -------------------------------------------------------- */
 
 static ad_status stop_type(ad_operation *op) {
   op->z = *op->x[0];
@@ -69,8 +75,11 @@ static ad_status stop_run(const ad_operation *op, void *z, const void *const x[]
   return AD_OK;
 }
 
-const ad_primitive stop_gradient_primitive = {
-  .name = "stop_gradient", .doc = "x itself, constant to derivatives", .traits = AD_TRAIT_ALIAS, .not_connected = 1,
-  .type = stop_type, .run = stop_run };
+const ad_primitive stop_gradient_primitive = { .name = "stop_gradient",
+                                               .doc = "x itself, constant to derivatives",
+                                               .traits = AD_TRAIT_ALIAS,
+                                               .not_connected = 1,
+                                               .type = stop_type,
+                                               .run = stop_run };
 
 ad_var ad_stop_gradient(ad_var x) { return ad_record(NULL, &stop_gradient_primitive, 1, &x, NULL, 0); }

@@ -177,8 +177,8 @@ static bool is_split(const job *j) {
          && plan->rows > 2*REDUCE_BLOCK;
 }
 
-static void fold_part(const job *j, const reduction_partial *p, reduction_partial *part, int64_t begin, int64_t rows,
-                      int64_t base) {
+static void fold_part(const job *j, const reduction_partial *p, reduction_partial *part, int64_t begin,
+                      int64_t rows, int64_t base) {
   part->pass = p->pass;
   part->attribute = p->attribute;
   memcpy(part->shift, p->shift, (size_t)p->columns*sizeof *p->shift);
@@ -249,8 +249,9 @@ size_t reduction_scratch(const ad_operation *op) {
 }
 
 const reduction_kernel *reduction_kernel_of(const ad_operation *op) {
-  const reduction_kernel *(*const files[])(const ad_operation *) = { sum_kernel, product_kernel, extremum_kernel,
-                                                                    logic_kernel, norm_kernel, logsumexp_kernel };
+  const reduction_kernel *(*const files[])(const ad_operation *) = { sum_kernel,      product_kernel,
+                                                                     extremum_kernel, logic_kernel,
+                                                                     norm_kernel,     logsumexp_kernel };
   for (size_t i = 0; i < sizeof files/sizeof files[0]; i++) {
     const reduction_kernel *k = files[i](op);
     if (k) return k;

@@ -91,8 +91,11 @@ static void norm_lines(int64_t lines, int64_t n, const void *vx, void *vz) {
 }
 
 const reduction_kernel *norm_kernel(const ad_operation *op) {
-  static const reduction_kernel norm_of_f64 = {
-    .begin = squares_f64_begin, .rows = norm_rows, .end = norm_end, .join = squares_f64_join, .lines = norm_lines };
+  static const reduction_kernel norm_of_f64 = { .begin = squares_f64_begin,
+                                                .rows = norm_rows,
+                                                .end = norm_end,
+                                                .join = squares_f64_join,
+                                                .lines = norm_lines };
   if (op->primitive != &norm_primitive) return NULL;
   return op->z.dtype == AD_F32 ? &norm_of_f32 : &norm_of_f64;
 }

@@ -269,9 +269,13 @@ static ad_var prod_vjp(ad_rule *r, int k) {
   return ad_mul(others_of(r), reduction_kept(r, r->g));
 }
 
-static const ad_primitive prod_primitive = {
-  .name = "prod", .doc = "product over axes",
-  .type = prod_type, .run = reduction_run, .scratch_bytes = reduction_scratch, .jvp = prod_jvp, .vjp = prod_vjp };
+static const ad_primitive prod_primitive = { .name = "prod",
+                                             .doc = "product over axes",
+                                             .type = prod_type,
+                                             .run = reduction_run,
+                                             .scratch_bytes = reduction_scratch,
+                                             .jvp = prod_jvp,
+                                             .vjp = prod_vjp };
 
 ad_var ad_prod(ad_var x, ad_axes axes, bool keep) {
   ad_type z;

@@ -71,47 +71,47 @@ typedef struct variance_attribute {
 enum { BUFFER = 1024 };
 
 /* Pass 0 sums x; the shift becomes the mean. Pass 1 sums the squares of what is left. */
-#define VARIANCE(T, suffix)                                                                                   \
-  /* term = (x - mean)^2 */                                                                                   \
+#define VARIANCE(T, suffix)                                                                                  \
+  /* term = (x - mean)^2 */                                                                                  \
   static void squares_##suffix(int64_t m, int64_t w, const T *restrict x, int64_t stride, const double *mean, \
-                               double *restrict term) {                                                       \
-    const double only = mean[0];                                                                              \
-    if (w == 1 && stride == 1) {                                                                              \
-      REDUCE_SIMD for (int64_t i = 0; i < m; i++) term[i] = ((double)x[i] - only)*((double)x[i] - only);      \
-    } else for (int64_t i = 0; i < m; i++)                                                                    \
-      REDUCE_SIMD for (int64_t j = 0; j < w; j++) {                                                           \
-        const double d = (double)x[i*stride + j] - mean[j];                                                   \
-        term[i*w + j] = d*d;                                                                                  \
-      }                                                                                                       \
-  }                                                                                                           \
-  static void variance_##suffix##_rows(reduction_partial *p, int64_t n, const void *vx, int64_t stride) {     \
-    const T *x = vx;                                                                                          \
-    const int64_t most = BUFFER/p->columns;                                                                   \
-    double term[BUFFER];                                                                                      \
-    if (p->pass == 0) {                                                                                       \
-      sum_##suffix##_rows(p, n, x, stride);                                                                   \
-      return;                                                                                                 \
-    }                                                                                                         \
-    for (int64_t m; n > 0; n -= m, x += m*stride) {                                                           \
-      m = n < most ? n : most;                                                                                \
-      squares_##suffix(m, p->columns, x, stride, p->shift, term);                                             \
-      sum_f64_rows(p, m, term, p->columns);                                                                   \
-    }                                                                                                         \
-  }                                                                                                           \
-  static bool variance_##suffix##_end(reduction_partial *p, void *vz) {                                       \
-    T *z = vz;                                                                                                \
-    const double divisor = ((const variance_attribute *)p->attribute)->divisor;                               \
-    const double n = (double)(p->blocks*REDUCE_BLOCK) + (double)p->filled;                                    \
-    double sum[REDUCE_COLUMNS];                                                                               \
-    sum_f64_end(p, sum);                                                                                      \
-    for (int64_t j = 0; j < p->columns; j++) {                                                                \
-      p->shift[j] = sum[j]/n;                                                                                 \
-      if (p->pass == 1) z[j] = (T)(sum[j]/divisor);                                                           \
-    }                                                                                                         \
-    return p->pass++ == 0;                                                                                    \
-  }                                                                                                           \
-  static const reduction_kernel variance_of_##suffix = {                                                      \
-    .begin = sum_f64_begin, .rows = variance_##suffix##_rows,                                                 \
+                               double *restrict term) {                                                      \
+    const double only = mean[0];                                                                             \
+    if (w == 1 && stride == 1) {                                                                             \
+      REDUCE_SIMD for (int64_t i = 0; i < m; i++) term[i] = ((double)x[i] - only)*((double)x[i] - only);     \
+    } else for (int64_t i = 0; i < m; i++)                                                                   \
+      REDUCE_SIMD for (int64_t j = 0; j < w; j++) {                                                          \
+        const double d = (double)x[i*stride + j] - mean[j];                                                  \
+        term[i*w + j] = d*d;                                                                                 \
+      }                                                                                                      \
+  }                                                                                                          \
+  static void variance_##suffix##_rows(reduction_partial *p, int64_t n, const void *vx, int64_t stride) {    \
+    const T *x = vx;                                                                                         \
+    const int64_t most = BUFFER/p->columns;                                                                  \
+    double term[BUFFER];                                                                                     \
+    if (p->pass == 0) {                                                                                      \
+      sum_##suffix##_rows(p, n, x, stride);                                                                  \
+      return;                                                                                                \
+    }                                                                                                        \
+    for (int64_t m; n > 0; n -= m, x += m*stride) {                                                          \
+      m = n < most ? n : most;                                                                               \
+      squares_##suffix(m, p->columns, x, stride, p->shift, term);                                            \
+      sum_f64_rows(p, m, term, p->columns);                                                                  \
+    }                                                                                                        \
+  }                                                                                                          \
+  static bool variance_##suffix##_end(reduction_partial *p, void *vz) {                                      \
+    T *z = vz;                                                                                               \
+    const double divisor = ((const variance_attribute *)p->attribute)->divisor;                              \
+    const double n = (double)(p->blocks*REDUCE_BLOCK) + (double)p->filled;                                   \
+    double sum[REDUCE_COLUMNS];                                                                              \
+    sum_f64_end(p, sum);                                                                                     \
+    for (int64_t j = 0; j < p->columns; j++) {                                                               \
+      p->shift[j] = sum[j]/n;                                                                                \
+      if (p->pass == 1) z[j] = (T)(sum[j]/divisor);                                                          \
+    }                                                                                                        \
+    return p->pass++ == 0;                                                                                   \
+  }                                                                                                          \
+  static const reduction_kernel variance_of_##suffix = {                                                     \
+    .begin = sum_f64_begin, .rows = variance_##suffix##_rows,                                                \
     .end = variance_##suffix##_end, .join = sum_f64_join };
 VARIANCE(double, f64)
 VARIANCE(float, f32)

@@ -58,7 +58,8 @@ static ad_status read_call(reader *r, const expression_node *n, rule_step *s) {
     s->attribute = r->step_of[argument];
     argument = r->e->node[argument].next_argument;
   }
-  for (int k = 0; k < row->arity; k++, argument = r->e->node[argument].next_argument) s->operand[k] = r->step_of[argument];
+  for (int k = 0; k < row->arity; k++, argument = r->e->node[argument].next_argument)
+    s->operand[k] = r->step_of[argument];
   return AD_OK;
 }
 

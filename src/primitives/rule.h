@@ -23,12 +23,14 @@ typedef struct rule_step {
 
 typedef struct rule {
   int count;
-  unsigned letters;                 /* bit l: letter l occurs. What a reverse sweep needs falls out of this. */
+  /* bit l: letter l occurs. What a reverse sweep needs falls out of this. */
+  unsigned letters;
   bool has_none;
   rule_step step[RULE_STEPS];
 } rule;
 
-/* Reads text into *out. AD_ERROR_SYNTAX with a message (may be NULL; size bytes) when it is not in the row language. */
+/* Reads text into *out. AD_ERROR_SYNTAX with a message (may be NULL; size bytes) when it is not in the row
+ * language. */
 ad_status rule_read(const ad_allocator *a, const char *text, rule *out, char *message, size_t size);
 /* The row that a name of the row language means (C's spellings too), ROW_COUNT if none. */
 elementwise_id row_named(const char *name, int length);

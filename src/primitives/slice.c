@@ -245,7 +245,8 @@ static const ad_primitive at_add_primitive = {
   .name = "at_add", .doc = "an array with another one added at an index of the leading axes", .traits = ADDS,
   .type = at_add_type, .run = at_add_run, .vjp = at_add_vjp };
 
-/* Indices from the end become indices from the front; those that are outside are left for the type rule to refuse. */
+/* Indices from the end become indices from the front; those that are outside are left for the type rule to
+ * refuse. */
 static bool index_from_front(ad_type t, int n, const int64_t index[], int64_t out[AD_MAX_RANK]) {
   if (n < 0 || n > AD_MAX_RANK || (n && !index)) return false;
   for (int d = 0; d < n; d++)

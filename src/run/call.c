@@ -1,4 +1,5 @@
-/* call.c -- calling functions: a plan for each set of wanted outputs, made once, and a workspace for each caller. */
+/* call.c -- calling functions: a plan for each set of wanted outputs, made once, and a workspace for each
+ * caller. */
 #include "function/function.h"
 #include "run/plan.h"
 
@@ -18,7 +19,7 @@ typedef struct plan_entry {
   unsigned char wanted[];           /* one for each output */
 } plan_entry;
 
-/* --- workspaces ------------------------------------------------------------------------------------------------------------ */
+/* --- workspaces ----------------------------------------------------------------------------------- */
 
 static ad_workspace *workspace_on(const ad_allocator *a) {
   ad_workspace *w = memory_get_zeroed(a, 1, sizeof *w);
@@ -58,12 +59,14 @@ static ad_workspace *take_spare(ad_function *f) {
 static void put_spare(ad_function *f, ad_workspace *w) {
   for (int i = 0; i < FUNCTION_SPARES; i++) {
     ad_workspace *empty = NULL;
-    if (atomic_compare_exchange_strong_explicit(&f->spare[i], &empty, w, memory_order_release, memory_order_relaxed)) return;
+    if (atomic_compare_exchange_strong_explicit(&f->spare[i], &empty, w, memory_order_release,
+                                                memory_order_relaxed))
+      return;
   }
   ad_workspace_free(w);
 }
 
-/* --- plans --------------------------------------------------------------------------------------------------------------------- */
+/* --- plans ---------------------------------------------------------------------------------------- */
 
 static size_t entry_bytes(const ad_function *f) { return sizeof(plan_entry) + (size_t)f->n_out; }
 
@@ -97,7 +100,9 @@ static ad_status make_plan(ad_function *f, plan_entry *e, void *const out[], boo
     target[j] = out[j] ? f->out[j] : INVALID_INDEX;
   }
   e->lanes = lanes;
-  const plan_request request = { .t = f->body, .n_in = f->n_in, .in = f->in, .n_out = f->n_out, .out = target, .lanes = lanes };
+  const plan_request request = {
+    .t = f->body, .n_in = f->n_in, .in = f->in, .n_out = f->n_out, .out = target, .lanes = lanes
+  };
   ad_status status = plan_make(&e->plan, &request);
   memory_release(a, target, bytes);
   return status;
@@ -113,7 +118,8 @@ static ad_status add_plan(ad_function *f, void *const out[], bool lanes, plan_en
   }
   void *head = atomic_load_explicit(&f->plans, memory_order_relaxed);
   do e->next = head;
-  while (!atomic_compare_exchange_weak_explicit(&f->plans, &head, e, memory_order_release, memory_order_relaxed));
+  while (!atomic_compare_exchange_weak_explicit(&f->plans, &head, e, memory_order_release,
+                                                memory_order_relaxed));
   *result = e;
   return AD_OK;
 }
@@ -126,7 +132,7 @@ static ad_status find_plan(ad_function *f, void *const out[], bool lanes, const 
   return status;
 }
 
-/* --- calls --------------------------------------------------------------------------------------------------------------------- */
+/* --- calls ---------------------------------------------------------------------------------------- */
 
 static ad_status run_in(ad_function *f, const void *const in[], void *const out[], ad_workspace *w) {
   const plan *p = NULL;
@@ -145,7 +151,7 @@ ad_status ad_function_call(ad_function *f, const void *const in[], void *const o
   return status;
 }
 
-/* --- lanes ---------------------------------------------------------------------------------------------------------------------- */
+/* --- lanes ---------------------------------------------------------------------------------------- */
 
 static bool all_scalars(const ad_function *f) {
   for (int i = 0; i < f->n_in; i++)
@@ -158,7 +164,8 @@ static bool all_scalars(const ad_function *f) {
 static size_t scalar_bytes(const ad_function *f, uint32_t node) { return node_type(f->body, node)->bytes; }
 
 /* Point by point, for functions that use arrays inside. */
-static ad_status run_points(ad_function *f, size_t n, const void *const in[], void *const out[], ad_workspace *w) {
+static ad_status run_points(ad_function *f, size_t n, const void *const in[], void *const out[],
+                            ad_workspace *w) {
   const size_t count = (size_t)f->n_in + (size_t)f->n_out;
   const void **x = memory_get(&f->body->allocator, count*sizeof *x + 1);
   if (!x) return AD_ERROR_MEMORY;
@@ -181,7 +188,8 @@ static bool share_memory(const ad_function *f, const void *const in[], void *con
   return false;
 }
 
-static ad_status run_lanes(ad_function *f, size_t n, const void *const in[], void *const out[], ad_workspace *w) {
+static ad_status run_lanes(ad_function *f, size_t n, const void *const in[], void *const out[],
+                           ad_workspace *w) {
   const plan *p = NULL;
   if (share_memory(f, in, out)) return run_points(f, n, in, out, w);
   ad_status status = find_plan(f, out, true, &p);
@@ -196,7 +204,8 @@ static ad_status run_lanes(ad_function *f, size_t n, const void *const in[], voi
   return status == AD_ERROR_UNSUPPORTED ? run_points(f, n, in, out, w) : status;
 }
 
-ad_status ad_function_call_lanes(ad_function *f, size_t n, const void *const in[], void *const out[], ad_workspace *w) {
+ad_status ad_function_call_lanes(ad_function *f, size_t n, const void *const in[], void *const out[],
+                                 ad_workspace *w) {
   if (!f || (f->n_in && !in) || (f->n_out && !out) || !all_scalars(f)) return AD_ERROR_ARGUMENT;
   if (n > PTRDIFF_MAX/16) return AD_ERROR_SIZE;
   if (w) return run_lanes(f, n, in, out, w);

@@ -1,7 +1,8 @@
-/* check.c -- ad_check: the derivatives of a function against differences of its values, and its two modes against each other.
+/* check.c -- ad_check: the derivatives of a function against differences of its values, and its two modes
+ * against each other.
  *
- *   J v      against  sum_k c_k (f(x + k h v) - f(x - k h v))/h,  k = 1..4, of 8th order (Fornberg 1988, table 1)
- *   <u, J v> against  <J^T u, v>
+ *   J v      against  sum_k c_k (f(x + k h v) - f(x - k h v))/h,  k = 1..4, of 8th order (Fornberg 1988,
+ * table 1) <u, J v> against  <J^T u, v>
  */
 #include "function/function.h"
 
@@ -42,7 +43,7 @@ static void fill_random(void *data, ad_type type, uint64_t *state) {
   else for (int64_t i = 0; i < ad_type_count(type); i++) set(data, type.dtype, i, next_random(state));
 }
 
-/* --- sets of arrays --------------------------------------------------------------------------------------------------------- */
+/* --- sets of arrays ------------------------------------------------------------------------------- */
 
 static array_set *set_new(const ad_function *f, int n, type_at *type) {
   const size_t head = rounded(sizeof(array_set) + (size_t)n*sizeof(void *));
@@ -68,7 +69,8 @@ static void set_free(array_set *s) {
 }
 
 /* sum_i <a[i], b[i]> over float arrays, and the same of absolute values. */
-static double inner(const ad_function *f, const array_set *a, const array_set *b, type_at *type, double *size) {
+static double inner(const ad_function *f, const array_set *a, const array_set *b, type_at *type,
+                    double *size) {
   double sum = 0;
   for (int i = 0; i < a->n; i++) {
     const ad_type t = type(f, i);
@@ -81,7 +83,7 @@ static double inner(const ad_function *f, const array_set *a, const array_set *b
   return sum;
 }
 
-/* --- the check ---------------------------------------------------------------------------------------------------------------- */
+/* --- the check ------------------------------------------------------------------------------------ */
 
 typedef struct check {
   ad_function *f, *jvp, *vjp;
@@ -104,7 +106,8 @@ static ad_status add_value(check *c, double step, double weight) {
   for (int j = 0; j < c->f->n_out && status == AD_OK; j++) {
     const ad_type t = ad_function_output_type(c->f, j);
     double *sum = c->sum->at[j];
-    for (int64_t k = 0; t.dtype >= AD_F32 && k < ad_type_count(t); k++) sum[k] += weight*get(c->y->at[j], t.dtype, k);
+    for (int64_t k = 0; t.dtype >= AD_F32 && k < ad_type_count(t); k++)
+      sum[k] += weight * get(c->y->at[j], t.dtype, k);
   }
   return status;
 }
@@ -135,10 +138,12 @@ static ad_status take_differences(check *c) {
 
 /* Runs a derivative whose inputs are in[] and then more, and whose outputs follow f's own. */
 static ad_status run_product(const check *c, ad_function *d, const array_set *more, array_set *out) {
-  const size_t inputs = (size_t)d->n_in, outputs = (size_t)d->n_out, bytes = (inputs + outputs)*sizeof(void *) + 1;
+  const size_t inputs = (size_t)d->n_in, outputs = (size_t)d->n_out,
+               bytes = (inputs + outputs) * sizeof(void *) + 1;
   void **list = memory_get_zeroed(&c->f->body->allocator, bytes, 1);
   if (!list) return AD_ERROR_MEMORY;
-  for (int i = 0; i < d->n_in; i++) list[i] = i < c->f->n_in ? (void *)(uintptr_t)c->in[i] : more->at[i - c->f->n_in];
+  for (int i = 0; i < d->n_in; i++)
+    list[i] = i < c->f->n_in ? (void *)(uintptr_t)c->in[i] : more->at[i - c->f->n_in];
   for (int j = c->f->n_out; j < d->n_out; j++) list[d->n_in + j] = out->at[j - c->f->n_out];
   ad_status status = ad_function_call(d, (const void *const *)list, list + d->n_in, NULL);
   memory_release(&c->f->body->allocator, list, bytes);
@@ -154,7 +159,9 @@ static void compare(check *c) {
       const double derivative = get(c->jv->at[j], t.dtype, k);
       const double error = fabs(derivative - difference[k])/(1 + fabs(difference[k]));
       if (error <= r->error) continue;
-      *r = (ad_check_result){ isnan(error) ? INFINITY : error, r->transpose_error, j, k, derivative, difference[k] };
+      *r = (ad_check_result){
+        isnan(error) ? INFINITY : error, r->transpose_error, j, k, derivative, difference[k]
+      };
     }
   }
   double size = 0;

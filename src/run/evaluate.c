@@ -1,4 +1,5 @@
-/* evaluate.c -- values on a tape, when somebody asks: what is needed and not known yet is planned, run, and kept. */
+/* evaluate.c -- values on a tape, when somebody asks: what is needed and not known yet is planned, run, and
+ * kept. */
 #include "run/plan.h"
 
 #include <string.h>

@@ -47,7 +47,8 @@ static ad_status run_kernel(const plan *p, const kernel_step *k, void **where, c
 
 static ad_status run_step(const plan *p, const plan_step *s, void **where, char *memory) {
   if (s->kind == KIND_SCALAR) program_run(p->code + s->first, s->count, (double *)(void *)memory);
-  else if (s->kind == KIND_ELEMENTWISE) region_run(&s->region, s->region.count, where, memory + p->scratch, p->threads);
+  else if (s->kind == KIND_ELEMENTWISE)
+    region_run(&s->region, s->region.count, where, memory + p->scratch, p->threads);
   else return run_kernel(p, &s->kernel, where, memory);
   return AD_OK;
 }
@@ -64,7 +65,8 @@ static bool is_copied_over(const plan *p, uint32_t i, void *const out[], const v
   return false;
 }
 
-/* Inputs that are outputs, in memory that another such output goes to, are put aside first: (x, y) -> (y, x) in place. */
+/* Inputs that are outputs, in memory that another such output goes to, are put aside first: (x, y) -> (y, x)
+ * in place. */
 static void save_inputs(const plan *p, void *const out[], void **where, char *memory) {
   for (uint32_t i = 0; i < p->copies && p->copies > 1; i++) {
     const uint32_t k = p->copy[i].place;
@@ -75,7 +77,8 @@ static void save_inputs(const plan *p, void *const out[], void **where, char *me
   }
 }
 
-static void store_outputs(const plan *p, const void *const in[], void *const out[], void **where, char *memory) {
+static void store_outputs(const plan *p, const void *const in[], void *const out[], void **where,
+                          char *memory) {
   save_inputs(p, out, where, memory);
   for (uint32_t i = 0; i < p->copies; i++) {
     const place *at = &p->place[p->copy[i].place];
@@ -83,14 +86,17 @@ static void store_outputs(const plan *p, const void *const in[], void *const out
   }
   for (uint32_t i = 0; i < p->places; i++) {
     const place *at = &p->place[i];
-    if (at->kind == PLACE_OUTPUT && where[i] != out[at->number] && at->bytes && is_input_too(p, in, out[at->number]))
+    if (at->kind == PLACE_OUTPUT && where[i] != out[at->number] && at->bytes
+        && is_input_too(p, in, out[at->number]))
       memcpy(out[at->number], where[i], at->bytes);
   }
   const double *slot = (const double *)(const void *)memory;
-  for (uint32_t i = 0; i < p->stores; i++) store_scalar(&slot[p->store[i].slot], p->store[i].is_bool, out[p->store[i].number]);
+  for (uint32_t i = 0; i < p->stores; i++)
+    store_scalar(&slot[p->store[i].slot], p->store[i].is_bool, out[p->store[i].number]);
 }
 
-ad_status plan_run(const plan *p, const void *const in[], void *const out[], void *memory, char *message, size_t size) {
+ad_status plan_run(const plan *p, const void *const in[], void *const out[], void *memory, char *message,
+                   size_t size) {
   void **where = (void **)(void *)((char *)memory + p->table);
   if (p->constants) memcpy(memory, p->image, p->constants*sizeof *p->image);
   load_inputs(p, in, memory);
@@ -103,9 +109,10 @@ ad_status plan_run(const plan *p, const void *const in[], void *const out[], voi
   return AD_OK;
 }
 
-/* --- lanes ------------------------------------------------------------------------------------------------------------------ */
+/* --- lanes ---------------------------------------------------------------------------------------- */
 
-static void *locate_lane(const plan *p, const place *at, const void *const in[], void *const out[], char *memory) {
+static void *locate_lane(const plan *p, const place *at, const void *const in[], void *const out[],
+                         char *memory) {
   if (at->kind == PLACE_FIXED) return at->fixed;
   if (at->kind == PLACE_OUTPUT) return out[at->number];
   return in[at->number] ? (void *)(uintptr_t)in[at->number] : memory + p->workspace;

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-/* --- the set of needed nodes ---------------------------------------------------------------------------------------------- */
+/* --- the set of needed nodes ---------------------------------------------------------------------- */
 
 typedef struct search {
   ad_tape *t;
@@ -26,7 +26,8 @@ static bool visit(search *s, uint32_t i) {
   if (i < s->low) s->low = i;
   if (i > s->high) s->high = i;
   if (is_given(s, i)) return true;
-  if (!memory_reserve(&s->t->allocator, &s->stack, &s->capacity, s->depth + 1, sizeof *s->stack)) return false;
+  if (!memory_reserve(&s->t->allocator, &s->stack, &s->capacity, s->depth + 1, sizeof *s->stack))
+    return false;
   s->stack[s->depth++] = i;
   return true;
 }
@@ -44,12 +45,14 @@ static bool find_needed(search *s, int n, const uint32_t targets[]) {
   return true;
 }
 
-/* --- kinds ------------------------------------------------------------------------------------------------------------------- */
+/* --- kinds ---------------------------------------------------------------------------------------- */
 
-static bool is_slot_type(const ad_type *type) { return type->rank == 0 && (type->dtype == AD_F64 || type->dtype == AD_BOOL); }
+static bool is_slot_type(const ad_type *type) {
+  return type->rank == 0 && (type->dtype == AD_F64 || type->dtype == AD_BOOL);
+}
 
-/* A bool scalar is a number 0 or 1 inside scalar programs and a byte everywhere else: only those made by, or given to, programs
- * can be used there. */
+/* A bool scalar is a number 0 or 1 inside scalar programs and a byte everywhere else: only those made by, or
+ * given to, programs can be used there. */
 static bool is_scalar(const run_graph *g, uint32_t i, const ad_primitive *p) {
   if ((!p->row && p != &cast_primitive) || !is_slot_type(graph_type(g, i))) return false;
   for (uint32_t k = g->operand_start[i]; k < g->operand_start[i + 1]; k++) {
@@ -67,7 +70,7 @@ static node_kind classify(const run_graph *g, uint32_t i, unsigned options) {
   return p->row || !p->type || p == &cast_primitive ? KIND_ELEMENTWISE : KIND_STRUCTURED;
 }
 
-/* --- the graph --------------------------------------------------------------------------------------------------------------- */
+/* --- the graph ------------------------------------------------------------------------------------ */
 
 static bool allocate(run_graph *g) {
   const ad_allocator *a = &g->t->allocator;

@@ -7,7 +7,8 @@
 /* How a node is run. */
 typedef enum node_kind {
   KIND_GIVEN,                       /* its value is there: a constant, an input, a known node */
-  KIND_SCALAR,                      /* f64 or bool, rank 0, a row of the table: an instruction of a scalar program */
+  /* f64 or bool, rank 0, a row of the table: an instruction of a scalar program */
+  KIND_SCALAR,
   KIND_ELEMENTWISE,                 /* an operation of a region */
   KIND_STRUCTURED                   /* its primitive's own kernel */
 } node_kind;
@@ -29,12 +30,15 @@ enum {
   GRAPH_LANES = 2                   /* scalars are operations of a region too: one element for each lane */
 };
 
-/* Everything that targets[0..n) need (INVALID_INDEX: not wanted), down to given nodes. Leaves are always given. */
+/* Everything that targets[0..n) need (INVALID_INDEX: not wanted), down to given nodes. Leaves are always
+ * given. */
 ad_status graph_open(run_graph *g, ad_tape *t, int n, const uint32_t targets[], unsigned options);
 void graph_close(run_graph *g);
 /* The number of a tape index that may or may not be in the graph: UINT32_MAX if it is not. */
 uint32_t graph_find(const run_graph *g, uint32_t node);
 static inline uint32_t graph_number(const run_graph *g, uint32_t node) { return g->map[node - g->low]; }
-static inline const ad_type *graph_type(const run_graph *g, uint32_t i) { return &node_type(g->t, g->node[i])->type; }
+static inline const ad_type *graph_type(const run_graph *g, uint32_t i) {
+  return &node_type(g->t, g->node[i])->type;
+}
 
 #endif

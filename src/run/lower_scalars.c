@@ -11,14 +11,16 @@ static double given_value(const planner *q, uint32_t node) {
 
 static bool add_constant(planner *q, double value) {
   plan *p = q->p;
-  if (!memory_reserve(&p->allocator, &p->image, &p->image_capacity, p->constants + 1, sizeof *p->image)) return false;
+  if (!memory_reserve(&p->allocator, &p->image, &p->image_capacity, p->constants + 1, sizeof *p->image))
+    return false;
   p->image[p->constants++] = value;
   return true;
 }
 
 static bool add_load(planner *q, uint32_t node, bool is_bool) {
   plan *p = q->p;
-  if (!memory_reserve(&p->allocator, &p->load, &p->load_capacity, p->loads + 1, sizeof *p->load)) return false;
+  if (!memory_reserve(&p->allocator, &p->load, &p->load_capacity, p->loads + 1, sizeof *p->load))
+    return false;
   p->load[p->loads++] = (transfer){ q->input_of[node], q->slot_of[node], is_bool };
   return true;
 }
@@ -89,7 +91,7 @@ bool number_slots(planner *q) {
   return true;
 }
 
-/* --- instructions ---------------------------------------------------------------------------------------------------------------- */
+/* --- instructions --------------------------------------------------------------------------------- */
 
 /* Scalars made by array steps lie in the workspace like slots do. */
 static uint32_t operand_slot(const planner *q, uint32_t node) {
@@ -99,7 +101,8 @@ static uint32_t operand_slot(const planner *q, uint32_t node) {
 
 static bool add_instruction(planner *q, instruction i) {
   plan *p = q->p;
-  if (!memory_reserve(&p->allocator, &p->code, &p->code_capacity, p->instructions + 1, sizeof *p->code)) return false;
+  if (!memory_reserve(&p->allocator, &p->code, &p->code_capacity, p->instructions + 1, sizeof *p->code))
+    return false;
   p->code[p->instructions++] = i;
   return true;
 }
@@ -112,7 +115,9 @@ static bool add_node(planner *q, uint32_t node) {
   for (uint32_t k = 0; k < n; k++) operand[k] = operand_slot(q, g->operand[first + k]);
   instruction i = { 0, q->slot_of[node], operand[0], operand[1], operand[2] };
   const bool to_bool = graph_type(g, node)->dtype == AD_BOOL;
-  i.row = row ? (uint32_t)(row - elementwise_rows) : to_bool ? (uint32_t)PROGRAM_TO_BOOL : (uint32_t)PROGRAM_COPY;
+  i.row = row       ? (uint32_t)(row - elementwise_rows)
+          : to_bool ? (uint32_t)PROGRAM_TO_BOOL
+                    : (uint32_t)PROGRAM_COPY;
   if (row && row->attributed) i.y = q->attribute_slot++;
   if (!add_instruction(q, i)) return false;
   if (!to_bool || q->place_of[node] == NOWHERE) return true;

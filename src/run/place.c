@@ -1,8 +1,9 @@
 /* place.c -- which values are stored, and where in the workspace.
  *
- * A value has a place if an array step reads it, or writes it for another step or for the caller. What only lives inside a region
- * or a scalar program has none. Buffers whose lifetimes do not meet share memory (first fit); a primitive that may work
- * in place takes over the buffer of its dying first operand; a reshape is another name for its operand.
+ * A value has a place if an array step reads it, or writes it for another step or for the caller. What only
+ * lives inside a region or a scalar program has none. Buffers whose lifetimes do not meet share memory (first
+ * fit); a primitive that may work in place takes over the buffer of its dying first operand; a reshape is
+ * another name for its operand.
  */
 #include "run/lower.h"
 
@@ -16,7 +17,8 @@ static bool add_place(planner *q, uint32_t node, place_kind kind, uint32_t numbe
   const size_t bytes = ad_type_bytes(*graph_type(&q->g, node));
   p->place[p->places] = (place){ kind, number, fixed, 0, bytes };
   const uint32_t step = q->s.step_of[node];
-  q->life[p->places] = (struct lifetime){ step == NOWHERE ? 0 : step, step == NOWHERE ? 0 : step, node, false };
+  q->life[p->places] = (struct lifetime){ step == NOWHERE ? 0 : step, step == NOWHERE ? 0 : step, node,
+                                          false };
   q->place_of[node] = p->places++;
   return true;
 }
@@ -28,7 +30,9 @@ static bool place_given(planner *q, uint32_t node) {
 }
 
 /* Scalars made by a program: a slot, of which a bool has a second one for the byte that array steps read. */
-static bool place_scalar(planner *q, uint32_t node) { return q->place_of[node] != NOWHERE || add_place(q, node, PLACE_WORK, 0, NULL); }
+static bool place_scalar(planner *q, uint32_t node) {
+  return q->place_of[node] != NOWHERE || add_place(q, node, PLACE_WORK, 0, NULL);
+}
 
 /* Scalars on a tape stay known: the numeric sweep reads them all. */
 static bool used_elsewhere(const planner *q, uint32_t node) {
@@ -42,10 +46,14 @@ static bool used_elsewhere(const planner *q, uint32_t node) {
 /* All other readers of x come before node's step, nobody needs x afterwards, and its memory is ours. */
 static bool may_take_over(const planner *q, uint32_t node, uint32_t x) {
   const run_graph *g = &q->g;
-  if (g->kind[x] == KIND_GIVEN || g->kind[x] == KIND_SCALAR || q->is_target[x] || q->place_of[x] == NOWHERE) return false;
-  /* A scalar on a tape stays known; elsewhere scalar programs look for it in the workspace, where outputs are not. */
+  if (g->kind[x] == KIND_GIVEN || g->kind[x] == KIND_SCALAR || q->is_target[x] || q->place_of[x] == NOWHERE)
+    return false;
+  /* A scalar on a tape stays known; elsewhere scalar programs look for it in the workspace, where outputs are
+   * not. */
   if (graph_type(g, x)->rank == 0 && (q->request->keep || graph_type(g, node)->rank > 0)) return false;
-  if (q->life[q->place_of[x]].pinned || q->p->place[q->place_of[x]].bytes != ad_type_bytes(*graph_type(g, node))) return false;
+  if (q->life[q->place_of[x]].pinned
+      || q->p->place[q->place_of[x]].bytes != ad_type_bytes(*graph_type(g, node)))
+    return false;
   /* Users are in rising order, and mostly run so: the last one tells at once that x is still wanted. */
   const uint32_t last = g->user[g->user_start[x + 1] - 1];
   if (last != node && q->s.step_of[last] >= q->s.step_of[node]) return false;
@@ -77,7 +85,8 @@ static bool place_result(planner *q, uint32_t node) {
   if (structured && (traits & AD_TRAIT_ALIAS) && !q->is_target[node] && !q->request->keep) {
     const uint32_t x = g->operand[first], at = q->place_of[x];
     /* Scalar programs look for their operands in the workspace. */
-    const bool reachable = at != NOWHERE && (graph_type(g, node)->rank > 0 || q->p->place[at].kind == PLACE_WORK);
+    const bool reachable = at != NOWHERE
+                           && (graph_type(g, node)->rank > 0 || q->p->place[at].kind == PLACE_WORK);
     if (reachable && g->kind[x] != KIND_SCALAR) {
       q->place_of[node] = at;
       q->life[at].pinned = true;
@@ -101,7 +110,8 @@ static bool place_step(planner *q, const schedule_step *s) {
   return true;
 }
 
-/* A value stays until its last reader, under whatever name; scalars that are copied out at the end stay until then. */
+/* A value stays until its last reader, under whatever name; scalars that are copied out at the end stay until
+ * then. */
 static void find_lifetimes(planner *q) {
   const run_graph *g = &q->g;
   for (uint32_t i = 0; i < g->n; i++) {
@@ -124,7 +134,7 @@ bool choose_places(planner *q) {
   return true;
 }
 
-/* --- memory ------------------------------------------------------------------------------------------------------------------ */
+/* --- memory --------------------------------------------------------------------------------------- */
 
 typedef struct hole { size_t offset, bytes; } hole;
 typedef struct pool {
@@ -190,7 +200,8 @@ static bool run_timetable(planner *q, pool *m, const timetable *t) {
  * are outputs, for calls that work in place. */
 bool assign_memory(planner *q) {
   const ad_allocator *a = &q->p->allocator;
-  const size_t steps = q->s.steps + 1u, places = q->p->places + 1u, bytes = 2*(steps + places)*sizeof(uint32_t);
+  const size_t steps = q->s.steps + 1u, places = q->p->places + 1u,
+               bytes = 2 * (steps + places) * sizeof(uint32_t);
   pool m = { NULL, 0, 0, 0 };
   timetable t;
   t.begin = memory_get(a, bytes);

@@ -7,7 +7,7 @@
 #  include <omp.h>
 #endif
 
-/* --- structured steps ------------------------------------------------------------------------------------------------------------ */
+/* --- structured steps ----------------------------------------------------------------------------- */
 
 static bool lower_kernel_step(planner *q, uint32_t node) {
   plan *p = q->p;
@@ -35,34 +35,39 @@ static bool is_another_name(const planner *q, uint32_t node) {
 static bool lower_step(planner *q, const schedule_step *s) {
   plan *p = q->p;
   if (s->kind == KIND_STRUCTURED && is_another_name(q, q->s.order[s->first])) return true;
-  if (!memory_reserve(&p->allocator, &p->step, &p->step_capacity, p->steps + 1, sizeof *p->step)) return false;
+  if (!memory_reserve(&p->allocator, &p->step, &p->step_capacity, p->steps + 1, sizeof *p->step))
+    return false;
   p->step[p->steps++] = (plan_step){ .kind = s->kind };
   if (s->kind == KIND_SCALAR) return lower_scalars(q, s);
   if (s->kind == KIND_ELEMENTWISE) return lower_region(q, s);
   return lower_kernel_step(q, q->s.order[s->first]);
 }
 
-/* --- outputs ----------------------------------------------------------------------------------------------------------------------- */
+/* --- outputs -------------------------------------------------------------------------------------- */
 
 static bool add_store(planner *q, uint32_t node, uint32_t number) {
   plan *p = q->p;
-  if (!memory_reserve(&p->allocator, &p->store, &p->store_capacity, p->stores + 1, sizeof *p->store)) return false;
+  if (!memory_reserve(&p->allocator, &p->store, &p->store_capacity, p->stores + 1, sizeof *p->store))
+    return false;
   p->store[p->stores++] = (transfer){ number, q->slot_of[node], graph_type(&q->g, node)->dtype == AD_BOOL };
   return true;
 }
 
 static bool add_copy(planner *q, uint32_t at, uint32_t number) {
   plan *p = q->p;
-  if (!memory_reserve(&p->allocator, &p->copy, &p->copy_capacity, p->copies + 1, sizeof *p->copy)) return false;
+  if (!memory_reserve(&p->allocator, &p->copy, &p->copy_capacity, p->copies + 1, sizeof *p->copy))
+    return false;
   p->copy[p->copies++] = (plan_copy){ at, number };
   return true;
 }
 
 static bool place_output(planner *q, uint32_t node, uint32_t number) {
   const run_graph *g = &q->g;
-  if (g->kind[node] == KIND_SCALAR) return true;              /* stored from its slot, once slots have numbers */
+  /* stored from its slot, once slots have numbers */
+  if (g->kind[node] == KIND_SCALAR) return true;
   place *at = &q->p->place[q->place_of[node]];
-  if (at->kind == PLACE_WORK && (graph_type(g, node)->rank > 0 || q->request->lanes) && !q->life[q->place_of[node]].pinned) {
+  if (at->kind == PLACE_WORK && (graph_type(g, node)->rank > 0 || q->request->lanes)
+      && !q->life[q->place_of[node]].pinned) {
     at->kind = PLACE_OUTPUT;
     at->number = number;
     return true;
@@ -73,7 +78,8 @@ static bool place_output(planner *q, uint32_t node, uint32_t number) {
 static bool place_outputs(planner *q) {
   const plan_request *r = q->request;
   for (int j = 0; j < r->n_out && !r->keep; j++)
-    if (r->out[j] != INVALID_INDEX && !place_output(q, graph_number(&q->g, r->out[j]), (uint32_t)j)) return false;
+    if (r->out[j] != INVALID_INDEX && !place_output(q, graph_number(&q->g, r->out[j]), (uint32_t)j))
+      return false;
   return true;
 }
 
@@ -102,7 +108,8 @@ static bool keep_arrays(planner *q) {
 
 static bool add_result(planner *q, uint32_t node, plan_result r) {
   plan *p = q->p;
-  if (!memory_reserve(&p->allocator, &p->result, &p->result_capacity, p->results + 1, sizeof *p->result)) return false;
+  if (!memory_reserve(&p->allocator, &p->result, &p->result_capacity, p->results + 1, sizeof *p->result))
+    return false;
   r.node = q->g.node[node];
   p->result[p->results++] = r;
   return true;
@@ -118,13 +125,14 @@ static bool list_results(planner *q) {
       good = add_result(q, i, (plan_result){ 0, RESULT_NUMBER, q->slot_of[i]*sizeof(double) });
     else if (at != NOWHERE && graph_type(&q->g, i)->rank == 0)
       good = add_result(q, i, (plan_result){ 0, RESULT_BYTES, q->p->place[at].offset });
-    else if (at != NOWHERE && q->life[at].node == i) good = add_result(q, i, (plan_result){ 0, RESULT_ARRAY, 0 });
+    else if (at != NOWHERE && q->life[at].node == i)
+      good = add_result(q, i, (plan_result){ 0, RESULT_ARRAY, 0 });
     if (!good) return false;
   }
   return true;
 }
 
-/* --- the workspace ----------------------------------------------------------------------------------------------------------------- */
+/* --- the workspace -------------------------------------------------------------------------------- */
 
 static size_t rounded(size_t bytes) { return (bytes + 63) & ~(size_t)63; }
 
@@ -142,7 +150,8 @@ static void shift_memory(planner *q) {
   for (uint32_t i = 0; i < p->places; i++) {
     place *at = &p->place[i];
     const bool slot = q->g.kind[q->life[i].node] == KIND_SCALAR;
-    if ((at->kind == PLACE_WORK && !slot) || at->kind == PLACE_OUTPUT || at->kind == PLACE_INPUT) at->offset += slots;
+    if ((at->kind == PLACE_WORK && !slot) || at->kind == PLACE_OUTPUT || at->kind == PLACE_INPUT)
+      at->offset += slots;
     if (at->kind == PLACE_INPUT && at->bytes > p->zero_bytes) p->zero_bytes = at->bytes;
   }
   p->scratch += slots;
@@ -160,7 +169,7 @@ static void lay_out(plan *p) {
   p->workspace = p->zeros + rounded(p->zero_bytes) + 64;
 }
 
-/* --- the whole ------------------------------------------------------------------------------------------------------------------------ */
+/* --- the whole ------------------------------------------------------------------------------------ */
 
 static bool open_planner(planner *q) {
   const ad_allocator *a = &q->p->allocator;
@@ -194,7 +203,8 @@ static void close_planner(planner *q) {
 }
 
 static bool lower_all(planner *q) {
-  if (!choose_places(q) || !place_outputs(q) || !keep_arrays(q) || !assign_memory(q) || !number_slots(q)) return false;
+  if (!choose_places(q) || !place_outputs(q) || !keep_arrays(q) || !assign_memory(q) || !number_slots(q))
+    return false;
   shift_memory(q);
   if (!store_outputs(q) || !list_results(q)) return false;
   for (uint32_t s = 0; s < q->s.steps; s++)

@@ -1,8 +1,9 @@
-/* plan.h -- a graph made ready to run: steps, buffers at fixed offsets of one workspace, nothing left to decide.
+/* plan.h -- a graph made ready to run: steps, buffers at fixed offsets of one workspace, nothing left to
+ * decide.
  *
- * The workspace begins with the slots of scalar programs (constants first), goes on with array buffers, scratch, and the
- * table of where each place is during a call. A plan is constant once made; any number of threads may run it, each with
- * a workspace of its own.
+ * The workspace begins with the slots of scalar programs (constants first), goes on with array buffers,
+ * scratch, and the table of where each place is during a call. A plan is constant once made; any number of
+ * threads may run it, each with a workspace of its own.
  */
 #ifndef ADIT_RUN_PLAN_H
 #define ADIT_RUN_PLAN_H
@@ -27,7 +28,8 @@ typedef struct place {
 
 typedef struct kernel_step {
   ad_operation op;
-  const ad_type **types;            /* op.x; types and attributes are the tape's, which lives as long as the plan */
+  /* op.x; types and attributes are the tape's, which lives as long as the plan */
+  const ad_type **types;
   uint32_t z, *x;                   /* places */
 } kernel_step;
 
@@ -40,12 +42,17 @@ typedef struct plan_step {
 
 /* Scalars on their way in and out: slot from input, output from slot; bool is converted. */
 typedef struct transfer { uint32_t number, slot; bool is_bool; } transfer;
-/* Outputs that are not computed into the caller's memory: given values, scalars of array steps, second names of a value. */
+/* Outputs that are not computed into the caller's memory: given values, scalars of array steps, second names
+ * of a value. */
 typedef struct plan_copy { uint32_t place, number; } plan_copy;
 
-/* On a tape: a node that the run makes known. Scalars are found at an offset of the workspace, as a number of a program or in
- * their own type; arrays are in place already. */
-typedef struct plan_result { uint32_t node; enum { RESULT_NUMBER, RESULT_BYTES, RESULT_ARRAY } form; size_t offset; } plan_result;
+/* On a tape: a node that the run makes known. Scalars are found at an offset of the workspace, as a number of
+ * a program or in their own type; arrays are in place already. */
+typedef struct plan_result {
+  uint32_t node;
+  enum { RESULT_NUMBER, RESULT_BYTES, RESULT_ARRAY } form;
+  size_t offset;
+} plan_result;
 
 typedef struct plan {
   ad_allocator allocator;
@@ -57,8 +64,8 @@ typedef struct plan {
   plan_copy *copy;
   plan_result *result;
   uint32_t results, steps, instructions, constants, slots, places, loads, stores, copies, most_operands;
-  size_t step_capacity, code_capacity, image_capacity, place_capacity, load_capacity, store_capacity, copy_capacity,
-         result_capacity;
+  size_t step_capacity, code_capacity, image_capacity, place_capacity, load_capacity, store_capacity,
+      copy_capacity, result_capacity;
   /* Offsets in the workspace, in bytes, and its size. zeros stands in for inputs that are not given. */
   size_t scratch, table, operands, zeros, zero_bytes, workspace;
   int threads;
@@ -68,17 +75,21 @@ typedef struct plan_request {
   ad_tape *t;
   int n_in, n_out;
   const uint32_t *in, *out;         /* nodes; out INVALID_INDEX: not wanted */
-  bool keep;                        /* values stay on the tape: known nodes are given, what is computed becomes known */
+  /* values stay on the tape: known nodes are given, what is computed becomes known */
+  bool keep;
   bool lanes;                       /* all scalars, run at many points: one region over the points */
 } plan_request;
 
 ad_status plan_make(plan *p, const plan_request *q);
 void plan_free(plan *p);
 
-/* in[i] NULL: zeros. memory: p->workspace bytes, 64-byte aligned. message (may be NULL) gets the operation that failed. */
-/* The same at n points, for plans with lanes: in[i] and out[j] are arrays of n. Extra memory for inputs that are not given: n*8 bytes
- * behind p->workspace. AD_ERROR_UNSUPPORTED for plans that are more than one region. */
+/* in[i] NULL: zeros. memory: p->workspace bytes, 64-byte aligned. message (may be NULL) gets the operation
+ * that failed. */
+/* The same at n points, for plans with lanes: in[i] and out[j] are arrays of n. Extra memory for inputs that
+ * are not given: n*8 bytes behind p->workspace. AD_ERROR_UNSUPPORTED for plans that are more than one region.
+ */
 ad_status plan_run_lanes(const plan *p, int64_t n, const void *const in[], void *const out[], void *memory);
-ad_status plan_run(const plan *p, const void *const in[], void *const out[], void *memory, char *message, size_t size);
+ad_status plan_run(const plan *p, const void *const in[], void *const out[], void *memory, char *message,
+                   size_t size);
 
 #endif

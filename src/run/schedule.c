@@ -3,8 +3,8 @@
 
 #include <string.h>
 
-/* Ready nodes wait in queues, one for scalars, one for structured nodes, one for each shape of elementwise ones. A queue is a
- * list through next[]. */
+/* Ready nodes wait in queues, one for scalars, one for structured nodes, one for each shape of elementwise
+ * ones. A queue is a list through next[]. */
 typedef struct queue { uint32_t head, tail; } queue;
 #define NOBODY UINT32_MAX
 enum { SCALARS, STRUCTURED, FIRST_SHAPE };
@@ -77,7 +77,8 @@ static void run_node(scheduler *q, uint32_t i, bool given) {
 
 static bool begin_step(scheduler *q, node_kind kind) {
   schedule *s = q->s;
-  if (!memory_reserve(&q->g->t->allocator, &s->step, &s->step_capacity, s->steps + 1, sizeof *s->step)) return false;
+  if (!memory_reserve(&q->g->t->allocator, &s->step, &s->step_capacity, s->steps + 1, sizeof *s->step))
+    return false;
   s->step[s->steps++] = (schedule_step){ kind, s->count, 0 };
   return true;
 }
@@ -129,7 +130,8 @@ ad_status schedule_make(schedule *s, const run_graph *g) {
   q.next = memory_get(a, n*sizeof *q.next + 1);
   q.queue_of = memory_get(a, n*sizeof *q.queue_of + 1);
   uint32_t *of_type = memory_get(a, types*sizeof *of_type);
-  bool good = s->order && s->step_of && q.waits && q.next && q.queue_of && of_type && add_queue(&q, NULL) && add_queue(&q, NULL);
+  bool good = s->order && s->step_of && q.waits && q.next && q.queue_of && of_type && add_queue(&q, NULL)
+              && add_queue(&q, NULL);
   if (good) {
     memset(s->step_of, 0xFF, n*sizeof *s->step_of);
     memset(of_type, 0xFF, types*sizeof *of_type);

@@ -4,7 +4,8 @@
 
 #include "run/graph.h"
 
-/* Nodes order[first .. first + count) of one kind: a scalar program, one fused region (all of one shape), or one structured node. */
+/* Nodes order[first .. first + count) of one kind: a scalar program, one fused region (all of one shape), or
+ * one structured node. */
 typedef struct schedule_step { node_kind kind; uint32_t first, count; } schedule_step;
 
 typedef struct schedule {
@@ -15,8 +16,8 @@ typedef struct schedule {
   size_t step_capacity, nodes;
 } schedule;
 
-/* Greedy: runs what is ready, scalars first, then structured operations, and only then a region, so that regions become
- * as large as they can. Within that, tape order. Deterministic. */
+/* Greedy: runs what is ready, scalars first, then structured operations, and only then a region, so that
+ * regions become as large as they can. Within that, tape order. Deterministic. */
 ad_status schedule_make(schedule *s, const run_graph *g);
 void schedule_free(schedule *s, const ad_allocator *a);
 

@@ -1,7 +1,8 @@
 /* elementwise.c -- ad_add, ad_sin and the rest, one function for each row of the table.
  *
- * The common case, known f64 scalars of one tape, is written out here: a node is filled in and its value computed by the
- * row's own expression. Everything else (arrays, other types, literals, tracing, errors) goes through tape_record_row.
+ * The common case, known f64 scalars of one tape, is written out here: a node is filled in and its value
+ * computed by the row's own expression. Everything else (arrays, other types, literals, tracing, errors) goes
+ * through tape_record_row.
  */
 #include "tape/tape.h"
 #include "adit/arrays.h"
@@ -19,8 +20,8 @@
 /* Tapes lie above the sentinels that mark literals and lost tapes. */
 static inline bool on_tape(const ad_tape *t) { return (uintptr_t)t > (uintptr_t)NO_TAPE; }
 
-/* A known f64 scalar. Handles of this epoch are good; of older ones those that no rewind ever reached. (Invalid handles have an epoch
- * that no tape reaches.) */
+/* A known f64 scalar. Handles of this epoch are good; of older ones those that no rewind ever reached.
+ * (Invalid handles have an epoch that no tape reaches.) */
 static inline bool ready(const ad_tape *t, uint32_t index, uint32_t epoch) {
   return (epoch == t->epoch || index < t->stable) && (t->node[index].head & NODE_FAST_MASK) == NODE_KNOWN;
 }
@@ -36,17 +37,20 @@ static inline ad_var push(ad_tape *t, uint32_t row, uint32_t n, uint32_t x, uint
   return (ad_var){ t, { .node = { i, t->epoch } } };
 }
 
-/* A literal beside a known f64 scalar becomes a constant of its tape: 2*x is nearly as fast as y*x. Elsewhere it may have to become
- * another type, which is tape_record_row's business. */
+/* A literal beside a known f64 scalar becomes a constant of its tape: 2*x is nearly as fast as y*x. Elsewhere
+ * it may have to become another type, which is tape_record_row's business. */
 static __attribute__((noinline)) ad_var binary(elementwise_id row, ad_var x, ad_var y) {
   const ad_var operand[2] = { x, y };
   ad_tape *t = on_tape(x.tape) ? x.tape : y.tape;
-  if (!on_tape(t) || is_literal(x) == is_literal(y) || t->count >= t->room || elementwise_rows[row].kind > CLASS_NUMERIC
-      || !READY(t, is_literal(x) ? y : x)) return tape_record_row(row, 2, operand, 0);
+  if (!on_tape(t) || is_literal(x) == is_literal(y) || t->count >= t->room
+      || elementwise_rows[row].kind > CLASS_NUMERIC || !READY(t, is_literal(x) ? y : x))
+    return tape_record_row(row, 2, operand, 0);
   const uint32_t constant = tape_constant(t, AD_F64, literal_value(is_literal(x) ? x : y));
   if (constant == INVALID_INDEX || t->count >= t->room) return tape_record_row(row, 2, operand, 0);
-  const uint32_t ix = is_literal(x) ? constant : x.at.node.index, iy = is_literal(y) ? constant : y.at.node.index;
-  return push(t, row, 2, ix, iy, elementwise_rows[row].evaluate(t->node[ix].value.f64, t->node[iy].value.f64, 0, 0));
+  const uint32_t ix = is_literal(x) ? constant : x.at.node.index,
+                 iy = is_literal(y) ? constant : y.at.node.index;
+  return push(t, row, 2, ix, iy,
+              elementwise_rows[row].evaluate(t->node[ix].value.f64, t->node[iy].value.f64, 0, 0));
 }
 
 #define IS_REAL(kind) (CLASS_##kind == CLASS_FLOAT || CLASS_##kind == CLASS_NUMERIC)

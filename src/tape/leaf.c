@@ -17,14 +17,19 @@ ad_var ad_scalar(ad_tape *t, double value) {
 static ad_var leaf(ad_tape *t, uint32_t primitive, const char *what, const ad_type *type, const void *data) {
   if (!t) return handle_invalid(NULL);
   if (!ad_type_valid(*type))
-    return ad_fail(t, AD_ERROR_SIZE, "%s: not a type adit can hold (rank 0 to %d, no negative sizes, no overflow)", what,
+    return ad_fail(t, AD_ERROR_SIZE,
+                   "%s: not a type adit can hold (rank 0 to %d, no negative sizes, no overflow)", what,
                    AD_MAX_RANK);
   uint32_t i = tape_leaf(t, primitive, type, data);
   return i == INVALID_INDEX ? handle_invalid(t) : handle(t, i);
 }
 
-ad_var ad_array(ad_tape *t, ad_type type, const void *data) { return leaf(t, PRIMITIVE_INPUT, "array", &type, data); }
-ad_var ad_constant(ad_tape *t, ad_type type, const void *data) { return leaf(t, PRIMITIVE_CONSTANT, "constant", &type, data); }
+ad_var ad_array(ad_tape *t, ad_type type, const void *data) {
+  return leaf(t, PRIMITIVE_INPUT, "array", &type, data);
+}
+ad_var ad_constant(ad_tape *t, ad_type type, const void *data) {
+  return leaf(t, PRIMITIVE_CONSTANT, "constant", &type, data);
+}
 
 ad_type ad_type_of(ad_var x) {
   static const ad_type invalid = { AD_F64, -1, { 0 } };

@@ -21,7 +21,7 @@ ad_operation node_operation(const ad_tape *t, uint32_t i, const ad_type **x) {
   return op;
 }
 
-/* --- the last step ---------------------------------------------------------------------------------------------------- */
+/* --- the last step -------------------------------------------------------------------------------- */
 
 static bool make_room(ad_tape *t) {
   if (t->count < t->capacity) return true;
@@ -49,7 +49,8 @@ static bool put_attribute(ad_tape *t, const void *attribute, size_t size, uint32
   return true;
 }
 
-static bool fill_node(ad_tape *t, tape_node *e, int n, const uint32_t x[], const void *attribute, size_t size) {
+static bool fill_node(ad_tape *t, tape_node *e, int n, const uint32_t x[], const void *attribute,
+                      size_t size) {
   uint32_t inline_x[3] = { 0, 0, 0 };
   if (size && !put_attribute(t, attribute, size, &inline_x[2])) return false;
   if (n < 3 || (n == 3 && !size)) {
@@ -73,7 +74,8 @@ static bool all_known_scalars(const ad_tape *t, int n, const uint32_t x[]) {
 }
 
 /* The value of a scalar row from its operands' nodes. */
-scalar tape_compute_row(const ad_tape *t, uint32_t row, uint32_t type, int n, const uint32_t x[], double attribute) {
+scalar tape_compute_row(const ad_tape *t, uint32_t row, uint32_t type, int n, const uint32_t x[],
+                        double attribute) {
   scalar z = { .i64 = 0 };
   const scalar *v[3] = { NULL, NULL, NULL };
   for (int k = 0; k < n; k++) v[k] = &t->node[x[k]].value;
@@ -87,7 +89,8 @@ scalar tape_compute_row(const ad_tape *t, uint32_t row, uint32_t type, int n, co
   return z;
 }
 
-uint32_t tape_append(ad_tape *t, uint32_t primitive, uint32_t type, int n, const uint32_t x[], const void *attribute, size_t size) {
+uint32_t tape_append(ad_tape *t, uint32_t primitive, uint32_t type, int n, const uint32_t x[],
+                     const void *attribute, size_t size) {
   if (!make_room(t) || tape_settle(t) != AD_OK) return INVALID_INDEX;
   tape_node e = { .head = primitive | type << NODE_TYPE_SHIFT };
   const uint32_t words = t->arena.used;
@@ -109,7 +112,7 @@ uint32_t tape_append(ad_tape *t, uint32_t primitive, uint32_t type, int n, const
   return same;
 }
 
-/* --- constants --------------------------------------------------------------------------------------------------------- */
+/* --- constants ------------------------------------------------------------------------------------ */
 
 static scalar scalar_of(ad_dtype dtype, double value) {
   scalar v = { .i64 = 0 };
@@ -144,7 +147,8 @@ uint32_t tape_placeholder(ad_tape *t, const ad_type *type) {
   uint32_t number;
   if (!make_room(t) || !tape_intern_type(t, type, &number)) return INVALID_INDEX;
   t->plain = t->plain && number == 0;
-  t->node[t->count++] = (tape_node){ .head = PRIMITIVE_INPUT | number << NODE_TYPE_SHIFT, .x = LEAF_WITHOUT_VALUE };
+  t->node[t->count++] = (tape_node){ .head = PRIMITIVE_INPUT | number << NODE_TYPE_SHIFT,
+                                     .x = LEAF_WITHOUT_VALUE };
   return (uint32_t)t->count - 1;
 }
 
@@ -167,7 +171,7 @@ uint32_t tape_leaf(ad_tape *t, uint32_t primitive, const ad_type *type, const vo
   return i;
 }
 
-/* --- any primitive on any operands --------------------------------------------------------------------------------------- */
+/* --- any primitive on any operands ---------------------------------------------------------------- */
 
 /* A literal as a constant of that dtype; not every i64 is a double. */
 static uint32_t literal_node(ad_tape *t, ad_var v, ad_dtype d) {
@@ -185,8 +189,8 @@ static uint32_t operand_index(ad_tape *t, ad_var v, const char *what) {
   return INVALID_INDEX;
 }
 
-static ad_var record_indices(ad_tape *t, const ad_primitive *p, int n, const uint32_t x[], const ad_type **types,
-                             const void *attribute, size_t size) {
+static ad_var record_indices(ad_tape *t, const ad_primitive *p, int n, const uint32_t x[],
+                             const ad_type **types, const void *attribute, size_t size) {
   char message[200] = "";
   for (int k = 0; k < n; k++) types[k] = &node_type(t, x[k])->type;
   ad_operation op = { p, n, types, { AD_F64, -1, { 0 } }, attribute, size, message, sizeof message };
@@ -198,14 +202,17 @@ static ad_var record_indices(ad_tape *t, const ad_primitive *p, int n, const uin
     return handle_invalid(t);
   }
   uint32_t primitive, type;
-  if (!tape_number_primitive(t, p, &primitive) || !tape_intern_type(t, &op.z, &type)) return handle_invalid(t);
+  if (!tape_number_primitive(t, p, &primitive) || !tape_intern_type(t, &op.z, &type))
+    return handle_invalid(t);
   uint32_t i = tape_append_simplified(t, primitive, type, n, x, attribute, size);
   return i == INVALID_INDEX ? handle_invalid(t) : handle(t, i);
 }
 
-ad_var ad_record(ad_tape *t, const ad_primitive *p, int n, const ad_var x[], const void *attribute, size_t size) {
+ad_var ad_record(ad_tape *t, const ad_primitive *p, int n, const ad_var x[], const void *attribute,
+                 size_t size) {
   if (!t) t = ad_tape_of(n, x);
-  if (!p || !t || n < 0 || n > INT32_MAX/16) return ad_fail(t, AD_ERROR_ARGUMENT, "%s: no tape to record on", p ? p->name : "record");
+  if (!p || !t || n < 0 || n > INT32_MAX / 16)
+    return ad_fail(t, AD_ERROR_ARGUMENT, "%s: no tape to record on", p ? p->name : "record");
   if (p->row) {
     double a = 0;
     if (size == sizeof a) memcpy(&a, attribute, sizeof a);
@@ -228,10 +235,11 @@ ad_var ad_record(ad_tape *t, const ad_primitive *p, int n, const ad_var x[], con
   return z;
 }
 
-/* --- rows of the table ----------------------------------------------------------------------------------------------------- */
+/* --- rows of the table ---------------------------------------------------------------------------- */
 
 /* The dtype that a row's operands come to (those that are converted alike). Literals are weak. */
-static ad_dtype common_dtype(const elementwise_row *row, int n, const ad_var x[], const ad_type *const types[]) {
+static ad_dtype common_dtype(const elementwise_row *row, int n, const ad_var x[],
+                             const ad_type *const types[]) {
   bool strong = false, real = false, integer = false, wide = false;
   ad_dtype d = AD_BOOL;
   for (int k = row->kind == CLASS_CHOICE; k < n; k++) {
@@ -251,7 +259,8 @@ static ad_dtype common_dtype(const elementwise_row *row, int n, const ad_var x[]
 }
 
 static ad_dtype result_dtype(const elementwise_row *row, ad_dtype common) {
-  return row->kind == CLASS_COMPARE || row->kind == CLASS_PREDICATE || row->kind == CLASS_LOGICAL ? AD_BOOL : common;
+  return row->kind == CLASS_COMPARE || row->kind == CLASS_PREDICATE || row->kind == CLASS_LOGICAL ? AD_BOOL
+                                                                                                  : common;
 }
 
 /* Operand k as a node of dtype d. */
@@ -270,7 +279,8 @@ static ad_var fold_literals(const elementwise_row *row, int n, const ad_var x[],
     v[k] = literal_value(x[k]);
     if (row->kind == CLASS_NUMERIC || (row->kind == CLASS_CHOICE && k > 0)) integers &= x[k].tape != NULL;
   }
-  if (row->kind == CLASS_CHOICE && integers) return v[0] != 0 ? x[1] : x[2];      /* not every integer is a double */
+  /* not every integer is a double */
+  if (row->kind == CLASS_CHOICE && integers) return v[0] != 0 ? x[1] : x[2];
   if (row->kind == CLASS_NUMERIC && integers) {
     scalar z = { .i64 = 0 };
     int64_t i[3] = { x[0].at.integer, n > 1 ? x[1].at.integer : 0, n > 2 ? x[2].at.integer : 0 };
@@ -284,14 +294,16 @@ static ad_var fold_literals(const elementwise_row *row, int n, const ad_var x[],
   return integers ? ad_integer((long long)z) : ad_real(z);
 }
 
-static ad_status broadcast_all(ad_tape *t, const char *name, int n, const ad_var x[], const ad_type *const types[], ad_type *z) {
+static ad_status broadcast_all(ad_tape *t, const char *name, int n, const ad_var x[],
+                               const ad_type *const types[], ad_type *z) {
   for (int k = 0; k < n; k++) {
     if (is_literal(x[k])) continue;
     ad_status status = ad_type_broadcast(*z, *types[k], z);
     if (status == AD_OK) continue;
     char a[192], b[192];
-    return tape_fail(t, status, "%s: %s, %s and %s", name, status == AD_ERROR_SHAPE ? "shapes do not broadcast" :
-                     "the result is too big", ad_type_print(*z, a, sizeof a), ad_type_print(*types[k], b, sizeof b));
+    return tape_fail(t, status, "%s: %s, %s and %s", name,
+                     status == AD_ERROR_SHAPE ? "shapes do not broadcast" : "the result is too big",
+                     ad_type_print(*z, a, sizeof a), ad_type_print(*types[k], b, sizeof b));
   }
   return AD_OK;
 }
@@ -302,8 +314,9 @@ uint32_t tape_append_simplified(ad_tape *t, uint32_t primitive, uint32_t type, i
   return i != INVALID_INDEX ? i : tape_append(t, primitive, type, n, x, attribute, size);
 }
 
-static ad_var record_converted(ad_tape *t, uint32_t primitive, int n, const ad_var x[], const ad_type *const types[],
-                               const ad_dtype want[], ad_type z, const void *attribute, size_t size) {
+static ad_var record_converted(ad_tape *t, uint32_t primitive, int n, const ad_var x[],
+                               const ad_type *const types[], const ad_dtype want[], ad_type z,
+                               const void *attribute, size_t size) {
   uint32_t index[3], type;
   for (int k = 0; k < n; k++)
     if ((index[k] = converted(t, x[k], types[k], want[k])) == INVALID_INDEX) return handle_invalid(t);
@@ -328,7 +341,8 @@ ad_var tape_record_row(elementwise_id id, int n, const ad_var x[], double attrib
   const elementwise_row *row = &elementwise_rows[id];
   ad_tape *t = ad_tape_of(n, x);
   const ad_type *types[3];
-  if (n != row->arity) return ad_fail(t, AD_ERROR_ARGUMENT, "%s: takes %d operands, not %d", row->name, row->arity, n);
+  if (n != row->arity)
+    return ad_fail(t, AD_ERROR_ARGUMENT, "%s: takes %d operands, not %d", row->name, row->arity, n);
   if (!t) {
     for (int k = 0; k < n; k++)
       if (!is_literal(x[k])) return handle_invalid(NULL);
@@ -344,12 +358,14 @@ ad_var tape_record_row(elementwise_id id, int n, const ad_var x[], double attrib
 }
 
 /* A user's elementwise primitive: f64 operands, broadcast. */
-ad_var tape_record_own(ad_tape *t, const ad_primitive *p, int n, const ad_var x[], const void *attribute, size_t size) {
+ad_var tape_record_own(ad_tape *t, const ad_primitive *p, int n, const ad_var x[], const void *attribute,
+                       size_t size) {
   const ad_type *types[3];
   static const ad_dtype want[3] = { AD_F64, AD_F64, AD_F64 };
   uint32_t primitive;
   if (p->arity < 1 || p->arity > 3 || n != p->arity || !p->block)
-    return ad_fail(t, AD_ERROR_ARGUMENT, "%s: an elementwise primitive needs a block function and 1 to 3 operands", p->name);
+    return ad_fail(t, AD_ERROR_ARGUMENT,
+                   "%s: an elementwise primitive needs a block function and 1 to 3 operands", p->name);
   if (!check_operands(t, p->name, n, x, types)) return handle_invalid(t);
   ad_type z = { AD_F64, 0, { 0 } };
   if (broadcast_all(t, p->name, n, x, types, &z) != AD_OK) return handle_invalid(t);

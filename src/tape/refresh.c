@@ -1,6 +1,8 @@
-/* refresh.c -- new values for old nodes, where that is one operation: f64 scalars whose operands are known f64 scalars.
+/* refresh.c -- new values for old nodes, where that is one operation: f64 scalars whose operands are known
+ * f64 scalars.
  *
- * A replay goes up the tape once and computes these in passing, as recording did; what is left is planned when asked for.
+ * A replay goes up the tape once and computes these in passing, as recording did; what is left is planned
+ * when asked for.
  */
 #include "tape/refresh.h"
 
@@ -41,7 +43,8 @@ static inline bool compute(const ad_tape *t, tape_node *node, uint32_t i) {
 
 static inline bool is_ready(const tape_node *e) { return (e->head & NODE_FAST_MASK) == NODE_KNOWN; }
 
-/* Computes known node i again from its operands; false, nothing done, unless it is a row of f64 scalars that are all known. */
+/* Computes known node i again from its operands; false, nothing done, unless it is a row of f64 scalars that
+ * are all known. */
 static inline bool refresh_scalar(ad_tape *t, uint32_t i) {
   tape_node *node = t->node, *e = &node[i];
   const uint32_t n = e->head >> NODE_COUNT_SHIFT & 3;
@@ -64,8 +67,8 @@ static inline bool any_old(const ad_tape *t, uint32_t i, uint32_t from, const un
   return false;
 }
 
-/* A tape of nothing but known f64 scalars: no operand needs a look before it is used. Operands that a node does not have are 0, which
- * at worst computes a node once more. */
+/* A tape of nothing but known f64 scalars: no operand needs a look before it is used. Operands that a node
+ * does not have are 0, which at worst computes a node once more. */
 static void refresh_plain(ad_tape *t, uint32_t from, size_t n, unsigned char old[]) {
   tape_node *node = t->node;
   for (size_t k = 1; k < n; k++) {

@@ -1,14 +1,14 @@
 /* replay.c -- recording the rules of the table.
  *
- * Conditions that depend on numbers and the attribute alone are decided here, and what is not needed then is not recorded.
- * NONE leaves turn into a mask: c ? g : NONE is the flow of g under the mask c.
+ * Conditions that depend on numbers and the attribute alone are decided here, and what is not needed then is
+ * not recorded. NONE leaves turn into a mask: c ? g : NONE is the flow of g under the mask c.
  */
 #include "tape/replay.h"
 #include "primitives/library.h"
 
 #include <string.h>
 
-/* --- rules, read once per tape ----------------------------------------------------------------------------------------- */
+/* --- rules, read once per tape -------------------------------------------------------------------- */
 
 typedef struct rule_cache {
   rule **entry;
@@ -47,15 +47,17 @@ const rule *tape_rule(ad_tape *t, uint32_t primitive, int k) {
     tape_fail(t, AD_ERROR_MEMORY, "out of memory");
     return NULL;
   }
-  ad_status status = !p->rule[k] ? AD_ERROR_DERIVATIVE : rule_read(&t->allocator, p->rule[k], r, message, sizeof message);
+  ad_status status = !p->rule[k] ? AD_ERROR_DERIVATIVE
+                                 : rule_read(&t->allocator, p->rule[k], r, message, sizeof message);
   if (status == AD_OK) return *slot = r;
   memory_release(&t->allocator, r, sizeof *r);
-  if (p->rule[k]) tape_fail(t, status, "%s: its derivative \"%s\" cannot be read: %s", p->name, p->rule[k], message);
+  if (p->rule[k])
+    tape_fail(t, status, "%s: its derivative \"%s\" cannot be read: %s", p->name, p->rule[k], message);
   else tape_fail(t, status, "%s: has no derivative by operand %d", p->name, k + 1);
   return NULL;
 }
 
-/* --- replay -------------------------------------------------------------------------------------------------------------- */
+/* --- replay --------------------------------------------------------------------------------------- */
 
 /* What a step came to. */
 typedef struct result {
@@ -81,7 +83,9 @@ static void find_numbers(const rule *r, double a, result out[]) {
       all &= out[s->operand[k]].number;
       if (all) v[k] = out[s->operand[k]].value.at.real;
     }
-    if (all) out[i] = number(row->evaluate(v[0], v[1], v[2], s->attribute < 0 ? 0 : out[s->attribute].value.at.real));
+    if (all)
+      out[i] = number(
+          row->evaluate(v[0], v[1], v[2], s->attribute < 0 ? 0 : out[s->attribute].value.at.real));
   }
 }
 
@@ -131,7 +135,8 @@ static result choose(ad_var c, const result *a, const result *b) {
 /* Rows write a condition as x != 0; a bool is one already. */
 static bool is_condition(const rule_step *s, const result out[]) {
   const result *x = &out[s->operand[0]], *y = &out[s->operand[1]];
-  return s->row == ROW_not_equal && y->number && y->value.at.real == 0 && !x->number && ad_type_of(x->value).dtype == AD_BOOL;
+  return s->row == ROW_not_equal && y->number && y->value.at.real == 0 && !x->number
+         && ad_type_of(x->value).dtype == AD_BOOL;
 }
 
 static result replay_row(const rule_step *s, const result out[]) {

@@ -1,9 +1,10 @@
-/* store.c -- what nodes refer to: interned types, primitives by number, and the arena for operand lists and attributes. */
+/* store.c -- what nodes refer to: interned types, primitives by number, and the arena for operand lists and
+ * attributes. */
 #include "tape/tape.h"
 
 #include <string.h>
 
-/* --- types ---------------------------------------------------------------------------------------------------------- */
+/* --- types ---------------------------------------------------------------------------------------- */
 
 static size_t hash_type(const ad_type *type) {
   uint64_t h = (uint64_t)type->dtype*8 + (uint64_t)type->rank;
@@ -60,7 +61,7 @@ bool tape_intern_type(ad_tape *t, const ad_type *type, uint32_t *number) {
   return add_type(t, type, h & mask);
 }
 
-/* --- primitives ------------------------------------------------------------------------------------------------------ */
+/* --- primitives ----------------------------------------------------------------------------------- */
 
 /* A program uses a few dozen, the last one used most likely again. */
 bool tape_number_primitive(ad_tape *t, const ad_primitive *p, uint32_t *number) {
@@ -77,7 +78,8 @@ bool tape_number_primitive(ad_tape *t, const ad_primitive *p, uint32_t *number) 
     tape_fail(t, AD_ERROR_LIMIT, "more than %d different primitives on one tape", (int)t->primitives);
     return false;
   }
-  if (!memory_reserve(&t->allocator, &t->primitive, &t->primitive_capacity, t->primitives + 1, sizeof *t->primitive)) {
+  if (!memory_reserve(&t->allocator, &t->primitive, &t->primitive_capacity, t->primitives + 1,
+                      sizeof *t->primitive)) {
     tape_fail(t, AD_ERROR_MEMORY, "out of memory");
     return false;
   }
@@ -86,7 +88,7 @@ bool tape_number_primitive(ad_tape *t, const ad_primitive *p, uint32_t *number) 
   return true;
 }
 
-/* --- the arena ------------------------------------------------------------------------------------------------------- */
+/* --- the arena ------------------------------------------------------------------------------------ */
 
 static bool add_chunks(ad_tape *t, size_t n) {
   arena *a = &t->arena;
@@ -112,12 +114,13 @@ static bool in_one_block(const arena *a, size_t at, size_t words) {
   return true;
 }
 
-/* The record begins at an even word: attributes are 16-byte aligned. Chunks that stay after a rewind are used again; a
- * record too long for what is left there begins at a later chunk. */
+/* The record begins at an even word: attributes are 16-byte aligned. Chunks that stay after a rewind are used
+ * again; a record too long for what is left there begins at a later chunk. */
 bool arena_reserve(ad_tape *t, size_t words, uint32_t *at) {
   arena *a = &t->arena;
   size_t from = (a->used + 1u) & ~(size_t)1;
-  while (from/ARENA_CHUNK < a->chunks && !in_one_block(a, from, words)) from = (from/ARENA_CHUNK + 1)*ARENA_CHUNK;
+  while (from / ARENA_CHUNK < a->chunks && !in_one_block(a, from, words))
+    from = (from / ARENA_CHUNK + 1) * ARENA_CHUNK;
   if (from/ARENA_CHUNK >= a->chunks) from = a->chunks*ARENA_CHUNK;
   if (from + words > UINT32_MAX || (!in_one_block(a, from, words) && !add_chunks(t, words/ARENA_CHUNK + 1))) {
     tape_fail(t, AD_ERROR_MEMORY, "out of memory");

@@ -24,7 +24,7 @@ ad_tape *ad_tape_new_with(const ad_allocator *allocator) {
   return t;
 }
 
-/* --- memory of arrays: what a rewind frees is mostly wanted again, page by fresh page ------------------------------------ */
+/* --- memory of arrays: what a rewind frees is mostly wanted again, page by fresh page ------------- */
 
 static void free_spare(ad_tape *t, spare_block *s) {
   memory_release(&t->allocator, s->data, s->bytes);
@@ -89,14 +89,15 @@ void ad_tape_free(ad_tape *t) {
 
 void tape_drop_adjoints(ad_tape *t) {
   for (size_t i = 0; i < t->array_adjoints; i++)
-    if (t->array_adjoint[i]) memory_release(&t->allocator, t->array_adjoint[i], node_type(t, (uint32_t)i)->bytes);
+    if (t->array_adjoint[i])
+      memory_release(&t->allocator, t->array_adjoint[i], node_type(t, (uint32_t)i)->bytes);
   memory_release(&t->allocator, t->array_adjoint, t->array_adjoints*sizeof *t->array_adjoint);
   t->array_adjoint = NULL;
   t->array_adjoints = t->adjoints = 0;
   t->adjoints_on_demand = false;
 }
 
-/* --- errors ------------------------------------------------------------------------------------------------------- */
+/* --- errors --------------------------------------------------------------------------------------- */
 
 static void keep_first(ad_tape *t, ad_status status, const char *format, va_list list) {
   if (!t || t->status != AD_OK) return;
@@ -140,7 +141,7 @@ void ad_tape_clear(ad_tape *t) {
   t->message[0] = 0;
 }
 
-/* --- marks and handles ---------------------------------------------------------------------------------------------- */
+/* --- marks and handles ---------------------------------------------------------------------------- */
 
 ad_mark ad_tape_mark(const ad_tape *t) {
   ad_mark m = { 0, 0, 0 };
@@ -148,11 +149,12 @@ ad_mark ad_tape_mark(const ad_tape *t) {
   return m;
 }
 
-/* Entries stand in order of epoch and limit. A rewind to `limit` makes all entries with higher limits pointless: their
- * epochs are covered by the new one. */
+/* Entries stand in order of epoch and limit. A rewind to `limit` makes all entries with higher limits
+ * pointless: their epochs are covered by the new one. */
 static bool note_limit(ad_tape *t, uint32_t limit) {
   while (t->limits && t->limit[t->limits - 1].limit >= limit) t->limits--;
-  if (!memory_reserve(&t->allocator, &t->limit, &t->limit_capacity, t->limits + 1, sizeof *t->limit)) return false;
+  if (!memory_reserve(&t->allocator, &t->limit, &t->limit_capacity, t->limits + 1, sizeof *t->limit))
+    return false;
   t->limit[t->limits++] = (epoch_limit){ t->epoch, limit };
   return true;
 }
@@ -197,7 +199,8 @@ ad_status ad_tape_rewind(ad_tape *t, ad_mark m) {
   if (!t) return AD_ERROR_ARGUMENT;
   if (m.nodes > t->count || m.epoch > t->epoch || m.nodes > limit_of_epoch(t, m.epoch))
     return tape_fail(t, AD_ERROR_ARGUMENT, "rewind: the mark was forgotten by an earlier rewind");
-  if (t->epoch == UINT32_MAX - 1) return tape_fail(t, AD_ERROR_LIMIT, "rewind: more than 2^32 rewinds of one tape");
+  if (t->epoch == UINT32_MAX - 1)
+    return tape_fail(t, AD_ERROR_LIMIT, "rewind: more than 2^32 rewinds of one tape");
   if (!note_limit(t, m.nodes)) return tape_fail(t, AD_ERROR_MEMORY, "rewind: out of memory");
   const bool replayed = t->rechecked < t->observations || t->stale_from != UINT32_MAX;
   tape_drop_adjoints(t);
@@ -241,18 +244,21 @@ size_t ad_tape_size(const ad_tape *t) { return t ? t->count : 0; }
 
 size_t ad_tape_bytes(const ad_tape *t) {
   if (!t) return 0;
-  size_t bytes = sizeof *t + t->capacity*sizeof *t->node + t->adjoint_capacity*sizeof *t->adjoint + t->array_bytes
-               + t->types*sizeof **t->type + t->numbers.capacity*sizeof *t->numbers.slot;
+  size_t bytes = sizeof *t + t->capacity * sizeof *t->node + t->adjoint_capacity * sizeof *t->adjoint
+                 + t->array_bytes + t->types * sizeof **t->type
+                 + t->numbers.capacity * sizeof *t->numbers.slot;
   for (size_t i = 0; i < t->arena.chunks; i++) bytes += t->arena.owned[i];
   return bytes;
 }
 
-/* --- values ----------------------------------------------------------------------------------------------------------- */
+/* --- values --------------------------------------------------------------------------------------- */
 
 bool tape_own_value(ad_tape *t, uint32_t i) {
   size_t bytes = node_type(t, i)->bytes;
   if (bytes == 0 || t->node[i].value.data) return true;
-  if (!memory_reserve(&t->allocator, &t->array_node, &t->array_capacity, t->arrays + 1, sizeof *t->array_node)) return false;
+  if (!memory_reserve(&t->allocator, &t->array_node, &t->array_capacity, t->arrays + 1,
+                      sizeof *t->array_node))
+    return false;
   void *data = take_block(t, bytes);
   if (!data) return false;
   t->node[i].value.data = data;

@@ -2,8 +2,8 @@
  *
  * Invariants.
  *  - Operands have smaller indices than their user, so every sweep is a loop.
- *  - Nodes move when the tape grows: hold indices across a recording call, never pointers. Types, attributes and operand
- *    lists do not move.
+ *  - Nodes move when the tape grows: hold indices across a recording call, never pointers. Types, attributes
+ * and operand lists do not move.
  *  - A node with NODE_KNOWN has its value in place: scalars in the node, arrays behind value.data.
  *  - Type number 0 is the f64 scalar, so "known f64 scalar" is one mask and one comparison.
  */
@@ -70,7 +70,8 @@ typedef struct epoch_limit { uint32_t epoch, limit; } epoch_limit;
 typedef struct spare_block { void *data; size_t bytes; } spare_block;
 enum { TAPE_SPARES = 32 };
 
-/* A value that was read at a time when the tape had `size` nodes; print tells whether it has changed since. */
+/* A value that was read at a time when the tape had `size` nodes; print tells whether it has changed since.
+ */
 typedef struct observation { uint32_t node, size; uint64_t print; } observation;
 
 typedef struct value_numbers {      /* open addressing over node indices, for tapes that trace */
@@ -115,9 +116,11 @@ struct ad_tape {
   void (*free_rules)(struct ad_tape *);
   struct rewrite_table *rewrites;   /* the rows of rewrites.def that this tape has met, see rewrite.c */
 
-  double *adjoint;                  /* of nodes [0, adjoints) from the last ad_backward; -0.0: not connected */
+  /* of nodes [0, adjoints) from the last ad_backward; -0.0: not connected */
+  double *adjoint;
   size_t adjoints, adjoint_capacity;
-  bool adjoints_on_demand;          /* the last ad_backward met arrays: see array_adjoint and derive/backward.c */
+  /* the last ad_backward met arrays: see array_adjoint and derive/backward.c */
+  bool adjoints_on_demand;
   void **array_adjoint;             /* adjoints of inputs by node, NULL: none kept */
   size_t array_adjoints;
 
@@ -127,15 +130,18 @@ struct ad_tape {
 
 /* Running is a higher floor: it defines this. Makes the n nodes known, and whatever they need. */
 ad_status tape_evaluate(ad_tape *t, int n, const uint32_t index[]);
-/* Forgets the nodes from the mark on, for passes that put scratch nodes on the tape: handles given out before stay good. */
+/* Forgets the nodes from the mark on, for passes that put scratch nodes on the tape: handles given out before
+ * stay good. */
 void tape_truncate(ad_tape *t, ad_mark m);
 
-/* --- looking at nodes ----------------------------------------------------------------------------------------- */
+/* --- looking at nodes ----------------------------------------------------------------------------- */
 
 static inline uint32_t node_primitive_number(const tape_node *n) { return n->head & NODE_PRIMITIVE; }
 static inline uint32_t node_type_number(const tape_node *n) { return n->head >> NODE_TYPE_SHIFT; }
 static inline bool node_known(const tape_node *n) { return (n->head & NODE_KNOWN) != 0; }
-static inline const tape_type *node_type(const ad_tape *t, uint32_t i) { return t->type[t->node[i].head >> NODE_TYPE_SHIFT]; }
+static inline const tape_type *node_type(const ad_tape *t, uint32_t i) {
+  return t->type[t->node[i].head >> NODE_TYPE_SHIFT];
+}
 static inline bool node_is_constant(const ad_tape *t, uint32_t i) {
   return node_primitive_number(&t->node[i]) == PRIMITIVE_CONSTANT;
 }
@@ -143,9 +149,13 @@ static inline bool node_is_leaf(const ad_tape *t, uint32_t i) {
   uint32_t p = node_primitive_number(&t->node[i]);
   return p == PRIMITIVE_CONSTANT || p == PRIMITIVE_INPUT;
 }
-static inline bool node_is_float(const ad_tape *t, uint32_t i) { return node_type(t, i)->type.dtype >= AD_F32; }
+static inline bool node_is_float(const ad_tape *t, uint32_t i) {
+  return node_type(t, i)->type.dtype >= AD_F32;
+}
 
-static inline uint64_t *arena_at(const arena *a, uint32_t word) { return a->chunk[word/ARENA_CHUNK] + word%ARENA_CHUNK; }
+static inline uint64_t *arena_at(const arena *a, uint32_t word) {
+  return a->chunk[word / ARENA_CHUNK] + word % ARENA_CHUNK;
+}
 
 /* Operands of node i, and how many. The pointer is good until the next recording call. */
 static inline const uint32_t *node_operands(const ad_tape *t, uint32_t i, int *n) {
@@ -179,7 +189,7 @@ const ad_primitive *node_primitive(const ad_tape *t, uint32_t i);
 /* The value of a known node: the scalar inside the node, or the array. */
 const void *node_data(const ad_tape *t, uint32_t i);
 
-/* --- handles ---------------------------------------------------------------------------------------------------- */
+/* --- handles -------------------------------------------------------------------------------------- */
 
 static inline bool is_literal(ad_var v) { return v.tape == NULL || v.tape == AD_INTEGER_LITERAL_; }
 static inline double literal_value(ad_var v) { return v.tape == NULL ? v.at.real : (double)v.at.integer; }
@@ -193,62 +203,73 @@ static inline bool handle_good(const ad_tape *t, ad_var v) {
   return v.at.node.index < t->count
       && (v.at.node.epoch == t->epoch || v.at.node.index < t->stable || handle_survived(t, v));
 }
-/* INVALID_INDEX gives an invalid handle: the epoch that no tape reaches is what the short way of recording looks at. */
+/* INVALID_INDEX gives an invalid handle: the epoch that no tape reaches is what the short way of recording
+ * looks at. */
 static inline ad_var handle(ad_tape *t, uint32_t index) {
   ad_var v = { t, { .node = { index, index == INVALID_INDEX ? UINT32_MAX : t->epoch } } };
   return v;
 }
 ad_var handle_invalid(ad_tape *t);
-/* The tape of v if v is a good handle; otherwise leaves the error on its tape, if it has one, and returns NULL. what: the calling function. */
+/* The tape of v if v is a good handle; otherwise leaves the error on its tape, if it has one, and returns
+ * NULL. what: the calling function. */
 ad_tape *handle_check(ad_var v, const char *what);
 
-/* --- recording ---------------------------------------------------------------------------------------------------- */
+/* --- recording ------------------------------------------------------------------------------------ */
 
 /* Leaves the first error on the tape and returns the status. t may be NULL. */
-ad_status tape_fail(ad_tape *t, ad_status status, const char *format, ...) __attribute__((format(printf, 3, 4)));
+ad_status tape_fail(ad_tape *t, ad_status status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 bool tape_intern_type(ad_tape *t, const ad_type *type, uint32_t *number);
 bool tape_number_primitive(ad_tape *t, const ad_primitive *p, uint32_t *number);
 bool arena_reserve(ad_tape *t, size_t words, uint32_t *at);
 void arena_free(ad_tape *t);
 
-/* The description of an operation for its primitive's callbacks; x (room for n pointers) receives the operand types. */
+/* The description of an operation for its primitive's callbacks; x (room for n pointers) receives the operand
+ * types. */
 ad_operation node_operation(const ad_tape *t, uint32_t i, const ad_type **x);
 
 /* A constant scalar node; on tapes that trace equal constants are one node. INVALID_INDEX on failure. */
 uint32_t tape_constant(ad_tape *t, ad_dtype dtype, double value);
 /* The same from the bits of a value of that type; unused bytes are zero. */
 uint32_t tape_constant_bits(ad_tape *t, ad_dtype dtype, scalar value);
-/* Appends a node (already checked): primitive number, type number, operands, attribute. Finds an equal node while tracing;
- * computes scalars whose operands are known otherwise. INVALID_INDEX on failure. */
-uint32_t tape_append(ad_tape *t, uint32_t primitive, uint32_t type, int n, const uint32_t x[], const void *attribute, size_t size);
+/* Appends a node (already checked): primitive number, type number, operands, attribute. Finds an equal node
+ * while tracing; computes scalars whose operands are known otherwise. INVALID_INDEX on failure. */
+uint32_t tape_append(ad_tape *t, uint32_t primitive, uint32_t type, int n, const uint32_t x[],
+                     const void *attribute, size_t size);
 /* The same for a row of the table on any operands: literals, promotion, broadcasting. */
 ad_var tape_record_row(elementwise_id row, int n, const ad_var x[], double attribute);
-ad_var tape_record_own(ad_tape *t, const ad_primitive *p, int n, const ad_var x[], const void *attribute, size_t size);
+ad_var tape_record_own(ad_tape *t, const ad_primitive *p, int n, const ad_var x[], const void *attribute,
+                       size_t size);
 /* tape_append after trying to simplify, where the tape is tracing. */
-uint32_t tape_append_simplified(ad_tape *t, uint32_t primitive, uint32_t type, int n, const uint32_t x[], const void *attribute,
-                                size_t size);
-/* While tracing: the node that stands for this operation after folding constants and applying a rewrite, or INVALID_INDEX when
- * it stays as it is. */
-uint32_t tape_rewrite(ad_tape *t, uint32_t primitive, uint32_t type, int n, const uint32_t x[], const void *attribute, size_t size);
+uint32_t tape_append_simplified(ad_tape *t, uint32_t primitive, uint32_t type, int n, const uint32_t x[],
+                                const void *attribute, size_t size);
+/* While tracing: the node that stands for this operation after folding constants and applying a rewrite, or
+ * INVALID_INDEX when it stays as it is. */
+uint32_t tape_rewrite(ad_tape *t, uint32_t primitive, uint32_t type, int n, const uint32_t x[],
+                      const void *attribute, size_t size);
 void tape_free_rewrites(ad_tape *t);
 /* The value of a row of the table on known scalars. */
-scalar tape_compute_row(const ad_tape *t, uint32_t row, uint32_t type, int n, const uint32_t x[], double attribute);
-/* An input or a constant; data NULL means zeros. On a tape that traces, an input that the body makes keeps its value: it becomes a
- * constant of the function. A placeholder has no value at all: the function's own inputs. */
+scalar tape_compute_row(const ad_tape *t, uint32_t row, uint32_t type, int n, const uint32_t x[],
+                        double attribute);
+/* An input or a constant; data NULL means zeros. On a tape that traces, an input that the body makes keeps
+ * its value: it becomes a constant of the function. A placeholder has no value at all: the function's own
+ * inputs. */
 uint32_t tape_placeholder(ad_tape *t, const ad_type *type);
 uint32_t tape_leaf(ad_tape *t, uint32_t primitive, const ad_type *type, const void *data);
 /* Value numbering. Finds the node equal to the one just appended (index count-1), or enters it. */
 uint32_t tape_number_last(ad_tape *t);
 void tape_forget_numbers(ad_tape *t);
 
-/* Lets dependents of changed inputs know that their values are old. Every pass that reads values begins with it. */
+/* Lets dependents of changed inputs know that their values are old. Every pass that reads values begins with
+ * it. */
 ad_status tape_settle(ad_tape *t);
 
-/* What was read, with nothing recorded since, has decided nothing yet: forgets readings at the end of the tape whose value is
- * another by now. */
+/* What was read, with nothing recorded since, has decided nothing yet: forgets readings at the end of the
+ * tape whose value is another by now. */
 void tape_forget_readings(ad_tape *t);
 
-/* Memory for the value of array node i, not yet known; false when there is none. Frees it: tape_drop_value. */
+/* Memory for the value of array node i, not yet known; false when there is none. Frees it: tape_drop_value.
+ */
 bool tape_own_value(ad_tape *t, uint32_t i);
 void tape_drop_adjoints(ad_tape *t);
 

@@ -1,4 +1,5 @@
-/* value.c -- reading and changing values: ad_value, ad_read, ad_set, and who may have relied on what was read. */
+/* value.c -- reading and changing values: ad_value, ad_read, ad_set, and who may have relied on what was
+ * read. */
 #include "tape/refresh.h"
 
 #include <math.h>
@@ -14,7 +15,7 @@ static double as_double(ad_dtype dtype, const scalar *v) {
   }
 }
 
-/* --- observations ------------------------------------------------------------------------------------------------------ */
+/* --- observations --------------------------------------------------------------------------------- */
 
 static uint64_t fingerprint(const ad_tape *t, uint32_t i) {
   const unsigned char *data = node_data(t, i);
@@ -29,10 +30,12 @@ static uint64_t fingerprint(const ad_tape *t, uint32_t i) {
   return h;
 }
 
-/* Remembers that the caller saw this value at this length of the tape. Inputs are the caller's own: who changes one knows. */
+/* Remembers that the caller saw this value at this length of the tape. Inputs are the caller's own: who
+ * changes one knows. */
 static ad_status observe(ad_tape *t, uint32_t i) {
   if (t->node[i].head & NODE_OBSERVED || node_is_leaf(t, i)) return AD_OK;
-  if (!memory_reserve(&t->allocator, &t->observed, &t->observed_capacity, t->observations + 1, sizeof *t->observed))
+  if (!memory_reserve(&t->allocator, &t->observed, &t->observed_capacity, t->observations + 1,
+                      sizeof *t->observed))
     return tape_fail(t, AD_ERROR_MEMORY, "out of memory");
   if (t->rechecked == t->observations) t->rechecked++;
   t->observed[t->observations++] = (observation){ i, (uint32_t)t->count, fingerprint(t, i) };
@@ -65,7 +68,7 @@ void tape_forget_readings(ad_tape *t) {
   if (t->rechecked > kept) t->rechecked = kept;
 }
 
-/* --- changing inputs ------------------------------------------------------------------------------------------------------- */
+/* --- changing inputs ------------------------------------------------------------------------------ */
 
 ad_status tape_settle(ad_tape *t) {
   if (t->changes == 0) return AD_OK;
@@ -89,7 +92,8 @@ static ad_status change(ad_var x, const void *data) {
   ad_tape *t = x.tape;
   uint32_t i = x.at.node.index;
   if (node_primitive_number(&t->node[i]) != PRIMITIVE_INPUT || t->tracing)
-    return tape_fail(t, AD_ERROR_ARGUMENT, "set: only inputs can be set, this is a \"%s\"", ad_operation_name(x));
+    return tape_fail(t, AD_ERROR_ARGUMENT, "set: only inputs can be set, this is a \"%s\"",
+                     ad_operation_name(x));
   size_t bytes = node_type(t, i)->bytes;
   void *old = node_type(t, i)->type.rank ? t->node[i].value.data : &t->node[i].value;
   if (bytes == 0 || !memcmp(old, data, bytes)) return AD_OK;
@@ -118,7 +122,7 @@ ad_status ad_set_value(ad_var x, double value) {
   return change(x, &v);
 }
 
-/* --- reading --------------------------------------------------------------------------------------------------------------- */
+/* --- reading -------------------------------------------------------------------------------------- */
 
 /* Node i known and rechecked, or why not. AD_STALE comes with the value in place. */
 static ad_status make_known(ad_tape *t, uint32_t i) {

@@ -1,4 +1,5 @@
-/* test_blas.c -- the product seam against long double loops: every kernel, transposition, shape and stride. */
+/* test_blas.c -- the product seam against long double loops: every kernel, transposition, shape and stride.
+ */
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>

@@ -1,4 +1,5 @@
-/* test_taylor.c -- Taylor mode against exact differences in MPFR, nested forward mode, closed forms and conventions. */
+/* test_taylor.c -- Taylor mode against exact differences in MPFR, nested forward mode, closed forms and
+ * conventions. */
 #include "adit.h"
 #include "primitives/elementwise_oracle.h"
 #include "primitives/library.h"
@@ -40,7 +41,8 @@ static ad_status along_line(int order, ad_var x, ad_var y, double c[]) {
 }
 
 /* Compares with the greatest coefficient so far as the scale. */
-static void check_close(const char *what, int order, const double got[], const double want[], double tolerance) {
+static void check_close(const char *what, int order, const double got[], const double want[],
+                        double tolerance) {
   double scale = 0;
   for (int k = 0; k <= order; k++) {
     if (fabs(want[k]) > scale) scale = fabs(want[k]);
@@ -119,7 +121,8 @@ static void row_by_taylor(const elementwise_row *r, const curve *p, ad_dtype dty
   check(status == AD_OK, r->name, -1, (double)status, 0);
   if (status) printf("  %s\n", ad_tape_message(t));
   for (int k = 0; k <= ORDER; k++) {
-    check(ad_type_of(yc[k]).dtype == dtype, "dtype of a coefficient", k, (double)ad_type_of(yc[k]).dtype, (double)dtype);
+    check(ad_type_of(yc[k]).dtype == dtype, "dtype of a coefficient", k, (double)ad_type_of(yc[k]).dtype,
+          (double)dtype);
     got[k] = ad_value(yc[k]);
   }
   ad_tape_free(t);
@@ -146,7 +149,8 @@ static void row_by_jvp(const elementwise_row *r, const curve *p, int order, doub
 
 static void test_row(const elementwise_row *r) {
   const elementwise_id id = (elementwise_id)(r - elementwise_rows);
-  const bool differences = id != ROW_trigamma && id != ROW_polygamma;    /* their oracles are differences already */
+  /* their oracles are differences already */
+  const bool differences = id != ROW_trigamma && id != ROW_polygamma;
   for (int trial = 0; trial < 3; trial++) {
     const curve p = random_curve(r);
     double got[ORDER + 1], single[ORDER + 1], want[ORDER + 1];
@@ -178,7 +182,8 @@ static void test_closed_forms(void) {
   check_close("exp", MANY, got, want, 0x1p-52);
   for (int k = 0; k <= MANY; k++) want[k] = (k & 1 ? want[k] : 0)*(k & 2 ? -1 : 1);
   along_line(MANY, x, ad_sin(x), got);
-  for (int k = 0; k <= MANY; k++) check(fabs(got[k] - want[k]) <= 4e-16*fabs(want[k]), "sin", k, got[k], want[k]);
+  for (int k = 0; k <= MANY; k++)
+    check(fabs(got[k] - want[k]) <= 4e-16 * fabs(want[k]), "sin", k, got[k], want[k]);
   for (int k = 0; k <= MANY; k++) want[k] = 1;
   along_line(MANY, x, ad_div(1, ad_sub(1, x)), got);
   check_close("1/(1 - x)", MANY, got, want, 0);
@@ -208,7 +213,8 @@ static void test_closed_forms(void) {
 /* z' = z cos(x), s' = c, c' = -s, each recurrence by hand in long double. */
 static void exp_of_sin(int order, long double x, double want[]) {
   const long double s = sinl(x), c = cosl(x);
-  long double f = 1, *slope = malloc(((size_t)order + 1)*sizeof *slope), *z = malloc(((size_t)order + 1)*sizeof *z);
+  long double f = 1, *slope = malloc(((size_t)order + 1) * sizeof *slope),
+              *z = malloc(((size_t)order + 1) * sizeof *z);
   for (int k = 0; k <= order; f *= ++k) slope[k] = (k & 1 ? k & 2 ? s : -s : k & 2 ? -c : c)/f;
   z[0] = expl(s);
   for (int k = 1; k <= order; k++) {
@@ -239,8 +245,10 @@ static void test_order_100(void) {
     ad_tape_free(t);
   }
   for (int k = 0; k <= HIGH; k++)
-    check(fabs(got[k] - want[k]) <= 1e-13*fabs(want[k]) + 1e-14*pow(0.7, k), "exp(sin(x))", k, got[k], want[k]);
-  check(nodes < 2*HIGH*HIGH, "exp(sin(x)): operations quadratic in the order", HIGH, (double)nodes, 2*HIGH*HIGH);
+    check(fabs(got[k] - want[k]) <= 1e-13 * fabs(want[k]) + 1e-14 * pow(0.7, k), "exp(sin(x))", k, got[k],
+          want[k]);
+  check(nodes < 2 * HIGH * HIGH, "exp(sin(x)): operations quadratic in the order", HIGH, (double)nodes,
+        2 * HIGH * HIGH);
   printf("exp(sin(x)) to order 100: %zu operations, %.2f ms\n", nodes, best);
 }
 
@@ -250,7 +258,8 @@ static void test_cost(void) {
   size_t size[2];
   for (int i = 0; i < ROW_COUNT; i++) {
     const elementwise_row *r = &elementwise_rows[i];
-    const bool gamma = i == ROW_lgamma || i == ROW_tgamma || i == ROW_digamma || i == ROW_trigamma || i == ROW_polygamma;
+    const bool gamma = i == ROW_lgamma || i == ROW_tgamma || i == ROW_digamma || i == ROW_trigamma
+                       || i == ROW_polygamma;
     if (!oracles[i] || gamma) continue;
     for (int pass = 0; pass < 2; pass++) {
       ad_tape *t = ad_tape_new();
@@ -258,7 +267,8 @@ static void test_cost(void) {
       ad_var x[3], xc[6*HALF], yc[2*HALF + 1];
       for (int m = 0; m < 3; m++)
         x[m] = ad_scalar(t, r->kind == CLASS_CHOICE && m == 0 ? 1 : 0.5*(r->lo[m] + r->hi[m]) + 0.1);
-      for (int k = 0; k < r->arity*order; k++) xc[k] = r->kind == CLASS_CHOICE && k < order ? ad_none() : ad_real(0.01);
+      for (int k = 0; k < r->arity * order; k++)
+        xc[k] = r->kind == CLASS_CHOICE && k < order ? ad_none() : ad_real(0.01);
       ad_var y = call_row(r, x);
       const size_t before = ad_tape_size(t);
       ad_taylor(order, r->arity, x, xc, 1, &y, yc);
@@ -301,7 +311,8 @@ static void test_special_points(void) {
   check_line("sqrt at -1", m1, ad_sqrt(m1), 3, (double[]){ NAN, NAN, NAN, NAN });
   check_line("sqrt(x^2) at 0", o, ad_sqrt(ad_square(o)), 1, (double[]){ 0, NAN });
   check_line("x*x*x at 0", o, ad_mul(ad_mul(o, o), o), 4, (double[]){ 0, 0, 0, 1, 0 });
-  check_line("pow(0.0, x) at 2", two, ad_pow(ad_constant(t, AD_F64(), (double[]){ 0 }), two), 2, (double[]){ 0, 0, 0 });
+  check_line("pow(0.0, x) at 2", two, ad_pow(ad_constant(t, AD_F64(), (double[]){ 0 }), two), 2,
+             (double[]){ 0, 0, 0 });
   ad_tape_free(t);
 }
 
@@ -321,7 +332,8 @@ static void test_kinks(void) {
   ad_var chosen = ad_select(ad_greater(x, 1), ad_mul(x, x), ad_log(ad_sub(x, 2)));
   check_line("select leaves out log at 0", x, chosen, 3, (double[]){ 4, 4, 1, 0 });
   check_line("cube of what was not chosen", o, ad_pow(ad_max(ad_sqrt(o), 2), 3), 3, (double[]){ 8, 0, 0, 0 });
-  check_line("product with what was not chosen", o, ad_mul(ad_max(ad_sqrt(o), 2), ad_add(o, 1)), 3, (double[]){ 2, 2, 0, 0 });
+  check_line("product with what was not chosen", o, ad_mul(ad_max(ad_sqrt(o), 2), ad_add(o, 1)), 3,
+             (double[]){ 2, 2, 0, 0 });
   check_line("x - x at inf", inf, ad_sub(inf, inf), 2, (double[]){ NAN, 0, 0 });
   check_line("tanh at inf", inf, ad_tanh(inf), 1, (double[]){ 1, 0 });
   check_line("stop_gradient", x, ad_mul(x, ad_stop_gradient(x)), 2, (double[]){ 4, 2, 0 });
@@ -334,11 +346,14 @@ static void test_call(void) {
   ad_tape *t = ad_tape_new();
   ad_var x = ad_scalar(t, 3), z = ad_scalar(t, 5), y = ad_mul(x, x), out[12];
   ad_var xc[4] = { ad_real(1), ad_scalar(t, 2), ad_none(), ad_none() };
-  check(ad_taylor(0, 1, &x, NULL, 1, &y, out) == AD_OK && ad_value(out[0]) == 9, "order 0", 0, ad_value(out[0]), 9);
+  check(ad_taylor(0, 1, &x, NULL, 1, &y, out) == AD_OK && ad_value(out[0]) == 9, "order 0", 0,
+        ad_value(out[0]), 9);
   ad_taylor(2, 1, &x, xc, 1, &z, out);
-  check(ad_value(out[0]) == 5 && ad_value(out[1]) == 0 && ad_value(out[2]) == 0, "not connected", 0, ad_value(out[1]), 0);
+  check(ad_value(out[0]) == 5 && ad_value(out[1]) == 0 && ad_value(out[2]) == 0, "not connected", 0,
+        ad_value(out[1]), 0);
   ad_taylor(2, 1, &x, xc, 1, &x, out);
-  check(ad_value(out[0]) == 3 && ad_value(out[1]) == 1 && ad_value(out[2]) == 2, "x itself", 0, ad_value(out[2]), 2);
+  check(ad_value(out[0]) == 3 && ad_value(out[1]) == 1 && ad_value(out[2]) == 2, "x itself", 0,
+        ad_value(out[2]), 2);
   ad_taylor(2, 2, (ad_var[]){ x, x }, (ad_var[]){ xc[0], ad_none(), xc[0], xc[1] }, 1, &y, out);
   check(ad_value(out[1]) == 12 && ad_value(out[2]) == 16, "x listed twice", 2, ad_value(out[2]), 16);
   ad_var inner = ad_sin(x), top = ad_mul(inner, x);
@@ -358,7 +373,8 @@ static void test_call(void) {
 /* Nothing is read while recording: the coefficients hold on the other side of every kink. */
 static void test_replay(void) {
   ad_tape *t = ad_tape_new();
-  ad_var x = ad_scalar(t, 3), y = ad_mul(ad_relu(x), ad_pow(x, 2.5)), xc[5] = { ad_real(1), ad_real(2) }, yc[6];
+  ad_var x = ad_scalar(t, 3), y = ad_mul(ad_relu(x), ad_pow(x, 2.5)), xc[5] = { ad_real(1), ad_real(2) },
+         yc[6];
   for (int k = 2; k < 5; k++) xc[k] = ad_none();
   ad_taylor(5, 1, &x, xc, 1, &y, yc);
   double want[6];
@@ -372,7 +388,8 @@ static void test_replay(void) {
     check(same(ad_value(yc[k]), want[k]), "coefficients follow ad_set", k, ad_value(yc[k]), want[k]);
   }
   ad_set_value(x, 0);
-  for (int k = 0; k <= 2; k++) check(ad_value(yc[k]) == 0, "coefficients follow ad_set to 0", k, ad_value(yc[k]), 0);
+  for (int k = 0; k <= 2; k++)
+    check(ad_value(yc[k]) == 0, "coefficients follow ad_set to 0", k, ad_value(yc[k]), 0);
   check(ad_tape_status(t) == AD_OK, "replay: status", 0, (double)ad_tape_status(t), 0);
   ad_tape_free(t);
   ad_tape_free(u);
@@ -394,7 +411,8 @@ static void test_errors(void) {
   expect_error("integer y", t, ad_taylor(1, 1, &x, &one, 1, &n, out), AD_ERROR_DTYPE, out[0]);
   expect_error("a number as x", t, ad_taylor(1, 1, &one, &one, 1, &y, out), AD_ERROR_ARGUMENT, out[0]);
   expect_error("shape of a coefficient", t, ad_taylor(1, 1, &x, &v, 1, &y, out), AD_ERROR_SHAPE, out[0]);
-  expect_error("coefficient of another tape", t, ad_taylor(1, 1, &x, &far, 1, &y, out), AD_ERROR_TAPES, out[1]);
+  expect_error("coefficient of another tape", t, ad_taylor(1, 1, &x, &far, 1, &y, out), AD_ERROR_TAPES,
+               out[1]);
   expect_error("x of another tape", t, ad_taylor(1, 1, &far, &one, 1, &y, out), AD_ERROR_TAPES, out[1]);
   ad_tape_free(t);
   ad_tape_free(other);
@@ -423,7 +441,9 @@ static void test_deep(void) {
 
 enum { ARRAY_ORDER = 4, ELEMENTS = 12 };
 
-static const double array_value[ELEMENTS] = { 0.3, -0.7, 1.1, 0.45, 2.2, -1.3, 0.9, 1.7, -0.2, 0.6, -1.9, 0.8 };
+static const double array_value[ELEMENTS] = {
+  0.3, -0.7, 1.1, 0.45, 2.2, -1.3, 0.9, 1.7, -0.2, 0.6, -1.9, 0.8
+};
 
 typedef ad_var array_function(ad_var x, ad_var y);    /* both f64(3, 4) */
 
@@ -433,7 +453,8 @@ static void test_array(const char *what, array_function *f) {
   double c[2][ARRAY_ORDER + 1][ELEMENTS];
   ad_var x[2], path[2], xc[2*ARRAY_ORDER], yc[ARRAY_ORDER + 1], s = ad_scalar(t, 0), one = ad_real(1);
   for (int m = 0; m < 2; m++) {
-    for (int i = 0; i < ELEMENTS; i++) c[m][0][i] = m ? 0.5*array_value[ELEMENTS - 1 - i] + 0.11 : array_value[i];
+    for (int i = 0; i < ELEMENTS; i++)
+      c[m][0][i] = m ? 0.5 * array_value[ELEMENTS - 1 - i] + 0.11 : array_value[i];
     x[m] = ad_array(t, AD_F64(3, 4), c[m][0]);
     path[m] = ad_array(t, AD_F64(3, 4), c[m][0]);
     for (int k = 1; k <= ARRAY_ORDER; k++) {
@@ -452,7 +473,8 @@ static void test_array(const char *what, array_function *f) {
     ad_read(yc[k], got);
     ad_read(w, want);
     for (int i = 0; i < count; i++)
-      check(fabs(got[i] - want[i]/factorial) <= 1e-12*(1 + fabs(want[i])), what, k, got[i], want[i]/factorial);
+      check(fabs(got[i] - want[i] / factorial) <= 1e-12 * (1 + fabs(want[i])), what, k, got[i],
+            want[i] / factorial);
     factorial *= k + 1;
     ad_jvp(1, &s, &one, 1, &w, &w);
   }
@@ -491,16 +513,24 @@ ARRAY(reduce_min, ad_reduce_min(ad_mul(x, y), AD_ALL_AXES, false))
 ARRAY(sort, ad_sort(ad_mul(x, y), 1, false))
 ARRAY(softmax, ad_exp(ad_sub(x, ad_logsumexp(x, AD_AXES(1), true))))
 ARRAY(layers, ad_tanh(ad_matmul(ad_tanh(ad_matmul(x, ad_transpose(y, NULL))), y)))
-ARRAY(norm_of_logs, ad_norm(ad_logsumexp(ad_matmul(x, ad_transpose(y, NULL)), AD_AXES(0), false), AD_ALL_AXES, false))
+ARRAY(norm_of_logs,
+      ad_norm(ad_logsumexp(ad_matmul(x, ad_transpose(y, NULL)), AD_AXES(0), false), AD_ALL_AXES, false))
 #undef ARRAY
 
 static void test_structured(void) {
-  static const struct { const char *name; array_function *f; } all[] = {
+  static const struct { const char *name; array_function *f;
+  } all[] = {
 #define ARRAY(name) { #name, array_##name }
-    ARRAY(sum), ARRAY(mean), ARRAY(reshape), ARRAY(transpose), ARRAY(concat), ARRAY(concat_constant), ARRAY(slice),
-    ARRAY(slice_add), ARRAY(cumsum), ARRAY(take), ARRAY(broadcast), ARRAY(scalar_broadcast), ARRAY(matmul), ARRAY(matmul_one),
-    ARRAY(matmul_self), ARRAY(dot), ARRAY(outer), ARRAY(einsum), ARRAY(einsum_three), ARRAY(logsumexp), ARRAY(norm),
-    ARRAY(prod), ARRAY(cumprod), ARRAY(variance), ARRAY(reduce_max), ARRAY(reduce_min), ARRAY(sort), ARRAY(softmax), ARRAY(layers), ARRAY(norm_of_logs),
+    ARRAY(sum),          ARRAY(mean),       ARRAY(reshape),
+    ARRAY(transpose),    ARRAY(concat),     ARRAY(concat_constant),
+    ARRAY(slice),        ARRAY(slice_add),  ARRAY(cumsum),
+    ARRAY(take),         ARRAY(broadcast),  ARRAY(scalar_broadcast),
+    ARRAY(matmul),       ARRAY(matmul_one), ARRAY(matmul_self),
+    ARRAY(dot),          ARRAY(outer),      ARRAY(einsum),
+    ARRAY(einsum_three), ARRAY(logsumexp),  ARRAY(norm),
+    ARRAY(prod),         ARRAY(cumprod),    ARRAY(variance),
+    ARRAY(reduce_max),   ARRAY(reduce_min), ARRAY(sort),
+    ARRAY(softmax),      ARRAY(layers),     ARRAY(norm_of_logs),
 #undef ARRAY
   };
   for (size_t i = 0; i < sizeof all/sizeof *all; i++) test_array(all[i].name, all[i].f);
@@ -522,8 +552,13 @@ static void own_block(size_t n, double *z, const double *x, const double *y, con
   (void)w;
   for (size_t i = 0; i < n; i++) z[i] = x[i]*exp(y[i]);
 }
-static const ad_primitive own = { .name = "own", .doc = "x*exp(y)", .arity = 2, .block = own_block, .rule = { "g*exp(y)", "g*z" } };
-static const ad_primitive own_constant = { .name = "own_constant", .doc = "x*exp(y), nothing by y", .arity = 2, .block = own_block,
+static const ad_primitive own = {
+  .name = "own", .doc = "x*exp(y)", .arity = 2, .block = own_block, .rule = { "g*exp(y)", "g*z" }
+};
+static const ad_primitive own_constant = { .name = "own_constant",
+                                           .doc = "x*exp(y), nothing by y",
+                                           .arity = 2,
+                                           .block = own_block,
                                            .rule = { "g*exp(y)", NULL } };
 
 /* z = sin(x) by a jvp rule alone. */
@@ -539,8 +574,9 @@ static ad_status own_run(const ad_operation *op, void *z, const void *const x[],
   return AD_OK;
 }
 static ad_var own_jvp(ad_rule *r, int k) { return ad_mul(r->g, ad_cos(r->x[k])); }
-static const ad_primitive own_structured = { .name = "own_sine", .doc = "sin(x)", .type = own_type, .run = own_run,
-                                             .jvp = own_jvp };
+static const ad_primitive own_structured = {
+  .name = "own_sine", .doc = "sin(x)", .type = own_type, .run = own_run, .jvp = own_jvp
+};
 static const ad_primitive no_rule = { .name = "no_rule", .doc = "sin(x)", .type = own_type, .run = own_run };
 
 static void test_own(void) {
@@ -555,10 +591,12 @@ static void test_own(void) {
   check_close("own primitive with a jvp rule", ORDER, got, want, 1e-14);
   check(ad_tape_status(t) == AD_OK, "own primitives", 0, 0, 0);
   ad_status status = along_line(2, x, ad_record(t, &own_constant, 2, u, NULL, 0), got);
-  check(status == AD_ERROR_DERIVATIVE && strstr(ad_tape_message(t), "own_constant"), "missing rule", 0, (double)status, 0);
+  check(status == AD_ERROR_DERIVATIVE && strstr(ad_tape_message(t), "own_constant"), "missing rule", 0,
+        (double)status, 0);
   ad_tape_clear(t);
   status = along_line(2, x, ad_record(t, &no_rule, 1, u, NULL, 0), got);
-  check(status == AD_ERROR_DERIVATIVE && strstr(ad_tape_message(t), "no_rule"), "no rule at all", 0, (double)status, 0);
+  check(status == AD_ERROR_DERIVATIVE && strstr(ad_tape_message(t), "no_rule"), "no rule at all", 0,
+        (double)status, 0);
   ad_tape_free(t);
 }
 
@@ -587,7 +625,8 @@ static void test_traced(void) {
   ad_tape *t = ad_tape_new();
   ad_var in[2] = { ad_scalar(t, x), ad_array(t, AD_F64(3), v) }, yc[6];
   traced(t, in, yc, NULL);
-  for (int k = 0; k < 6; k++) check(fabs(z[k] - ad_value(yc[k])) <= 1e-14*(1 + fabs(z[k])), "traced", k, z[k], ad_value(yc[k]));
+  for (int k = 0; k < 6; k++)
+    check(fabs(z[k] - ad_value(yc[k])) <= 1e-14 * (1 + fabs(z[k])), "traced", k, z[k], ad_value(yc[k]));
   ad_tape_free(t);
   ad_function_free(f);
 }
@@ -615,7 +654,8 @@ static void test_memory(void) {
     ad_tape *t = ad_tape_new_with(&(ad_allocator){ failing, &h });
     ad_var x[2] = { ad_scalar(t, 0.5), ad_array(t, AD_F64(20), NULL) }, xc[6], yc[4];
     for (int k = 0; k < 6; k++) xc[k] = ad_real(1);
-    ad_var y = ad_mul(ad_pow(ad_exp(ad_sin(x[0])), 2.5), ad_logsumexp(ad_mul(x[1], x[0]), AD_ALL_AXES, false));
+    ad_var y = ad_mul(ad_pow(ad_exp(ad_sin(x[0])), 2.5),
+                      ad_logsumexp(ad_mul(x[1], x[0]), AD_ALL_AXES, false));
     ad_status status = t ? ad_taylor(3, 2, x, xc, 1, &y, yc) : AD_ERROR_MEMORY;
     done = h.calls < n;
     const bool told = status != AD_OK || ad_tape_status(t) == AD_OK;

@@ -15,7 +15,8 @@ enum { PRECISION = 400 };
 typedef void oracle(mpfr_ptr z, mpfr_srcptr x, mpfr_srcptr y, mpfr_srcptr w, double a);
 
 #define N MPFR_RNDN
-#define ORACLE(name) static void oracle_##name(mpfr_ptr z, mpfr_srcptr x, mpfr_srcptr y, mpfr_srcptr w, double a)
+#define ORACLE(name) \
+  static void oracle_##name(mpfr_ptr z, mpfr_srcptr x, mpfr_srcptr y, mpfr_srcptr w, double a)
 #define UNUSED (void)x, (void)y, (void)w, (void)a
 #define ORACLE_1(name, call) ORACLE(name) { UNUSED; call(z, x, N); }
 #define ORACLE_2(name, call) ORACLE(name) { UNUSED; call(z, x, y, N); }

@@ -1,5 +1,5 @@
-/* test_prototypes.c -- every row of the table has its hand-written prototype in adit/elementwise.h, and takes numbers beside
- * variables where it has two or three operands. Mostly checked by compiling. */
+/* test_prototypes.c -- every row of the table has its hand-written prototype in adit/elementwise.h, and takes
+ * numbers beside variables where it has two or three operands. Mostly checked by compiling. */
 #include <stdio.h>
 
 #include "adit/elementwise.h"
@@ -19,7 +19,9 @@ static void check(bool good, const char *what, const char *row) {
 }
 
 /* The recorded node is that row, on a variable in every place and on a number in one of two. */
-static void check_node(const char *row, ad_var z) { check(ad_is_valid(z) && ad_operation_name(z)[0], "records", row); }
+static void check_node(const char *row, ad_var z) {
+  check(ad_is_valid(z) && ad_operation_name(z)[0], "records", row);
+}
 
 int main(void) {
   ad_tape *t = ad_tape_new();

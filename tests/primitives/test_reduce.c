@@ -118,7 +118,8 @@ static void *mixed_data(ad_type type, bool few, bool odd) {
   void *data = random_data(type);
   for (int64_t i = 0; i < ad_type_count(type) && type.dtype >= AD_F32; i++) {
     if (!few) set_element(type.dtype, data, i, uniform(-2, 2));
-    if (odd && below(4) == 0) set_element(type.dtype, data, i, (double[]){ NAN, INFINITY, -INFINITY, 0 }[below(4)]);
+    if (odd && below(4) == 0)
+      set_element(type.dtype, data, i, (double[]){ NAN, INFINITY, -INFINITY, 0 }[below(4)]);
   }
   for (int64_t i = 0; i < ad_type_count(type) && type.dtype < AD_F32 && type.dtype > AD_BOOL; i++)
     if (!few) set_element(type.dtype, data, i, (double)(below(2) ? 1 : below(5) - 2));
@@ -140,7 +141,8 @@ static long double *columns_of(ad_type x, unsigned mask, const void *data, int64
     for (int d = 0; d < x.rank; d++)
       if (mask >> d & 1) index[d] = 0;
     int64_t j = ravel(z, index);
-    out[j**each + used[j]++] = x.dtype == AD_I64 ? (long double)((const int64_t *)data)[i] : element(x.dtype, data, i);
+    out[j * *each + used[j]++] = x.dtype == AD_I64 ? (long double)((const int64_t *)data)[i]
+                                                   : element(x.dtype, data, i);
   }
   free(used);
   return out;
@@ -165,8 +167,8 @@ static double slack_of(const struct reduction_case *c, int64_t n, const long dou
   return (c->value == sum_of ? 8 + sqrt((double)n) : 4)*fmax(size, fabs((double)z));
 }
 
-static void check_reduction(const struct reduction_case *c, ad_tape *t, ad_type type, unsigned mask, ad_axes axes, bool keep,
-                            const void *data) {
+static void check_reduction(const struct reduction_case *c, ad_tape *t, ad_type type, unsigned mask,
+                            ad_axes axes, bool keep, const void *data) {
   ad_var x = ad_array(t, type, data), z = c->record(x, axes, keep);
   ad_type want = axes_reduce(type, mask, keep);
   int64_t columns, each;
@@ -267,11 +269,14 @@ static void test_random_values(void) {
 /* Shapes that take every way through the walk: split rows, tiles of columns, short lines, outer axes of both
  * kinds. */
 static void test_big_arrays(void) {
-  static const struct { int rank; int64_t dim[4]; unsigned mask; } shapes[] = {
-    { 1, { 150001 }, 1 },        { 2, { 30000, 5 }, 1 },       { 2, { 5, 30000 }, 1 },      { 2, { 30000, 5 }, 2 },
-    { 2, { 300, 400 }, 1 },      { 2, { 300, 400 }, 2 },       { 3, { 40, 7, 500 }, 5 },    { 3, { 40, 7, 500 }, 2 },
-    { 3, { 20, 130, 50 }, 2 },   { 4, { 9, 20, 30, 21 }, 5 },  { 4, { 9, 20, 30, 21 }, 10 }, { 2, { 3, 513 }, 2 },
-    { 2, { 512, 3 }, 1 },        { 2, { 1025, 65 }, 1 },       { 2, { 17, 64 }, 1 },        { 2, { 2, 1024 }, 2 },
+  static const struct { int rank; int64_t dim[4]; unsigned mask;
+  } shapes[] = {
+    { 1, { 150001 }, 1 },        { 2, { 30000, 5 }, 1 },       { 2, { 5, 30000 }, 1 },
+    { 2, { 30000, 5 }, 2 },      { 2, { 300, 400 }, 1 },       { 2, { 300, 400 }, 2 },
+    { 3, { 40, 7, 500 }, 5 },    { 3, { 40, 7, 500 }, 2 },     { 3, { 20, 130, 50 }, 2 },
+    { 4, { 9, 20, 30, 21 }, 5 }, { 4, { 9, 20, 30, 21 }, 10 }, { 2, { 3, 513 }, 2 },
+    { 2, { 512, 3 }, 1 },        { 2, { 1025, 65 }, 1 },       { 2, { 17, 64 }, 1 },
+    { 2, { 2, 1024 }, 2 },
   };
   for (size_t s = 0; s < sizeof shapes/sizeof shapes[0]; s++)
     for (int i = 0; i < CASES; i++) {
@@ -294,8 +299,8 @@ static void test_big_arrays(void) {
 enum { MANY = 70000 };
 static double many[MANY];
 
-static double reduced(const struct reduction_case *c, int rank, const int64_t dim[], unsigned mask, int64_t at,
-                      const double *data) {
+static double reduced(const struct reduction_case *c, int rank, const int64_t dim[], unsigned mask,
+                      int64_t at, const double *data) {
   ad_tape *t = ad_tape_new();
   ad_var z = c->record(ad_array(t, ad_type_make(AD_F64, rank, dim), data), axes_of_mask(mask, rank), false);
   void *out = read_all(z);
@@ -384,16 +389,20 @@ static double of_f64(ad_var (*record)(ad_var, ad_axes, bool), int64_t n, const d
   ad_tape_free(t);
   return z;
 }
-#define OF(record, ...) of_f64(record, (int64_t)(sizeof((double[]){ __VA_ARGS__ })/sizeof(double)), (double[]){ __VA_ARGS__ })
+#define OF(record, ...) \
+  of_f64(record, (int64_t)(sizeof((double[]){ __VA_ARGS__ }) / sizeof(double)), (double[]){ __VA_ARGS__ })
 
-static bool close_to(double got, double want) { return got == want || fabs(got - want) <= 4*DBL_EPSILON*fabs(want); }
+static bool close_to(double got, double want) {
+  return got == want || fabs(got - want) <= 4 * DBL_EPSILON * fabs(want);
+}
 
 static void test_accuracy(void) {
   static float tenth[1000000];
   ad_tape *t = ad_tape_new();
   for (int i = 0; i < 1000000; i++) tenth[i] = .1f;
   ad_var x = ad_array(t, AD_F32(1000000), tenth);
-  check(ad_value(ad_sum(x, AD_ALL_AXES, false)) == (double)(float)(1e6*(double).1f), "a million f32 sum to the nearest f32");
+  check(ad_value(ad_sum(x, AD_ALL_AXES, false)) == (double)(float)(1e6 * (double).1f),
+        "a million f32 sum to the nearest f32");
   float last = 0;
   ad_read(ad_at(ad_cumsum(x, 0), 1, (int64_t[]){ -1 }), &last);
   check(fabs(last - 1e6*(double).1f) < .01, "running f32 sums are carried in f64");
@@ -411,7 +420,8 @@ static void test_accuracy(void) {
   check(OF(ad_logsumexp, INFINITY, -INFINITY, 3) == INFINITY, "logsumexp of inf");
   check(isnan(OF(ad_logsumexp, 1, NAN, 2)) && isnan(OF(ad_logsumexp, NAN, INFINITY)), "logsumexp of nan");
   check(close_to(OF(ad_prod, 1e200, 1e200, 1e-300), 1e100), "prod does not overflow on the way");
-  check(close_to(OF(ad_prod, 1e200, 1e-300, 1e-300, 1e300, 1e200, 1e200), 1e300), "prod does not underflow on the way");
+  check(close_to(OF(ad_prod, 1e200, 1e-300, 1e-300, 1e300, 1e200, 1e200), 1e300),
+        "prod does not underflow on the way");
   check(OF(ad_prod, 1e200, 1e200, 0) == 0 && isnan(OF(ad_prod, INFINITY, 0)), "prod with 0");
   check(OF(ad_prod, 1e200, -1e200) == -INFINITY && OF(ad_prod, 1e-200, 1e-200) == 0, "prod out of range");
   check(close_to(OF(plain_variance, 1e9 + 1, 1e9 + 2, 1e9 + 3), 2./3), "variance far from 0");
@@ -420,15 +430,18 @@ static void test_accuracy(void) {
 
 static void test_conversions(void) {
   ad_tape *t = ad_tape_new();
-  ad_var big = ad_array(t, AD_I64(2), (int64_t[]){ INT64_MAX, 2 }), small = ad_array(t, AD_I32(2), (int32_t[]){ INT32_MAX, 2 });
+  ad_var big = ad_array(t, AD_I64(2), (int64_t[]){ INT64_MAX, 2 }),
+         small = ad_array(t, AD_I32(2), (int32_t[]){ INT32_MAX, 2 });
   check_values(ad_sum(small, AD_ALL_AXES, false), (double[]){ 2147483649. }, "i32 sums in i64");
   check_values(ad_prod(small, AD_ALL_AXES, false), (double[]){ 4294967294. }, "i32 multiplies in i64");
   check_values(ad_sum(big, AD_ALL_AXES, false), (double[]){ -9223372036854775807. }, "i64 wraps");
   check_values(ad_prod(big, AD_ALL_AXES, false), (double[]){ -2 }, "i64 products wrap");
   check_values(ad_mean(small, AD_ALL_AXES, false), (double[]){ 1073741824.5 }, "the mean of integers is f64");
   check_values(ad_variance(small, AD_AXES(0), false, 1), (double[]){ 2147483645.*2147483645./2 }, "ddof 1");
-  check(isnan(ad_value(ad_variance(ad_array(t, AD_F64(1), NULL), AD_AXES(0), false, 1))), "variance of one with ddof 1");
-  check_values(ad_any(ad_array(t, AD_F64(2), (double[]){ 0, NAN }), AD_AXES(0), false), (double[]){ 1 }, "nan is not 0");
+  check(isnan(ad_value(ad_variance(ad_array(t, AD_F64(1), NULL), AD_AXES(0), false, 1))),
+        "variance of one with ddof 1");
+  check_values(ad_any(ad_array(t, AD_F64(2), (double[]){ 0, NAN }), AD_AXES(0), false), (double[]){ 1 },
+               "nan is not 0");
   ad_var empty = ad_array(t, AD_F64(0), NULL);
   check_values(ad_sum(empty, AD_ALL_AXES, false), (double[]){ 0 }, "empty sum");
   check(!signbit(ad_value(ad_sum(empty, AD_ALL_AXES, false))), "an empty sum is +0");
@@ -446,8 +459,8 @@ static void test_conversions(void) {
 enum { POINTS = 4 };
 
 /* The gradient of record(x) is want, by ad_grad, ad_backward and ad_jvp. */
-static void check_gradient(ad_var (*record)(ad_var, ad_axes, bool), int64_t n, const double *x, const double *want,
-                           const char *what) {
+static void check_gradient(ad_var (*record)(ad_var, ad_axes, bool), int64_t n, const double *x,
+                           const double *want, const char *what) {
   ad_tape *t = ad_tape_new();
   ad_var in = ad_array(t, AD_F64(n), x), y = record(in, AD_ALL_AXES, false), dx = ad_none();
   double by_grad[POINTS], by_sweep[POINTS], direction[POINTS];
@@ -468,10 +481,13 @@ static void check_gradient(ad_var (*record)(ad_var, ad_axes, bool), int64_t n, c
   check(good, what);
   ad_tape_free(t);
 }
-#define GRADIENT(record, n, what, x, want) check_gradient(record, n, (double[])UNPACK x, (double[])UNPACK want, what)
+#define GRADIENT(record, n, what, x, want) \
+  check_gradient(record, n, (double[])UNPACK x, (double[])UNPACK want, what)
 #define UNPACK(...) { __VA_ARGS__ }
 
-static ad_var max_of_roots(ad_var x, ad_axes axes, bool keep) { return ad_reduce_max(ad_sqrt(x), axes, keep); }
+static ad_var max_of_roots(ad_var x, ad_axes axes, bool keep) {
+  return ad_reduce_max(ad_sqrt(x), axes, keep);
+}
 static ad_var norm_of_roots(ad_var x, ad_axes axes, bool keep) { return ad_norm(ad_sqrt(x), axes, keep); }
 static ad_var max_of_logs(ad_var x, ad_axes axes, bool keep) { return ad_reduce_max(ad_log(x), axes, keep); }
 
@@ -488,7 +504,8 @@ static void test_conventions(void) {
   GRADIENT(ad_norm, 2, "norm of small numbers", (3e-200, 4e-200), (.6, .8));
   GRADIENT(ad_prod, 3, "prod with one zero", (2, 0, 5), (0, 10, 0));
   GRADIENT(ad_prod, 3, "prod with two zeros", (0, 0, 5), (0, 0, 0));
-  GRADIENT(ad_prod, 4, "prod that overflows from one side", (1e200, 1e200, 1e-200, 1e-200), (1e-200, 1e-200, 1e200, 1e200));
+  GRADIENT(ad_prod, 4, "prod that overflows from one side", (1e200, 1e200, 1e-200, 1e-200),
+           (1e-200, 1e-200, 1e200, 1e200));
   GRADIENT(ad_prod, 4, "prod that overflows beside a zero", (0, 1e-300, 1e200, 1e200), (1e100, 0, 0, 0));
   GRADIENT(ad_logsumexp, 2, "logsumexp of -inf shares", (-INFINITY, -INFINITY), (.5, .5));
   GRADIENT(ad_logsumexp, 1, "logsumexp of one -inf", (-INFINITY), (1));
@@ -524,7 +541,8 @@ static void test_products_of_whole_numbers(void) {
         running[i] = want[order];
       }
       check_values(z, running, "derivatives of cumprod");
-      if (order == 1) {           /* by reverse mode from here on: <grad y, v>, and <grad of the sum of z, v> */
+      /* by reverse mode from here on: <grad y, v>, and <grad of the sum of z, v> */
+      if (order == 1) {
         ad_var g = ad_none();
         ad_grad(ad_prod(in, AD_ALL_AXES, false), 1, &in, &g);
         y = ad_sum(ad_mul(g, dir), AD_ALL_AXES, false);
@@ -543,7 +561,8 @@ static void test_no_derivatives(void) {
   ad_tape *t = ad_tape_new();
   ad_var x = ad_array(t, AD_F64(3), (double[]){ 1, 3, 2 }), dx = ad_none();
   ad_var y = ad_add(ad_cast(ad_argmax(x, 0, false), AD_F64), ad_cast(ad_any(x, AD_ALL_AXES, false), AD_F64));
-  check(ad_grad(y, 1, &x, &dx) == AD_OK && has_values(dx, (double[3]){ 0 }), "argmax and any have no derivative");
+  check(ad_grad(y, 1, &x, &dx) == AD_OK && has_values(dx, (double[3]){ 0 }),
+        "argmax and any have no derivative");
   ad_tape_free(t);
 }
 
@@ -554,13 +573,18 @@ static void test_errors(void) {
   ad_var x = ad_array(t, AD_F64(2, 3), NULL), none = ad_array(t, AD_F64(2, 0), NULL);
   check_error(t, ad_sum(x, AD_AXES(2), false), AD_ERROR_ARGUMENT, "sum: axis 2 is not in f64(2,3)");
   check_error(t, ad_prod(x, AD_AXES(0, -3), false), AD_ERROR_ARGUMENT, "prod: axis -3 is not in f64(2,3)");
-  check_error(t, ad_norm(x, AD_AXES(1, -1), false), AD_ERROR_ARGUMENT, "norm: an axis of f64(2,3) is given twice");
-  check_error(t, ad_mean(x, AD_AXES(0, 0), false), AD_ERROR_ARGUMENT, "sum: an axis of f64(2,3) is given twice");
-  check_error(t, ad_variance(x, AD_AXES(5), false, 0), AD_ERROR_ARGUMENT, "variance: axis 5 is not in f64(2,3)");
-  check_error(t, ad_any(x, AD_AXES(0, 1, 0, 1, 0, 1, 0, 1, 0), false), AD_ERROR_ARGUMENT, "any: not a choice of axes");
+  check_error(t, ad_norm(x, AD_AXES(1, -1), false), AD_ERROR_ARGUMENT,
+              "norm: an axis of f64(2,3) is given twice");
+  check_error(t, ad_mean(x, AD_AXES(0, 0), false), AD_ERROR_ARGUMENT,
+              "sum: an axis of f64(2,3) is given twice");
+  check_error(t, ad_variance(x, AD_AXES(5), false, 0), AD_ERROR_ARGUMENT,
+              "variance: axis 5 is not in f64(2,3)");
+  check_error(t, ad_any(x, AD_AXES(0, 1, 0, 1, 0, 1, 0, 1, 0), false), AD_ERROR_ARGUMENT,
+              "any: not a choice of axes");
   check_error(t, ad_all(x, ad_axes_make(-2, NULL), false), AD_ERROR_ARGUMENT, "all: not a choice of axes");
   check_error(t, ad_sum(x, ad_axes_make(2, NULL), false), AD_ERROR_ARGUMENT, "sum: not a choice of axes");
-  check_error(t, ad_reduce_max(none, AD_AXES(1), false), AD_ERROR_SHAPE, "reduce_max: nothing to choose from in f64(2,0)");
+  check_error(t, ad_reduce_max(none, AD_AXES(1), false), AD_ERROR_SHAPE,
+              "reduce_max: nothing to choose from in f64(2,0)");
   check_error(t, ad_argmin(none, 1, false), AD_ERROR_SHAPE, "argmin: nothing to choose from in f64(2,0)");
   check_error(t, ad_argmax(x, 2, false), AD_ERROR_ARGUMENT, "argmax: axis 2 is not in f64(2,3)");
   check_error(t, ad_cumsum(x, -3), AD_ERROR_ARGUMENT, "cumsum: axis -3 is not in f64(2,3)");
@@ -572,18 +596,22 @@ static void test_errors(void) {
 
 static void test_axes(void) {
   unsigned mask = 0;
-  check(axis_resolve(-1, 3) == 2 && axis_resolve(3, 3) == -1 && axis_resolve(-4, 3) == -1 && axis_resolve(0, 0) == -1, "axis_resolve");
+  check(axis_resolve(-1, 3) == 2 && axis_resolve(3, 3) == -1 && axis_resolve(-4, 3) == -1
+            && axis_resolve(0, 0) == -1,
+        "axis_resolve");
   check(axes_resolve(AD_AXES(-1, 0), 3, &mask) && mask == 5, "axes_resolve");
   check(axes_resolve(AD_ALL_AXES, 8, &mask) && mask == 255, "all axes");
   check(axes_resolve(ad_axes_make(0, NULL), 3, &mask) && mask == 0, "no axes");
   check(!axes_resolve(AD_AXES(1, -2), 3, &mask), "an axis given twice");
   ad_type type = AD_F64(2, 3, 4);
-  check(ad_type_equal(axes_reduce(type, 5, false), AD_F64(3)) && ad_type_equal(axes_reduce(type, 5, true), AD_F64(1, 3, 1)),
+  check(ad_type_equal(axes_reduce(type, 5, false), AD_F64(3))
+            && ad_type_equal(axes_reduce(type, 5, true), AD_F64(1, 3, 1)),
         "axes_reduce");
   check(axes_product(&type, 1, 3) == 12 && axes_product(&type, 2, 2) == 1, "axes_product");
   ad_tape *t = ad_tape_new();
   ad_var g = ad_ones(t, type), s = sum_to_shape(g, AD_F32(3, 1));
-  check(check_type(t, s, AD_F32(3, 1), "sum_to_shape") && has_values(s, (double[]){ 8, 8, 8 }), "sum_to_shape");
+  check(check_type(t, s, AD_F32(3, 1), "sum_to_shape") && has_values(s, (double[]){ 8, 8, 8 }),
+        "sum_to_shape");
   check_values(sum_to_shape(g, AD_F64()), (double[]){ 24 }, "sum_to_shape of everything");
   check(sum_to_shape(g, type).at.node.index == g.at.node.index, "sum_to_shape of nothing");
   ad_tape_free(t);

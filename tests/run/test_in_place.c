@@ -1,4 +1,5 @@
-/* test_in_place.c -- memory that inputs and outputs share, values that are several outputs, and every choice of wanted outputs. */
+/* test_in_place.c -- memory that inputs and outputs share, values that are several outputs, and every choice
+ * of wanted outputs. */
 #include "check.h"
 
 #include "adit/arrays.h"
@@ -29,16 +30,19 @@ static void expect(const char *what, const double *x, const double *y, bool swap
 static void test_over_inputs(ad_body *body, bool lanes) {
   static double x[COUNT], y[COUNT];
   for (int i = 0; i < COUNT; i++) x[i] = i, y[i] = 1000 - i;
-  const ad_type array = AD_F64(COUNT), scalar = AD_F64(), in[2] = { lanes ? scalar : array, lanes ? scalar : array };
+  const ad_type array = AD_F64(COUNT), scalar = AD_F64(),
+                in[2] = { lanes ? scalar : array, lanes ? scalar : array };
   ad_function *f = ad_function_trace("f", body, NULL, 2, in, 2);
   void *both[2] = { x, y };
   const void *const from[2] = { x, y };
-  CHECK_STATUS(lanes ? ad_function_call_lanes(f, COUNT, from, both, NULL) : ad_function_call(f, from, both, NULL), AD_OK);
+  CHECK_STATUS(lanes ? ad_function_call_lanes(f, COUNT, from, both, NULL)
+                     : ad_function_call(f, from, both, NULL),
+               AD_OK);
   expect(lanes ? "lanes" : "arrays", x, y, body == swap_body);
   ad_function_free(f);
 }
 
-/* --- one value under several names ------------------------------------------------------------------------ */
+/* --- one value under several names ---------------------------------------------------------------- */
 
 enum { OUTPUTS = 7, N = 4 };
 
@@ -62,7 +66,8 @@ static double wanted(int output, int i) {
 static void check_outputs(unsigned set, double room[OUTPUTS][N], void *const out[]) {
   for (int j = 0; j < OUTPUTS; j++)
     for (int i = 0; i < (j == 2 ? 1 : N); i++)
-      CHECK_THAT(!out[j] || ((double *)out[j])[i] == wanted(j, i), "outputs %x: %d[%d] = %g", set, j, i, room[j][i]);
+      CHECK_THAT(!out[j] || ((double *)out[j])[i] == wanted(j, i), "outputs %x: %d[%d] = %g", set, j, i,
+                 room[j][i]);
 }
 
 /* over: which output goes over the input; -1: none */

@@ -1,4 +1,5 @@
-/* test_readings.c -- when a value that was read and has changed makes what was recorded after it stale, and when not. */
+/* test_readings.c -- when a value that was read and has changed makes what was recorded after it stale, and
+ * when not. */
 #include "check.h"
 
 #include "adit/derive.h"
@@ -6,8 +7,8 @@
 
 static ad_var branch(ad_var c, ad_var x) { return ad_value(c) > 1 ? ad_exp(x) : ad_sin(x); }
 
-/* The branch is recorded again for each value: never stale, whether the rewind or the change comes first, and whatever was
- * read in between. */
+/* The branch is recorded again for each value: never stale, whether the rewind or the change comes first, and
+ * whatever was read in between. */
 static void test_recorded_again(bool rewind_first, bool read_between) {
   ad_tape *t = ad_tape_new();
   const ad_var x = ad_scalar(t, 2), c = ad_mul(x, x);
