@@ -1,4 +1,5 @@
-/* elementwise.h -- what one row of elementwise.def gives: numbers for the passes, text for the rule reader. */
+/* elementwise.h -- what one row of elementwise.def gives: numbers for the passes, text for the rule reader.
+ */
 #ifndef ADIT_PRIMITIVES_ELEMENTWISE_H
 #define ADIT_PRIMITIVES_ELEMENTWISE_H
 
@@ -46,31 +47,45 @@ typedef struct elementwise_row {
    * evaluate_f32 does the same arithmetic in float. */
   double (*evaluate)(double x, double y, double w, double a);
   float  (*evaluate_f32)(float x, float y, float w, double a);
-  /* The rules on numbers. d[k] is the contribution that operand k gets of g. NONE, "not connected", is the number
-   * -0.0, and no connected contribution is ever -0.0 (they are normalised by + 0.0). */
+  /* The rules on numbers. d[k] is the contribution that operand k gets of g. NONE, "not connected", is the
+   * number -0.0, and no connected contribution is ever -0.0 (they are normalised by + 0.0). */
   void (*propagate)(double d[3], double x, double y, double w, double z, double g, double a);
 } elementwise_row;
 
 /* The whole table, indexed by elementwise_id. Constant. */
 extern const elementwise_row elementwise_rows[ROW_COUNT];
 
-/* z[i] = value(x[i], y[i], w[i]) for i < n. Arrays beyond the row's arity are NULL. Elements have the operands' dtype
- * (after promotion; for CHOICE x is bool and the dtype is that of y and w); z has the result's dtype. bool is uint8_t
- * 0 or 1. z may be the very same array as x, y or w, or else must not overlap. a is the attribute. */
+/* z[i] = value(x[i], y[i], w[i]) for i < n. Arrays beyond the row's arity are NULL. Elements have the
+ * operands' dtype (after promotion; for CHOICE x is bool and the dtype is that of y and w); z has the
+ * result's dtype. bool is uint8_t 0 or 1. z may be the very same array as x, y or w, or else must not
+ * overlap. a is the attribute. */
 typedef void block_kernel(size_t n, void *z, const void *x, const void *y, const void *w, double a);
 
+/* Pairs of rows that one kernel does in one pass: see primitives/pairs.def. */
+typedef enum elementwise_pair {
+#define PAIR(first, second, place, value) PAIR_##first##_##second##_##place,
+#include "primitives/pairs.def"
+  PAIR_COUNT
+} elementwise_pair;
+
 /* All block kernels for one instruction set. row[dtype][id] is NULL where the row has no such dtype.
- * cast[from][to] converts n elements from x to z: float to integer truncates, saturates, and gives 0 for nan; anything to
- * bool is x != 0. */
+ * pair is there for f32 and f64 alone.
+ * cast[from][to] converts n elements from x to z: float to integer truncates, saturates, and gives 0 for nan;
+ * anything to bool is x != 0. */
 typedef struct kernel_table {
   const char *name;               /* "baseline", "avx2", "avx512" */
   block_kernel *row[AD_DTYPES][ROW_COUNT];
   block_kernel *cast[AD_DTYPES][AD_DTYPES];
+  block_kernel *pair[AD_DTYPES][PAIR_COUNT];
 } kernel_table;
 
 /* The best table for this processor. Constant data; no state. */
 const kernel_table *kernels_best(void);
 /* All tables this processor can run, for the tests: table i, or NULL when i is beyond the last. */
 const kernel_table *kernels_available(int i);
+/* A kernel for z = second of t = first(x, y) and w, where t is operand number place of second: bit for bit
+ * what the kernels of the two rows give. NULL: there is none. */
+block_kernel *kernels_pair(const kernel_table *k, elementwise_id first, elementwise_id second, uint32_t place,
+                           ad_dtype dtype);
 
 #endif

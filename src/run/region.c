@@ -6,7 +6,7 @@
 #  include <omp.h>
 #endif
 
-enum { BLOCKS_PER_TASK = 16 };
+enum { BLOCKS_PER_TASK = 32 };
 
 slot_kind region_classify(const ad_type *x, const ad_type *z, int64_t stride[AD_MAX_RANK]) {
   bool whole = true, single = true;
@@ -22,7 +22,7 @@ slot_kind region_classify(const ad_type *x, const ad_type *z, int64_t stride[AD_
   return whole ? SLOT_DIRECT : single ? SLOT_SPLAT : SLOT_STRIDED;
 }
 
-/* --- filling slots ------------------------------------------------------------------------------------------------------------ */
+/* --- filling slots -------------------------------------------------------------------------------------- */
 
 static void splat(void *to, const void *value, size_t size, int64_t n) {
   if (size == 8) {
@@ -36,8 +36,10 @@ static void splat(void *to, const void *value, size_t size, int64_t n) {
   } else memset(to, *(const unsigned char *)value, (size_t)n);
 }
 
-/* Elements [first, first + n) of a broadcast operand: runs along the last axis, the outer axes as an odometer. */
-static void fill_strided(const region *r, const region_slot *s, const char *from, int64_t first, int64_t n, char *to) {
+/* Elements [first, first + n) of a broadcast operand: runs along the last axis, the outer axes as an
+ * odometer. */
+static void fill_strided(const region *r, const region_slot *s, const char *from, int64_t first, int64_t n,
+                         char *to) {
   int64_t index[AD_MAX_RANK], rest = first, offset = 0;
   const int last = r->rank - 1;
   for (int i = last; i >= 0; i--) {
@@ -67,11 +69,11 @@ static void pad(char *block, size_t size, int64_t n, int64_t padded) {
   if (n < padded) splat(block + n*(int64_t)size, block + (n - 1)*(int64_t)size, size, padded - n);
 }
 
-/* --- blocks -------------------------------------------------------------------------------------------------------------------- */
+/* --- blocks --------------------------------------------------------------------------------------------- */
 
 /* Where each slot is for this block. A full block works in place; a short one goes through buffers. */
-static void place_slots(const region *r, int64_t first, int64_t n, int64_t padded, void *const memory[], char *buffer,
-                        void *at[]) {
+static void place_slots(const region *r, int64_t first, int64_t n, int64_t padded, void *const memory[],
+                        char *buffer, void *at[]) {
   for (uint32_t i = 0; i < r->slots; i++) {
     const region_slot *s = &r->slot[i];
     char *own = buffer + (size_t)s->buffer*REGION_BUFFER;
@@ -91,20 +93,23 @@ static void place_slots(const region *r, int64_t first, int64_t n, int64_t padde
 static void store_outputs(const region *r, int64_t first, int64_t n, void *const memory[], void *const at[]) {
   for (uint32_t i = 0; i < r->slots; i++) {
     const region_slot *s = &r->slot[i];
-    if (s->kind == SLOT_OUTPUT) memcpy((char *)memory[s->place] + first*(int64_t)s->size, at[i], (size_t)n*s->size);
+    if (s->kind == SLOT_OUTPUT)
+      memcpy((char *)memory[s->place] + first * (int64_t)s->size, at[i], (size_t)n * s->size);
   }
 }
 
 static void run_steps(const region *r, int64_t n, void *const at[]) {
   for (uint32_t i = 0; i < r->steps; i++) {
     const region_step *s = &r->step[i];
-    const void *x = at[s->x], *y = s->y == UINT32_MAX ? NULL : at[s->y], *w = s->w == UINT32_MAX ? NULL : at[s->w];
+    const void *x = at[s->x], *y = s->y == UINT32_MAX ? NULL : at[s->y],
+               *w = s->w == UINT32_MAX ? NULL : at[s->w];
     if (s->kernel) s->kernel((size_t)n, at[s->z], x, y, w, s->attribute);
     else s->own((size_t)n, at[s->z], x, y, w);
   }
 }
 
-static void run_block(const region *r, int64_t first, int64_t n, void *const memory[], char *buffer, void *at[]) {
+static void run_block(const region *r, int64_t first, int64_t n, void *const memory[], char *buffer,
+                      void *at[]) {
   int64_t padded = (n + REGION_PAD - 1)/REGION_PAD*REGION_PAD;
   place_slots(r, first, n, padded, memory, buffer, at);
   run_steps(r, padded, at);
@@ -116,15 +121,19 @@ static size_t thread_bytes(const region *r) {
   return pointers + (size_t)r->buffers*REGION_BUFFER;
 }
 
-size_t region_scratch(const region *r, int threads) { return thread_bytes(r)*(size_t)(threads > 1 ? threads : 1); }
+size_t region_scratch(const region *r, int threads) {
+  return thread_bytes(r) * (size_t)(threads > 1 ? threads : 1);
+}
 
 static void fill_splats(const region *r, void *const memory[], char *buffer) {
   for (uint32_t i = 0; i < r->slots; i++)
     if (r->slot[i].kind == SLOT_SPLAT)
-      splat(buffer + (size_t)r->slot[i].buffer*REGION_BUFFER, memory[r->slot[i].place], r->slot[i].size, REGION_BLOCK);
+      splat(buffer + (size_t)r->slot[i].buffer * REGION_BUFFER, memory[r->slot[i].place], r->slot[i].size,
+            REGION_BLOCK);
 }
 
-static void run_blocks(const region *r, int64_t count, int64_t from, int64_t to, void *const memory[], char *scratch) {
+static void run_blocks(const region *r, int64_t count, int64_t from, int64_t to, void *const memory[],
+                       char *scratch) {
   void **at = (void **)(void *)scratch;
   char *buffer = scratch + thread_bytes(r) - (size_t)r->buffers*REGION_BUFFER;
   fill_splats(r, memory, buffer);
@@ -143,7 +152,8 @@ void region_run(const region *r, int64_t count, void *const memory[], void *scra
 #pragma omp parallel num_threads(threads)
     {
       int64_t team = omp_get_num_threads(), me = omp_get_thread_num();
-      run_blocks(r, count, blocks*me/team, blocks*(me + 1)/team, memory, (char *)scratch + (size_t)me*thread_bytes(r));
+      run_blocks(r, count, blocks * me / team, blocks * (me + 1) / team, memory,
+                 (char *)scratch + (size_t)me * thread_bytes(r));
     }
     return;
   }

@@ -1,9 +1,10 @@
-/* region.h -- elementwise operations on one shape, fused: run block by block, so that intermediates stay in the L1 cache and
- * the dispatch is paid once a block.
+/* region.h -- elementwise operations on one shape, fused: run block by block, so that intermediates stay in
+ * the L1 cache and the dispatch is paid once a block.
  *
- * A region is a little program over slots. A slot is one block of values: read from or written to memory in place where the array is
- * contiguous, else filled from a broadcast operand, else a buffer of the thread. Blocks that are not full are padded to
- * a multiple of REGION_PAD, so that the bits of a result do not depend on where its element stands.
+ * A region is a little program over slots. A slot is one block of values: read from or written to memory in
+ * place where the array is contiguous, else filled from a broadcast operand, else a buffer of the thread.
+ * Blocks that are not full are padded to a multiple of REGION_PAD, so that the bits of a result do not depend
+ * on where its element stands.
  */
 #ifndef ADIT_RUN_REGION_H
 #define ADIT_RUN_REGION_H
@@ -12,7 +13,7 @@
 #include "base/memory.h"
 #include "primitives/elementwise.h"
 
-enum { REGION_BLOCK = 512, REGION_PAD = 16, REGION_BUFFER = REGION_BLOCK*8 };
+enum { REGION_BLOCK = 256, REGION_PAD = 16, REGION_BUFFER = REGION_BLOCK*8 };
 
 /* How a slot gets its values. */
 typedef enum slot_kind {
@@ -34,7 +35,7 @@ typedef struct region_slot {
 typedef void own_block(size_t n, double *z, const double *x, const double *y, const double *w);
 
 typedef struct region_step {
-  block_kernel *kernel;             /* a row or a cast; NULL: own */
+  block_kernel *kernel;             /* a row, a pair of rows or a cast; NULL: own */
   own_block *own;
   double attribute;
   uint32_t z, x, y, w;              /* slots; UINT32_MAX: none */
@@ -55,7 +56,8 @@ slot_kind region_classify(const ad_type *x, const ad_type *z, int64_t stride[AD_
 
 /* Bytes of scratch memory for a run on that many threads. */
 size_t region_scratch(const region *r, int threads);
-/* Runs elements [0, count). memory[place] is where each place's array is; scratch is region_scratch bytes, 64-byte aligned. */
+/* Runs elements [0, count). memory[place] is where each place's array is; scratch is region_scratch bytes,
+ * 64-byte aligned. */
 void region_run(const region *r, int64_t count, void *const memory[], void *scratch, int threads);
 void region_free(const ad_allocator *a, region *r);
 

@@ -13,13 +13,14 @@
 
 static int passed, failed;
 
-static void check(bool ok, const char *row, const char *what, double x, double y, double w, double got, double want) {
+static void check(bool ok, const char *row, const char *what, double x, double y, double w, double got,
+                  double want) {
   if (ok) { passed++; return; }
   if (failed++ < 200)
     printf("FAILED %s: %s at (%.17g, %.17g, %.17g): %.17g, expected %.17g\n", row, what, x, y, w, got, want);
 }
 
-/* --- numbers ---------------------------------------------------------------------------------------------------- */
+/* --- numbers -------------------------------------------------------------------------------------- */
 
 static uint64_t random_state = 88172645463325252u;
 
@@ -47,7 +48,7 @@ static double ulps(double got, mpfr_srcptr want, int bits, int least) {
 static double ulps_f64(double got, mpfr_srcptr want) { return ulps(got, want, 53, -1074); }
 static double ulps_f32(float got, mpfr_srcptr want) { return ulps((double)got, want, 24, -149); }
 
-/* --- exact values and derivatives ------------------------------------------------------------------------------- */
+/* --- exact values and derivatives ----------------------------------------------------------------- */
 
 typedef struct point { mpfr_t x[3]; } point;
 
@@ -95,7 +96,7 @@ static double condition(const elementwise_row *r, point *p, int order, int k0, m
   return sum;
 }
 
-/* --- errors over the sampling ranges ---------------------------------------------------------------------------- */
+/* --- errors over the sampling ranges -------------------------------------------------------------- */
 
 enum { SAMPLES = 256, TABLES = 4 };
 
@@ -125,8 +126,8 @@ static void test_values_of(const elementwise_row *r) {
   for (int t = -1; t < TABLES && (t < 0 || kernels_available(t)); t++) {
     if (t >= 0) {
       const kernel_table *table = kernels_available(t);
-      table->row[AD_F64][id](SAMPLES, z, first ? first : x[0], r->arity > 1 ? x[1] : NULL, r->arity > 2 ? x[2] : NULL,
-                             r->attribute);
+      table->row[AD_F64][id](SAMPLES, z, first ? first : x[0], r->arity > 1 ? x[1] : NULL,
+                             r->arity > 2 ? x[2] : NULL, r->attribute);
       table->row[AD_F32][id](SAMPLES, zf, first ? first : xf[0], r->arity > 1 ? xf[1] : NULL,
                              r->arity > 2 ? xf[2] : NULL, r->attribute);
     }
@@ -178,14 +179,16 @@ static void test_samples(void) {
     }
 }
 
-/* --- kernels against evaluate, far from the sampling ranges ----------------------------------------------------- */
+/* --- kernels against evaluate, far from the sampling ranges --------------------------------------- */
 
 static const double specials[] = {
-  0.0, -0.0, INFINITY, -INFINITY, NAN, 5e-324, -5e-324, 1e-310, 0x1p-1022, 1e-200, 1e-30, -1e-30, 1e-12, -1e-12, 1e-5,
-  0.25, 0.5, -0.5, 0.75, 1 - 0x1p-53, 1, -1, 1 + 0x1p-52, 1.5, -1.5, 2, -2, 2.5, -2.5, 3, -3, 7.25, 20, -20, 25, 40, -40,
-  88, -88, 103, -104, 127, 128, -149, 308, 700, -700, 709.7, 710, -708.5, -745, -746, 1000, -1000, 1023, 1024, -1074,
-  -1075, 1e5, -1e5, 1e10, 1e15, 0x1p52, 1e17, -1e17, 1e22, 1e38, 1e154, -1e154, 1e160, 1e200, -1e200, 1e300, 1.7e308,
-  -1.7e308
+  0.0,         -0.0,  INFINITY, -INFINITY, NAN,   5e-324, -5e-324, 1e-310,  0x1p-1022,   1e-200, 1e-30,
+  -1e-30,      1e-12, -1e-12,   1e-5,      0.25,  0.5,    -0.5,    0.75,    1 - 0x1p-53, 1,      -1,
+  1 + 0x1p-52, 1.5,   -1.5,     2,         -2,    2.5,    -2.5,    3,       -3,          7.25,   20,
+  -20,         25,    40,       -40,       88,    -88,    103,     -104,    127,         128,    -149,
+  308,         700,   -700,     709.7,     710,   -708.5, -745,    -746,    1000,        -1000,  1023,
+  1024,        -1074, -1075,    1e5,       -1e5,  1e10,   1e15,    0x1p52,  1e17,        -1e17,  1e22,
+  1e38,        1e154, -1e154,   1e160,     1e200, -1e200, 1e300,   1.7e308, -1.7e308
 };
 enum { SPECIALS = sizeof specials/sizeof *specials, MANY = 16384 };
 
@@ -203,7 +206,8 @@ static double apart(double p, double q, bool single) {
 /* Operand k of sample i: all pairs of specials come first in a row of two operands. */
 static double special_operand(const elementwise_row *r, int i, int k) {
   if (r->kind == CLASS_LOGICAL || (r->kind == CLASS_CHOICE && k == 0)) return (i >> k) & 1;
-  if (i >= MANY/2) return i % 3 ? uniform(-30, 30) : (uniform(-1, 1) > 0 ? 1 : -1)*pow(10, uniform(-300, 300));
+  if (i >= MANY / 2)
+    return i % 3 ? uniform(-30, 30) : (uniform(-1, 1) > 0 ? 1 : -1) * pow(10, uniform(-300, 300));
   return specials[k == 0 ? i % SPECIALS : k == 1 ? i/SPECIALS % SPECIALS : i*7 % SPECIALS];
 }
 
@@ -253,13 +257,14 @@ static void compare_with_evaluate(const kernel_table *table, const elementwise_r
   const int id = (int)(r - elementwise_rows);
   for (int k = 0; k < 3; k++)
     for (int i = 0; i < MANY; i++) store(operand_dtype(r, dtype, k), operand[k], i, special_operand(r, i, k));
-  table->row[dtype][id](MANY, out, operand[0], r->arity > 1 ? operand[1] : NULL, r->arity > 2 ? operand[2] : NULL,
-                        r->attribute);
+  table->row[dtype][id](MANY, out, operand[0], r->arity > 1 ? operand[1] : NULL,
+                        r->arity > 2 ? operand[2] : NULL, r->attribute);
   for (int i = 0; i < MANY; i++) {
     double x[3];
     for (int k = 0; k < 3; k++) x[k] = load(operand_dtype(r, dtype, k), operand[k], i);
-    const double want = dtype == AD_F32 ? (double)r->evaluate_f32((float)x[0], (float)x[1], (float)x[2], r->attribute)
-                                        : r->evaluate(x[0], x[1], x[2], r->attribute);
+    const double want = dtype == AD_F32
+                            ? (double)r->evaluate_f32((float)x[0], (float)x[1], (float)x[2], r->attribute)
+                            : r->evaluate(x[0], x[1], x[2], r->attribute);
     const double got = load(result_dtype(r, dtype), out, i);
     check(close_enough(r, got, want, x, dtype == AD_F32), r->name, table->name, x[0], x[1], x[2], got, want);
   }
@@ -285,7 +290,8 @@ static void test_constant_powers(void) {
       kernels_available(t)->row[AD_F64][ROW_powi](COUNT, z, x, NULL, NULL, a);
       for (int i = 0; i < COUNT; i++) {
         const double want = elementwise_rows[ROW_powi].evaluate(x[i], 0, 0, a);
-        check(apart(z[i], want, false) <= (fabs(a) < 64 && a == trunc(a) ? 0 : 4), "powi", kernels_available(t)->name, x[i], a, 0, z[i], want);
+        check(apart(z[i], want, false) <= (fabs(a) < 64 && a == trunc(a) ? 0 : 4), "powi",
+              kernels_available(t)->name, x[i], a, 0, z[i], want);
       }
     }
 }
@@ -313,10 +319,13 @@ static void test_kernel_lengths(void) {
         for (size_t n = 0; n <= TOP; n++) {
           memset(part, 90, sizeof part);
           kernel(n, part, operand[0], operand[1], operand[2], r->attribute);
-          check(!memcmp(part, whole, n*size), r->name, "same bits for every n", (double)n, (double)dtype, 0, 0, 0);
-          check(((char *)part)[n*size] == 90, r->name, "nothing written beyond n", (double)n, (double)dtype, 0, 0, 0);
+          check(!memcmp(part, whole, n * size), r->name, "same bits for every n", (double)n, (double)dtype, 0,
+                0, 0);
+          check(((char *)part)[n * size] == 90, r->name, "nothing written beyond n", (double)n, (double)dtype,
+                0, 0, 0);
         }
-        const int alias = r->arity - 1;                              /* the last operand has the dtype of the row */
+        /* the last operand has the dtype of the row */
+        const int alias = r->arity - 1;
         if (out != in) continue;
         const void *v[3] = { operand[0], operand[1], operand[2] };
         memcpy(part, operand[alias], sizeof part);
@@ -326,7 +335,7 @@ static void test_kernel_lengths(void) {
       }
 }
 
-/* --- the points that docs/conventions.md names ------------------------------------------------------------------ */
+/* --- the points that docs/conventions.md names ---------------------------------------------------- */
 
 typedef struct named_point { elementwise_id id; double x, y, w, a; int k; double derivative; } named_point;
 
@@ -418,8 +427,8 @@ static void test_named_points(void) {
     double d[3];
     const double z = r->evaluate(p->x, p->y, p->w, p->a);
     r->propagate(d, p->x, p->y, p->w, z, 1, p->a);
-    check(apart(d[p->k], p->derivative, false) <= 16, r->name, "derivative at a named point", p->x, p->y, p->w, d[p->k],
-          p->derivative);
+    check(apart(d[p->k], p->derivative, false) <= 16, r->name, "derivative at a named point", p->x, p->y,
+          p->w, d[p->k], p->derivative);
   }
 }
 
@@ -489,7 +498,7 @@ static void test_named_values(void) {
   }
 }
 
-/* --- integers, logic, casts -------------------------------------------------------------------------------------- */
+/* --- integers, logic, casts ----------------------------------------------------------------------- */
 
 /* Small integers, where doubles are exact: truncated evaluate is the reference. x/0 and fmod(x, 0) are 0. */
 static void test_small_integers(const kernel_table *table, int id, ad_dtype dtype) {
@@ -545,14 +554,16 @@ static void check_integer(const kernel_table *table, const integer_case *c, ad_d
   else table->row[dtype][c->id](1, &z64, &c->x, &c->y, NULL, 0);
   got = dtype == AD_I32 ? z32 : z64;
   if (r->kind == CLASS_COMPARE) got = dtype == AD_I32 ? *(uint8_t *)&z32 : *(uint8_t *)&z64;
-  check(got == want, r->name, "integer edge", (double)c->x, (double)c->y, (double)dtype, (double)got, (double)want);
+  check(got == want, r->name, "integer edge", (double)c->x, (double)c->y, (double)dtype, (double)got,
+        (double)want);
 }
 
 /* 3^n and (-1)^n, wrapping, in both integer types. */
 static void check_integer_powers(const kernel_table *table) {
-  static const struct { int64_t x, n, i32, i64; } cases[] = {
-    { 3, 4, 81, 81 }, { -2, 3, -8, -8 }, { 2, 32, 0, 4294967296 }, { 5, 0, 1, 1 }, { 0, 0, 1, 1 }, { 2, -1, 0, 0 },
-    { 1, -3, 1, 1 }, { -1, -3, -1, -1 }, { -1, -2, 1, 1 }, { 0, -1, 0, 0 },
+  static const struct { int64_t x, n, i32, i64;
+  } cases[] = {
+    { 3, 4, 81, 81 }, { -2, 3, -8, -8 }, { 2, 32, 0, 4294967296 }, { 5, 0, 1, 1 },   { 0, 0, 1, 1 },
+    { 2, -1, 0, 0 },  { 1, -3, 1, 1 },   { -1, -3, -1, -1 },       { -1, -2, 1, 1 }, { 0, -1, 0, 0 },
   };
   for (size_t i = 0; i < sizeof cases/sizeof *cases; i++) {
     const int32_t x32 = (int32_t)cases[i].x;
@@ -560,8 +571,8 @@ static void check_integer_powers(const kernel_table *table) {
     int64_t z64;
     table->row[AD_I32][ROW_powi](1, &z32, &x32, NULL, NULL, (double)cases[i].n);
     table->row[AD_I64][ROW_powi](1, &z64, &cases[i].x, NULL, NULL, (double)cases[i].n);
-    check(z32 == cases[i].i32 && z64 == cases[i].i64, "powi", "integers", (double)x32, (double)cases[i].n, 0, (double)z64,
-          (double)cases[i].i64);
+    check(z32 == cases[i].i32 && z64 == cases[i].i64, "powi", "integers", (double)x32, (double)cases[i].n, 0,
+          (double)z64, (double)cases[i].i64);
   }
 }
 
@@ -576,7 +587,8 @@ static void test_integers(void) {
       check_integer(table, &integer_cases[i], AD_I32);
       check_integer(table, &integer_cases[i], AD_I64);
     }
-    for (size_t i = 0; i < sizeof wide_cases/sizeof *wide_cases; i++) check_integer(table, &wide_cases[i], AD_I64);
+    for (size_t i = 0; i < sizeof wide_cases / sizeof *wide_cases; i++)
+      check_integer(table, &wide_cases[i], AD_I64);
     check_integer_powers(table);
   }
 }
@@ -620,12 +632,13 @@ static void test_casts(void) {
   }
 }
 
-/* --- the table's own consistency --------------------------------------------------------------------------------- */
+/* --- the table's own consistency ------------------------------------------------------------------ */
 
 static void test_table(void) {
   for (int id = 0; id < ROW_COUNT; id++) {
     const elementwise_row *r = &elementwise_rows[id];
-    check(r->name && r->doc && r->value && r->arity >= 1 && r->arity <= 3, r->name, "row is complete", id, 0, 0, 0, 0);
+    check(r->name && r->doc && r->value && r->arity >= 1 && r->arity <= 3, r->name, "row is complete", id, 0,
+          0, 0, 0);
     for (int k = 0; k < 3; k++)
       check((k < r->arity) == (r->rule[k] != NULL), r->name, "a rule for each operand", id, k, 0, 0, 0);
     for (int k = 0; k < r->arity; k++)
@@ -643,7 +656,8 @@ static void test_table(void) {
 
 static void print_table(FILE *out) {
   fprintf(out, "Worst error in units in the last place, in the sampling range of the row;\n"
-               "0 is correctly rounded. d/dx: propagate. Then the block kernels of each instruction set, f64 and f32.\n");
+               "0 is correctly rounded. d/dx: propagate. Then the block kernels of each instruction set, f64 "
+               "and f32.\n");
   fprintf(out, "%-16s %8s %8s %8s", "row", "f64", "f32", "d/dx f64");
   for (int t = 0; kernels_available(t); t++)
     fprintf(out, " %8.8s %8.8s", kernels_available(t)->name, "(f32)");
@@ -651,8 +665,10 @@ static void print_table(FILE *out) {
   for (int id = 0; id < ROW_COUNT; id++) {
     if (!oracles[id]) continue;
     const worst *v = &worsts[id];
-    fprintf(out, "%-16s %8.2f %8.2f %8.2f", elementwise_rows[id].name, v->value[0][0], v->value[0][1], v->derivative);
-    for (int t = 0; kernels_available(t); t++) fprintf(out, " %8.2f %8.2f", v->value[t + 1][0], v->value[t + 1][1]);
+    fprintf(out, "%-16s %8.2f %8.2f %8.2f", elementwise_rows[id].name, v->value[0][0], v->value[0][1],
+            v->derivative);
+    for (int t = 0; kernels_available(t); t++)
+      fprintf(out, " %8.2f %8.2f", v->value[t + 1][0], v->value[t + 1][1]);
     fprintf(out, "\n");
   }
 }

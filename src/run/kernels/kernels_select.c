@@ -24,6 +24,18 @@ const kernel_table *kernels_available(int i) { return i == 0 ? &kernels_baseline
 
 #endif
 
+block_kernel *kernels_pair(const kernel_table *k, elementwise_id first, elementwise_id second, uint32_t place,
+                           ad_dtype dtype) {
+  static const struct { elementwise_id first, second; uint32_t place; } pair[] = {
+#define PAIR(first_row, second_row, at, value) { ROW_##first_row, ROW_##second_row, at },
+#include "primitives/pairs.def"
+  };
+  for (int i = 0; i < PAIR_COUNT; i++)
+    if (pair[i].first == first && pair[i].second == second && (pair[i].place == place || pair[i].place == 2))
+      return k->pair[dtype][i];
+  return NULL;
+}
+
 const kernel_table *kernels_best(void) {
   int i = 0;
   while (kernels_available(i + 1)) i++;
