@@ -7,6 +7,7 @@
 #include "tape/refresh.h"
 
 #include <math.h>
+#include <string.h>
 
 #define C(k) ((double)k)
 #define REAL double
@@ -67,17 +68,43 @@ static inline bool any_old(const ad_tape *t, uint32_t i, uint32_t from, const un
   return false;
 }
 
-/* A tape of nothing but known f64 scalars: no operand needs a look before it is used. Operands that a node
- * does not have are 0, which at worst computes a node once more. */
+/* A tape of nothing but known f64 scalars: nothing has to be asked of an operand. Arithmetic is computed
+ * whether its operands changed or not, which costs less than to find out; calls of functions are not. old then
+ * says whose value is another. */
+#define CHANGED(i) ((i) >= from && old[(i) - from])
+#define RENEW(kind, needed, expression) \
+  if (CLASS_##kind == CLASS_NUMERIC || (CLASS_##kind == CLASS_FLOAT && (needed))) { \
+    const double z = (double)(expression); \
+    old[k] = differs(z, e->value.f64); \
+    e->value.f64 = z; \
+  } \
+  break;
+#define UNARY(id, kind, traits, lo, hi, expression, ...) \
+  case ROW_##id: { X; RENEW(kind, CHANGED(e->x), expression) }
+#define UNARY_ATTRIBUTE(id, kind, traits, sample, lo, hi, expression, ...) \
+  case ROW_##id: { X; A; RENEW(kind, CHANGED(e->x), expression) }
+#define BINARY(id, kind, traits, lo1, hi1, lo2, hi2, expression, ...) \
+  case ROW_##id: { X; Y; RENEW(kind, CHANGED(e->x) || CHANGED(e->y), expression) }
+#define TERNARY(id, kind, traits, lo1, hi1, lo2, hi2, lo3, hi3, expression, ...) \
+  case ROW_##id: { X; Y; W; RENEW(kind, CHANGED(e->x) || CHANGED(e->y) || CHANGED(e->w), expression) }
+
+/* In any bit: -0 and 0 lead to different infinities. */
+static inline bool differs(double a, double b) {
+  uint64_t x, y;
+  memcpy(&x, &a, sizeof x);
+  memcpy(&y, &b, sizeof y);
+  return x != y;
+}
+
 static void refresh_plain(ad_tape *t, uint32_t from, size_t n, unsigned char old[]) {
   tape_node *node = t->node;
   for (size_t k = 1; k < n; k++) {
-    const tape_node *e = &node[from + k];
-    const bool x = e->x >= from && old[e->x - from], y = e->y >= from && old[e->y - from];
-    const bool w = (e->head >> NODE_COUNT_SHIFT & 3) == 3 && e->w >= from && old[e->w - from];
-    if (!(x | y | w)) continue;
-    old[k] = 1;
-    compute(t, node, (uint32_t)(from + k));
+    const uint32_t i = (uint32_t)(from + k);
+    tape_node *e = &node[i];
+    switch (node_primitive_number(e)) {
+#include "primitives/elementwise.def"
+      default: break;
+    }
   }
 }
 

@@ -392,6 +392,16 @@ static void test_random_rewinds(void) {
 
 /* --- replay --------------------------------------------------------------------------------------------- */
 
+/* A product that goes from 0 to -0 is another value to what divides by it. */
+static void test_replay_of_signed_zero(void) {
+  ad_tape *t = ad_tape_new();
+  const ad_var x = ad_scalar(t, 1), zero = ad_mul(x, 0.0), z = ad_reciprocal(zero);
+  CHECK_NUMBER(ad_value(z), INFINITY, 0);
+  CHECK_STATUS(ad_set_value(x, -1), AD_OK);
+  CHECK_NUMBER(ad_value(z), -INFINITY, 0);
+  ad_tape_free(t);
+}
+
 static void test_set_recomputes(void) {
   ad_tape *t = ad_tape_new();
   const ad_var x = ad_scalar(t, 2), y = ad_scalar(t, 3), v = ad_array(t, AD_F64(2), (const double[]){ 1, 2 });
@@ -593,6 +603,7 @@ int main(void) {
   test_many_rewinds();
   test_random_rewinds();
   test_set_recomputes();
+  test_replay_of_signed_zero();
   test_set_reaches_derivatives();
   test_set_refuses();
   test_stale_branch();
