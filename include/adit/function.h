@@ -42,6 +42,7 @@ AD_API ad_function *ad_function_trace_with(const ad_allocator *allocator, const 
 AD_API ad_function *ad_function_new(const char *name, int n_in, const ad_var in[], int n_out,
                                     const ad_var out[]);
 
+/* One more reference, to be given back by ad_function_free; returns f. NULL gives NULL. */
 AD_API ad_function *ad_function_retain(ad_function *f);
 AD_API void ad_function_free(ad_function *f);            /* drops one reference; NULL is fine */
 
@@ -65,7 +66,7 @@ AD_API ad_status ad_function_call(ad_function *f, const void *const in[], void *
  * array. */
 AD_API ad_status ad_function_call_lanes(ad_function *f, size_t n, const void *const in[], void *const out[],
                                         ad_workspace *workspace);
-/* Memory for calls, of any functions; grows as needed. */
+/* Memory for calls, of any functions; grows as needed. NULL when memory fails. NULL may be freed. */
 AD_API ad_workspace *ad_workspace_new(void);
 AD_API void ad_workspace_free(ad_workspace *workspace);
 
@@ -75,15 +76,20 @@ AD_API void ad_workspace_free(ad_workspace *workspace);
 AD_API ad_status ad_function_apply(ad_function *f, const ad_var in[], ad_var out[]);
 
 /* Derivatives as functions. f: x[0..n) -> y[0..m). Inputs and outputs that are not floats keep their places
- * among tangents and cotangents: what is given there is ignored, what comes out is zero. NULL when f cannot
- * be differentiated so (an output that is no float scalar for gradient, hessian and hvp; a wrt that is no
- * float input; an operation without a rule), or without memory. jvp      (x.., xdot..) -> (y.., ydot..) vjp
- * (x.., ybar..) -> (y.., xbar..) gradient (x..)         -> (y, dy/dx[wrt[0]], dy/dx[wrt[1]], ..)       y: m =
- * 1, a scalar jacobian (x..)         -> for each output j, each wrt i: dy[j]/dx[i], shape of y[j] followed by
- * shape of x[i], index j*n_wrt + i hessian  (x..)         -> for each wrt i, each wrt k: d2y/dx[i]dx[k],
- * shape of x[i] followed by that of x[k], index i*n_wrt + k hvp      (x.., v..)    -> (y, gradient.., H v..)
- * v[i] like x[wrt[i]] Jacobians have the dtype of y[j], Hessians that of x[i]. wrt lists inputs; NULL (n_wrt
- * ignored) means all float inputs. Zero outputs not wanted cost nothing (out[j] NULL in the call). */
+ * among tangents and cotangents: what is given there is ignored, what comes out is zero.
+ *
+ *   jvp       (x.., xdot..) -> (y.., ydot..)
+ *   vjp       (x.., ybar..) -> (y.., xbar..)
+ *   gradient  (x..)         -> (y, dy/dx[wrt[0]], dy/dx[wrt[1]], ..)          m = 1, y a scalar
+ *   jacobian  (x..)         -> dy[j]/dx[i] at j*n_wrt + i                     shape of y[j], then of x[i]
+ *   hessian   (x..)         -> d2y/dx[i]dx[k] at i*n_wrt + k                  shape of x[i], then of x[k]
+ *   hvp       (x.., v..)    -> (y, gradient.., H v..)                         v[i] like x[wrt[i]]
+ *
+ * Jacobians have the dtype of y[j], Hessians that of x[i]. wrt lists inputs (i and k above count in it); NULL,
+ * with n_wrt ignored, means all float inputs. Outputs that are not wanted cost nothing (out[j] NULL in the
+ * call). NULL when f cannot be differentiated so (an output that is no float scalar for gradient, hessian and
+ * hvp; a wrt that is no float input; an operation without a rule), or without memory. The caller owns what is
+ * returned; f may be freed before it. */
 AD_API ad_function *ad_function_jvp(ad_function *f);
 AD_API ad_function *ad_function_vjp(ad_function *f);
 AD_API ad_function *ad_function_gradient(ad_function *f, int n_wrt, const int wrt[]);
@@ -99,7 +105,8 @@ typedef struct ad_check_result {
   double derivative, difference;
 } ad_check_result;
 /* Compares jvp, vjp and differences of 8th order of every float output with respect to all float inputs at
- * in[], in random directions. */
+ * in[], in three fixed directions. AD_ERROR_ARGUMENT for NULL, AD_ERROR_DERIVATIVE where f has no jvp or vjp,
+ * else what calling f gave. result is written in every case but the first. Meant for points where f is smooth. */
 AD_API ad_status ad_check(ad_function *f, const void *const in[], ad_check_result *result);
 
 #ifdef __cplusplus

@@ -191,8 +191,9 @@ static inline REAL HELPER(trigamma)(REAL argument) {
 
 /* (n! / x^s) and then x^s zeta(s, x), s = n + 1 >= 3, x > 0: Hurwitz' zeta by Euler and Maclaurin, with y
  * = x + N:
- *   zeta(s, x) = sum_{k<N} (x + k)^-s + y^(1-s)/(s-1) + y^-s/2 + sum_j B_2j/(2j)! s(s+1)...(s+2j-2)
- * y^(1-s-2j). y >= 8 + s/2 makes ten terms of the last sum enough. The factor n!/x^s is a product of
+ *   zeta(s, x) = sum_{k<N} (x + k)^-s + y^(1-s)/(s-1) + y^-s/2
+ *              + sum_j B_2j/(2j)! s(s+1)...(s+2j-2) y^(1-s-2j).
+ * y >= 8 + s/2 makes ten terms of the last sum enough. The factor n!/x^s is a product of
  * quotients, so that neither part overflows alone. Relative error: s rounding errors, s being the condition
  * number. */
 static inline double HELPER(factorial_zeta)(int n, double x) {

@@ -1,8 +1,10 @@
 /* check.c -- ad_check: the derivatives of a function against differences of its values, and its two modes
  * against each other.
  *
- *   J v      against  sum_k c_k (f(x + k h v) - f(x - k h v))/h,  k = 1..4, of 8th order (Fornberg 1988,
- * table 1) <u, J v> against  <J^T u, v>
+ *   J v      against  sum_k c_k (f(x + k h v) - f(x - k h v))/h,  k = 1..4
+ *   <u, J v> against  <J^T u, v>
+ *
+ * The differences are of 8th order (Fornberg 1988, table 1).
  */
 #include "function/function.h"
 
