@@ -81,7 +81,25 @@ static void test_names(ad_function *f, unsigned set, int over) {
   check_outputs(set, room, out);
 }
 
+/* v + reversed v: the base of an addition in place must not be its own part. */
+static void fold_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  (void)t, (void)context;
+  const ad_var v = ad_cumsum(in[0], 0);
+  out[0] = ad_slice_add(v, v, 0, -1, -1);
+}
+
+static void test_part_is_base(void) {
+  const ad_type type = AD_F64(4);
+  const double x[4] = { 1, 2, 4, 8 };
+  double z[4];
+  ad_function *f = ad_function_trace("fold", fold_body, NULL, 1, &type, 1);
+  CHECK_STATUS(ad_function_call(f, (const void *const[]){ x }, (void *const[]){ z }, NULL), AD_OK);
+  CHECK(z[0] == 16 && z[1] == 10 && z[2] == 10 && z[3] == 16);
+  ad_function_free(f);
+}
+
 int main(void) {
+  test_part_is_base();
   test_over_inputs(swap_body, false);
   test_over_inputs(swap_body, true);
   test_over_inputs(products_body, false);
