@@ -61,31 +61,22 @@ extern const elementwise_row elementwise_rows[ROW_COUNT];
  * overlap. a is the attribute. */
 typedef void block_kernel(size_t n, void *z, const void *x, const void *y, const void *w, double a);
 
-/* Pairs of rows that one kernel does in one pass: see primitives/pairs.def. */
-typedef enum elementwise_pair {
-#define PAIR(first, second, place, value) PAIR_##first##_##second##_##place,
-#include "primitives/pairs.def"
-  PAIR_COUNT
-} elementwise_pair;
+struct chain_table;
 
 /* All block kernels for one instruction set. row[dtype][id] is NULL where the row has no such dtype.
- * pair is there for f32 and f64 alone.
  * cast[from][to] converts n elements from x to z: float to integer truncates, saturates, and gives 0 for nan;
  * anything to bool is x != 0. */
 typedef struct kernel_table {
   const char *name;               /* "baseline", "avx2", "avx512" */
   block_kernel *row[AD_DTYPES][ROW_COUNT];
   block_kernel *cast[AD_DTYPES][AD_DTYPES];
-  block_kernel *pair[AD_DTYPES][PAIR_COUNT];
+  /* Cheap rows in registers, see run/kernels/chain.h: f32 and f64, and NULL where the compiler cannot. */
+  const struct chain_table *chain[AD_DTYPES];
 } kernel_table;
 
 /* The best table for this processor. Constant data; no state. */
 const kernel_table *kernels_best(void);
 /* All tables this processor can run, for the tests: table i, or NULL when i is beyond the last. */
 const kernel_table *kernels_available(int i);
-/* A kernel for z = second of t = first(x, y) and w, where t is operand number place of second: bit for bit
- * what the kernels of the two rows give. NULL: there is none. */
-block_kernel *kernels_pair(const kernel_table *k, elementwise_id first, elementwise_id second, uint32_t place,
-                           ad_dtype dtype);
 
 #endif

@@ -6,7 +6,8 @@
 #  include <omp.h>
 #endif
 
-enum { BLOCKS_PER_TASK = 32 };
+/* FAR: elements of arrays that the L1 and most of the L2 do not hold. */
+enum { ELEMENTS_PER_THREAD = 8192, FAR = 32768 };
 
 slot_kind region_classify(const ad_type *x, const ad_type *z, int64_t stride[AD_MAX_RANK]) {
   bool whole = true, single = true;
@@ -71,97 +72,118 @@ static void pad(char *block, size_t size, int64_t n, int64_t padded) {
 
 /* --- blocks --------------------------------------------------------------------------------------------- */
 
-/* Where each slot is for this block. A full block works in place; a short one goes through buffers. */
-static void place_slots(const region *r, int64_t first, int64_t n, int64_t padded, void *const memory[],
-                        char *buffer, void *at[]) {
+/* What one thread works with. */
+typedef struct worker {
+  const region *r;
+  void *const *memory;
+  void **at;                        /* where each slot is for this block */
+  char *buffers;
+  bool far;
+} worker;
+
+static int64_t up_to(int64_t n, int64_t multiple) { return (n + multiple - 1)/multiple*multiple; }
+static size_t buffer_bytes(const region *r) { return (size_t)r->block*8; }
+
+static char *buffer_of(const worker *u, const region_slot *s) {
+  return u->buffers + s->buffer*buffer_bytes(u->r);
+}
+
+/* The slots that stay where they are. */
+static void place_fixed_slots(const worker *u) {
+  const region *r = u->r;
   for (uint32_t i = 0; i < r->slots; i++) {
     const region_slot *s = &r->slot[i];
-    char *own = buffer + (size_t)s->buffer*REGION_BUFFER;
-    char *from = s->kind == SLOT_TEMPORARY ? own : (char *)memory[s->place] + first*(int64_t)s->size;
-    at[i] = own;
-    if (s->kind == SLOT_STRIDED) {
-      fill_strided(r, s, memory[s->place], first, n, own);
-      pad(own, s->size, n, padded);
-    } else if ((s->kind == SLOT_DIRECT || s->kind == SLOT_OUTPUT) && n == padded) at[i] = from;
-    else if (s->kind == SLOT_DIRECT) {
-      memcpy(own, from, (size_t)n*s->size);
-      pad(own, s->size, n, padded);
-    }
+    u->at[i] = buffer_of(u, s);
+    if (s->kind == SLOT_SPLAT && s->spread) splat(u->at[i], u->memory[s->place], s->size, r->block);
+    else if (s->kind == SLOT_SPLAT) u->at[i] = u->memory[s->place];
   }
 }
 
-static void store_outputs(const region *r, int64_t first, int64_t n, void *const memory[], void *const at[]) {
+/* The others. A block of a multiple of pad works in place; a shorter one goes through buffers. */
+static void place_slots(const worker *u, int64_t first, int64_t n, int64_t padded) {
+  const region *r = u->r;
   for (uint32_t i = 0; i < r->slots; i++) {
     const region_slot *s = &r->slot[i];
+    if (s->kind == SLOT_TEMPORARY || s->kind == SLOT_SPLAT) continue;
+    char *own = buffer_of(u, s), *from = (char *)u->memory[s->place] + first*(int64_t)s->size;
+    u->at[i] = own;
+    if (s->kind == SLOT_STRIDED) fill_strided(r, s, u->memory[s->place], first, n, own);
+    else if (n == padded) u->at[i] = from;
+    else if (s->kind == SLOT_DIRECT) memcpy(own, from, (size_t)n*s->size);
+    if (s->kind != SLOT_OUTPUT) pad(u->at[i], s->size, n, padded);
+  }
+}
+
+static void store_outputs(const worker *u, int64_t first, int64_t n) {
+  for (uint32_t i = 0; i < u->r->slots; i++) {
+    const region_slot *s = &u->r->slot[i];
     if (s->kind == SLOT_OUTPUT)
-      memcpy((char *)memory[s->place] + first * (int64_t)s->size, at[i], (size_t)n * s->size);
+      memcpy((char *)u->memory[s->place] + first * (int64_t)s->size, u->at[i], (size_t)n * s->size);
   }
 }
 
-static void run_steps(const region *r, int64_t n, void *const at[]) {
-  for (uint32_t i = 0; i < r->steps; i++) {
-    const region_step *s = &r->step[i];
-    const void *x = at[s->x], *y = s->y == UINT32_MAX ? NULL : at[s->y],
-               *w = s->w == UINT32_MAX ? NULL : at[s->w];
-    if (s->kernel) s->kernel((size_t)n, at[s->z], x, y, w, s->attribute);
-    else s->own((size_t)n, at[s->z], x, y, w);
+static void run_steps(const worker *u, int64_t n, int64_t padded) {
+  void *const *at = u->at;
+  const size_t kernel_n = (size_t)up_to(n, REGION_PAD);
+  for (uint32_t i = 0; i < u->r->steps; i++) {
+    const region_step *s = &u->r->step[i];
+    if (s->chain) {
+      s->chain->run(u->r->link + s->first + (u->far ? 0 : s->ahead), (size_t)padded, at);
+      continue;
+    }
+    const void *x = at[s->at.x], *y = s->at.y == NO_SLOT ? NULL : at[s->at.y],
+               *w = s->at.w == NO_SLOT ? NULL : at[s->at.w];
+    if (s->kernel) s->kernel(kernel_n, at[s->at.z], x, y, w, s->attribute);
+    else s->own(kernel_n, at[s->at.z], x, y, w);
   }
 }
 
-static void run_block(const region *r, int64_t first, int64_t n, void *const memory[], char *buffer,
-                      void *at[]) {
-  int64_t padded = (n + REGION_PAD - 1)/REGION_PAD*REGION_PAD;
-  place_slots(r, first, n, padded, memory, buffer, at);
-  run_steps(r, padded, at);
-  if (n != padded) store_outputs(r, first, n, memory, at);
+static void run_block(const worker *u, int64_t first, int64_t n) {
+  const int64_t padded = up_to(n, u->r->pad);
+  place_slots(u, first, n, padded);
+  run_steps(u, n, padded);
+  if (n != padded) store_outputs(u, first, n);
 }
 
 static size_t thread_bytes(const region *r) {
   size_t pointers = (r->slots*sizeof(void *) + 63) & ~(size_t)63;
-  return pointers + (size_t)r->buffers*REGION_BUFFER;
+  return pointers + r->buffers*buffer_bytes(r);
 }
 
 size_t region_scratch(const region *r, int threads) {
   return thread_bytes(r) * (size_t)(threads > 1 ? threads : 1);
 }
 
-static void fill_splats(const region *r, void *const memory[], char *buffer) {
-  for (uint32_t i = 0; i < r->slots; i++)
-    if (r->slot[i].kind == SLOT_SPLAT)
-      splat(buffer + (size_t)r->slot[i].buffer * REGION_BUFFER, memory[r->slot[i].place], r->slot[i].size,
-            REGION_BLOCK);
-}
-
-static void run_blocks(const region *r, int64_t count, int64_t from, int64_t to, void *const memory[],
-                       char *scratch) {
-  void **at = (void **)(void *)scratch;
-  char *buffer = scratch + thread_bytes(r) - (size_t)r->buffers*REGION_BUFFER;
-  fill_splats(r, memory, buffer);
-  for (int64_t b = from; b < to; b++) {
-    int64_t first = b*REGION_BLOCK;
-    run_block(r, first, count - first < REGION_BLOCK ? count - first : REGION_BLOCK, memory, buffer, at);
-  }
+/* Elements [from, to) of count. */
+static void run_part(const region *r, int64_t count, int64_t from, int64_t to, void *const memory[],
+                     char *scratch) {
+  char *buffers = scratch + thread_bytes(r) - r->buffers*buffer_bytes(r);
+  const worker u = { r, memory, (void **)(void *)scratch, buffers, count >= FAR };
+  place_fixed_slots(&u);
+  for (int64_t first = from; first < to; first += r->block)
+    run_block(&u, first, to - first < r->block ? to - first : r->block);
 }
 
 void region_run(const region *r, int64_t count, void *const memory[], void *scratch, int threads) {
-  int64_t blocks = (count + REGION_BLOCK - 1)/REGION_BLOCK;
   (void)threads;
-  if (blocks == 0) return;
+  if (count == 0) return;
 #ifdef _OPENMP
-  if (threads > 1 && blocks >= 2*BLOCKS_PER_TASK && !omp_in_parallel()) {
+  if (threads > 1 && count >= 2*ELEMENTS_PER_THREAD && !omp_in_parallel()) {
 #pragma omp parallel num_threads(threads)
     {
-      int64_t team = omp_get_num_threads(), me = omp_get_thread_num();
-      run_blocks(r, count, blocks * me / team, blocks * (me + 1) / team, memory,
-                 (char *)scratch + (size_t)me * thread_bytes(r));
+      const int64_t team = omp_get_num_threads(), me = omp_get_thread_num(),
+                    blocks = up_to(count, REGION_BLOCK)/REGION_BLOCK,
+                    from = blocks*me/team*REGION_BLOCK, to = blocks*(me + 1)/team*REGION_BLOCK;
+      run_part(r, count, from, to < count ? to : count, memory, (char *)scratch + (size_t)me*thread_bytes(r));
     }
     return;
   }
 #endif
-  run_blocks(r, count, 0, blocks, memory, scratch);
+  run_part(r, count, 0, count, memory, scratch);
 }
 
 void region_free(const ad_allocator *a, region *r) {
   memory_release(a, r->slot, r->slot_capacity*sizeof *r->slot);
   memory_release(a, r->step, r->step_capacity*sizeof *r->step);
+  memory_release(a, r->link, r->link_capacity*sizeof *r->link);
 }

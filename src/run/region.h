@@ -2,18 +2,19 @@
  * the L1 cache and the dispatch is paid once a block.
  *
  * A region is a little program over slots. A slot is one block of values: read from or written to memory in
- * place where the array is contiguous, else filled from a broadcast operand, else a buffer of the thread.
- * Blocks that are not full are padded to a multiple of REGION_PAD, so that the bits of a result do not depend
- * on where its element stands.
+ * place where the array is contiguous, else filled from a broadcast operand, else a buffer of the thread. A
+ * step is one kernel over the block, or a chain: cheap operations in a row on values in registers, tile by
+ * tile. Blocks that are not full are padded, so that the bits of a result do not depend on where its element
+ * stands: to a multiple of REGION_PAD for kernels, of the tile for chains.
  */
 #ifndef ADIT_RUN_REGION_H
 #define ADIT_RUN_REGION_H
 
 #include "adit/primitive.h"
 #include "base/memory.h"
-#include "primitives/elementwise.h"
+#include "run/kernels/chain.h"
 
-enum { REGION_BLOCK = 256, REGION_PAD = 16, REGION_BUFFER = REGION_BLOCK*8 };
+enum { REGION_BLOCK = 256, REGION_PAD = 16 };
 
 /* How a slot gets its values. */
 typedef enum slot_kind {
@@ -28,6 +29,7 @@ typedef struct region_slot {
   slot_kind kind;
   uint32_t place;                   /* the caller's number for its memory */
   uint32_t buffer;                  /* which thread buffer it uses */
+  bool spread;                      /* SLOT_SPLAT: a kernel wants it as a block */
   size_t size;                      /* bytes of an element */
   int64_t stride[AD_MAX_RANK];      /* SLOT_STRIDED: in elements, for the region's axes */
 } region_slot;
@@ -35,20 +37,24 @@ typedef struct region_slot {
 typedef void own_block(size_t n, double *z, const double *x, const double *y, const double *w);
 
 typedef struct region_step {
-  block_kernel *kernel;             /* a row, a pair of rows or a cast; NULL: own */
-  own_block *own;
+  block_kernel *kernel;             /* a row or a cast; or: */
+  own_block *own;                   /* a user's; or: */
+  const chain_table *chain;         /* links [first, first + links), of which the first few look ahead */
+  uint32_t first, links, ahead;
   double attribute;
-  uint32_t z, x, y, w;              /* slots; UINT32_MAX: none */
+  step_slots at;
 } region_step;
 
 typedef struct region {
   int64_t count;                    /* elements */
+  int64_t block, pad;               /* elements of a block; a multiple of pad, as all that is run in place */
   int rank;                         /* axes that SLOT_STRIDED strides are for */
   int64_t dim[AD_MAX_RANK];
   region_slot *slot;
   region_step *step;
-  uint32_t slots, steps, buffers;
-  size_t slot_capacity, step_capacity;
+  chain_step *link;
+  uint32_t slots, steps, links, buffers;
+  size_t slot_capacity, step_capacity, link_capacity;
 } region;
 
 /* Strides of an operand of type x in a region of shape z, and the kind of slot it needs. */

@@ -1,4 +1,5 @@
 /* kernels_select.c -- the kernel tables that this processor can run, worst first. */
+#include "run/kernels/chain.h"
 #include "run/kernels/kernels.h"
 
 #ifdef __x86_64__
@@ -24,16 +25,15 @@ const kernel_table *kernels_available(int i) { return i == 0 ? &kernels_baseline
 
 #endif
 
-block_kernel *kernels_pair(const kernel_table *k, elementwise_id first, elementwise_id second, uint32_t place,
-                           ad_dtype dtype) {
-  static const struct { elementwise_id first, second; uint32_t place; } pair[] = {
-#define PAIR(first_row, second_row, at, value) { ROW_##first_row, ROW_##second_row, at },
-#include "primitives/pairs.def"
+int chain_find(elementwise_id row, uint32_t place) {
+  static const struct { elementwise_id row; uint32_t place; chain_id link; } links[] = {
+#define LINK_1(name, value)     { ROW_##name, 0, LINK_##name },
+#define LINK_2(name, at, value) { ROW_##name, at, LINK_##name##_##at },
+#include "run/kernels/chain.def"
   };
-  for (int i = 0; i < PAIR_COUNT; i++)
-    if (pair[i].first == first && pair[i].second == second && (pair[i].place == place || pair[i].place == 2))
-      return k->pair[dtype][i];
-  return NULL;
+  for (size_t i = 0; i < sizeof links/sizeof *links; i++)
+    if (links[i].row == row && (links[i].place == place || links[i].place == 2)) return (int)links[i].link;
+  return CHAIN_NONE;
 }
 
 const kernel_table *kernels_best(void) {
