@@ -7,7 +7,9 @@
 #include "adit/primitive.h"
 #include "adit/elementwise.h"
 #include "adit/arrays.h"
+#include "adit/linear.h"
 #include "adit/derive.h"
 #include "adit/function.h"
+#include "adit/control.h"
 #include "adit/formula.h"
 #endif

@@ -69,6 +69,9 @@ AD_API ad_status ad_function_call_lanes(ad_function *f, size_t n, const void *co
 /* Memory for calls, of any functions; grows as needed. NULL when memory fails. NULL may be freed. */
 AD_API ad_workspace *ad_workspace_new(void);
 AD_API void ad_workspace_free(ad_workspace *workspace);
+/* What the last call with this workspace that failed says about it ("while: .. still holds after 100 steps"),
+ * until the next call; "" if nothing. */
+AD_API const char *ad_workspace_message(const ad_workspace *workspace);
 
 /* Records a call of f on in[], results in out[], on the tape of the first variable among in[]: numbers fill
  * an array, but one must be a variable. AD_ERROR_SHAPE, AD_ERROR_DTYPE or AD_ERROR_TAPES, also on the tape,

@@ -52,14 +52,24 @@ typedef struct ad_rule {
 AD_API ad_var ad_none(void);
 AD_API bool ad_is_none(ad_var x);
 
+/* One operation on n instances at once, as its batch rule sees it: x[k] has a leading axis of n where
+ * batched[k], and is one value for all of them otherwise. */
+typedef struct ad_batch {
+  const ad_operation *op;           /* of one instance: types without the leading axis, attribute */
+  ad_tape *tape;
+  int64_t n;
+  const ad_var *x;
+  const bool *batched;
+} ad_batch;
+
 /* Traits: what passes ask for instead of asking which primitive a node is. */
 enum {
   AD_TRAIT_ELEMENTWISE = 1,         /* z[i] depends on x[k][i] alone, operands broadcast */
   AD_TRAIT_LINEAR = 2,              /* linear in every float operand jointly (sum, concat, reshape) */
   /* linear, and each element of z is a sum of elements of x (or 0, or one of them) */
   AD_TRAIT_UNIT_WEIGHTS = 4,
-  /* not linear, but no partial derivative is ever negative (max over an axis) */
-  AD_TRAIT_POSITIVE_WEIGHTS = 128,
+  /* not linear, but partial derivatives are finite wherever operands and value are (max over an axis) */
+  AD_TRAIT_FINITE_WEIGHTS = 128,
   AD_TRAIT_ALIAS = 8,               /* z has the very bytes of x[0] (reshape): no copy is needed */
   AD_TRAIT_IN_PLACE = 16,           /* run may get z == x[0] */
   /* z = x[0] + (something of the other operands), in place: scatter_add, slice_add */
@@ -87,6 +97,11 @@ struct ad_primitive {
    * is linear, vjp is its transpose. */
   ad_var (*jvp)(ad_rule *r, int k);
   ad_var (*vjp)(ad_rule *r, int k);
+  /* Structural zeros (docs/conventions.md, rule 5), for operands in which the primitive is linear, without
+   * AD_TRAIT_UNIT_WEIGHTS. r->g, a bool array of the shape of x[k], says which elements of the operand are
+   * connected; returns which elements of z get a term with one of those, whatever its weight: bool, of a
+   * shape that broadcasts to that of z. NULL: all of them, as soon as one of the operand is connected. */
+  ad_var (*reach)(ad_rule *r, int k);
 
   /* Elementwise primitives of a user's own: arity 1 to 3, f64. z[i] = f(x[i], y[i], w[i]) for i < n; arrays
    * beyond the arity are NULL, z may be one of the operands. rule[k] is the text of the derivative by operand
@@ -96,8 +111,22 @@ struct ad_primitive {
   void (*block)(size_t n, double *z, const double *x, const double *y, const double *w);
   const char *rule[3];
 
+  /* Records the operation on all instances of a batch; returns the results with a leading axis of n. Values
+   * only: batches are made after differentiation. NULL, or ad_none() returned: the library loops over the
+   * instances. Elementwise primitives need none. */
+  ad_var (*batch)(const ad_batch *b);
+  /* Called for every node that is recorded: keeps what the attribute refers to alive by ad_tape_hold. NULL:
+   * the attribute is all there is. */
+  ad_status (*hold)(ad_tape *tape, const void *attribute);
+
   const void *row;                  /* the library's own table row; NULL in a user's primitive */
+  const struct tuple_rules *tuple;  /* the library's own primitives with several results; NULL in a user's */
 };
+
+/* Keeps an object that operations refer to until the tape is freed, or rewound to before the operation that
+ * is being recorded: calls retain(object) now and release(object) then. retain may be NULL. */
+AD_API ad_status ad_tape_hold(ad_tape *tape, void *object, void (*retain)(void *object),
+                              void (*release)(void *object));
 
 /* Records primitive on operands x[0..n). Literals are taken as f64 or i64 scalars (elementwise: as the
  * operands' type). attribute (size bytes, padding zeroed; may be NULL) is copied. tape may be NULL when an

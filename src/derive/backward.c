@@ -184,7 +184,8 @@ static bool open_targets(ad_tape *t, targets *l, size_t n) {
  */
 static ad_status record_and_evaluate(ad_tape *t, uint32_t y, int n, const targets *l) {
   const flow seed = flow_of(ad_ones(t, node_type(t, y)->type));
-  ad_status status = ad_is_valid(seed.value) ? sweep_reverse(t, 1, &y, &seed, n, l->x, l->xbar) : t->status;
+  ad_status status = t->status;
+  if (ad_is_valid(seed.value)) status = sweep_reverse(t, 1, &y, &seed, n, l->x, l->xbar, 0);
   for (int i = 0; i < n && status == AD_OK; i++) {
     ad_type type = node_type(t, l->x[i])->type;
     ad_var v = flow_value(t, l->xbar[i], &type);

@@ -1,19 +1,20 @@
 /* flow.c -- one node's derivative, recorded: rows by their text, structured primitives by their rules. */
 #include "derive/flow.h"
 #include "adit/arrays.h"
+#include "derive/mask.h"
 #include "primitives/axes.h"
 #include "primitives/construct.h"
 #include "primitives/library.h"
+#include "tape/tuple.h"
 
 bool flow_passes(const ad_tape *t, uint32_t i, int k) {
   int n;
   const uint32_t *x = node_operands(t, i, &n);
-  if (!node_is_float(t, i) || !node_is_float(t, x[k])) return false;
+  if (node_is_result(t, i)) return node_is_float(t, i);
+  if ((!node_is_float(t, i) && !node_tuple(t, i)) || !node_is_float(t, x[k])) return false;
   unsigned never = node_primitive(t, i)->not_connected;
   return k >= 32 || !(never >> k & 1);
 }
-
-/* --- masks ---------------------------------------------------------------------------------------- */
 
 /* Rank -1 for what could not be recorded. */
 static const ad_type *type_of(ad_var v) {
@@ -28,84 +29,9 @@ static bool same_shape(const ad_type *a, const ad_type *b) {
   return true;
 }
 
-static ad_var shaped_like(ad_var v, const ad_type *type) {
-  if (!ad_is_valid(v) || same_shape(type_of(v), type)) return v;
-  return ad_broadcast_to(v, type->rank, type->dim);
-}
-
-static ad_var both(ad_var m, ad_var n) {
-  if (ad_is_none(m)) return n;
-  return ad_is_none(n) ? m : ad_logical_and(m, n);
-}
-
-static ad_var positive(ad_var weight) { return ad_greater(weight, 0); }
-
-/* A slice_add or scatter_add into zeros: where nothing was added, there is no connection. */
-static bool adds_into(const ad_tape *t, ad_var v) {
-  return ad_is_valid(v) && (node_primitive(t, v.at.node.index)->traits & AD_TRAIT_ADDS_INTO);
-}
-
-static ad_var operand_var(ad_tape *t, uint32_t i, int k) {
-  int n;
-  return handle(t, node_operands(t, i, &n)[k]);
-}
-
-/* The base of a chain of additions into one buffer. */
-static ad_var chain_base(ad_tape *t, ad_var v) {
-  while (adds_into(t, v)) v = operand_var(t, v.at.node.index, 0);
-  return v;
-}
-
-static ad_var ones_of(ad_tape *t, ad_type type, ad_dtype dtype) {
-  type.dtype = dtype;
-  return ad_ones(t, type);
-}
-
-/* Records node i again on other operands. */
-static ad_var record_again(ad_tape *t, uint32_t i, int n, const ad_var x[]) {
-  size_t size;
-  const void *attribute = node_attribute(t, i, &size);
-  return ad_record(t, node_primitive(t, i), n, x, attribute, size);
-}
-
-/* slice_add(base, part) with part replaced by ones: counts how many additions reach each element. */
-static ad_var count_added(ad_tape *t, uint32_t i, ad_var base) {
-  ad_var x[3];
-  int n;
-  const uint32_t *operand = node_operands(t, i, &n);
-  for (int k = 0; k < n && k < 3; k++) x[k] = handle(t, operand[k]);
-  x[0] = base;
-  for (int k = 1; k < n && k < 3; k++)
-    if (flow_passes(t, i, k)) x[k] = ones_of(t, *type_of(x[k]), type_of(base)->dtype);
-  return record_again(t, i, n, x);
-}
-
-/* Replays the chain of additions that ends in v, oldest first, on ones. Chains hang together by operand 0, so
- * they are walked into a list first. */
-static ad_var chain_mask(ad_tape *t, ad_var v) {
-  size_t length = 0;
-  for (ad_var c = v; adds_into(t, c); c = operand_var(t, c.at.node.index, 0)) length++;
-  uint32_t *node = memory_get(&t->allocator, length*sizeof *node);
-  if (!node) return ad_fail(t, AD_ERROR_MEMORY, "out of memory");
-  ad_var c = v;
-  for (size_t k = length; k-- > 0; c = operand_var(t, c.at.node.index, 0)) node[k] = c.at.node.index;
-  ad_var count = ad_zeros(t, *type_of(v));
-  for (size_t k = 0; k < length; k++) count = count_added(t, node[k], count);
-  memory_release(&t->allocator, node, length*sizeof *node);
-  return positive(count);
-}
-
-/* A flow whose structural zeros are only implied by how its value was put together, with its mask made
- * explicit. */
-static flow with_mask(ad_tape *t, flow f) {
-  if (!ad_is_none(f.mask) || !adds_into(t, f.value)) return f;
-  if (is_zeros(chain_base(t, f.value))) f.mask = chain_mask(t, f.value);
-  return f;
-}
-
 ad_var flow_value(ad_tape *t, flow f, const ad_type *type) {
   if (!flow_connected(f)) return ad_zeros(t, *type);
-  return shaped_like(flow_settle(f), type);
+  return mask_shaped(flow_settle(f), type);
 }
 
 /* --- sums ----------------------------------------------------------------------------------------- */
@@ -113,46 +39,46 @@ ad_var flow_value(ad_tape *t, flow f, const ad_type *type) {
 /* b is something placed into zeros: place it into a instead, so that n elements of one array cost n
  * additions. */
 static bool add_in_place(ad_tape *t, ad_var a, ad_var b, ad_var *sum) {
-  if (!adds_into(t, b)) return false;
+  if (!mask_is_addition(t, b)) return false;
   uint32_t i = b.at.node.index;
-  if (!is_zeros(operand_var(t, i, 0))) return false;
   ad_var x[4];
   int n;
   const uint32_t *operand = node_operands(t, i, &n);
-  if (n > 4) return false;
+  if (n > 4 || !is_zeros(handle(t, operand[0]))) return false;
   for (int k = 0; k < n; k++) x[k] = handle(t, operand[k]);
   x[0] = a;
-  *sum = record_again(t, i, n, x);
+  *sum = mask_record_again(t, i, n, x);
   return true;
 }
 
-flow flow_add(ad_tape *t, flow a, flow b) {
+flow flow_add(ad_tape *t, flow a, flow b, unsigned how) {
   if (!flow_connected(a)) return b;
   if (!flow_connected(b)) return a;
   ad_var sum;
-  bool plain = ad_is_none(a.mask) && ad_is_none(b.mask);
+  const bool plain = ad_is_none(a.mask) && ad_is_none(b.mask);
   if (plain && add_in_place(t, a.value, b.value, &sum)) return flow_of(sum);
   if (plain && add_in_place(t, b.value, a.value, &sum)) return flow_of(sum);
-  if (plain) return flow_of(ad_add(a.value, b.value));
+  if (how & FLOW_MASK) {
+    a = mask_explicit(t, a);
+    b = mask_explicit(t, b);
+  }
   ad_var va = flow_settle(a), vb = flow_settle(b);
-  ad_var mask = ad_is_none(a.mask) || ad_is_none(b.mask) ? ad_none() : ad_logical_or(a.mask, b.mask);
-  return (flow){ ad_add(va, vb), mask };
+  return (flow){ ad_add(va, vb), mask_either(a.mask, b.mask) };
 }
 
 /* --- rows of the table ---------------------------------------------------------------------------- */
 
 static bool is_elementwise(const ad_primitive *p) { return p->row || !p->type; }
 
-/* Rule k of node i on g; the mask of g goes on. Rules that read nothing but g (sums, differences) cannot make
- * 0*inf: they need no mask for what is merely implied. */
-static flow apply_rule(ad_tape *t, uint32_t i, int k, flow g) {
+/* Rule k of node i on g; the mask of g goes on. */
+static flow apply_rule(ad_tape *t, uint32_t i, int k, flow g, unsigned how) {
   ad_var letter[LETTERS];
   int n;
   const rule *r = tape_rule(t, node_primitive_number(&t->node[i]), k);
   if (!r) return flow_of(handle_invalid(t));
+  if (mask_is_addition(t, g.value) && (how & FLOW_MASK || mask_counts(t, i, k))) g = mask_explicit(t, g);
   const uint32_t *x = node_operands(t, i, &n);
   for (int l = 0; l < 3; l++) letter[l] = l < n ? handle(t, x[l]) : ad_none();
-  if (r->letters & ~(1u << LETTER_G)) g = with_mask(t, g);
   letter[LETTER_Z] = handle(t, i);
   letter[LETTER_G] = g.value;
   letter[LETTER_A] = ad_none();
@@ -160,44 +86,41 @@ static flow apply_rule(ad_tape *t, uint32_t i, int k, flow g) {
   if (is_literal(f.value))
     f.value = ad_fail(t, AD_ERROR_DERIVATIVE, "%s: the rule for operand %d does not depend on g",
                       node_primitive(t, i)->name, k + 1);
-  if (flow_connected(f)) f.mask = both(g.mask, f.mask);
+  if (flow_connected(f)) f.mask = mask_both(g.mask, f.mask);
   return f;
 }
 
-static flow forward_elementwise(ad_tape *t, uint32_t i, const flow xdot[]) {
+static flow forward_elementwise(ad_tape *t, uint32_t i, const flow xdot[], unsigned how) {
   flow zdot = flow_none();
   int n;
   node_operands(t, i, &n);
   for (int k = 0; k < n; k++) {
     if (!flow_connected(xdot[k]) || !flow_passes(t, i, k)) continue;
-    flow f = apply_rule(t, i, k, xdot[k]);
-    zdot = flow_add(t, zdot, f);
+    flow f = apply_rule(t, i, k, xdot[k], how);
+    zdot = flow_add(t, zdot, f, how);
   }
   if (!flow_connected(zdot)) return zdot;
-  const ad_type *type = &node_type(t, i)->type;
-  zdot.value = shaped_like(zdot.value, type);
+  zdot.value = mask_shaped(zdot.value, &node_type(t, i)->type);
   return zdot;
 }
 
-static flow sum_flow(ad_tape *t, flow f, const ad_type *from, const ad_type *to) {
-  flow z = flow_of(sum_to_shape(shaped_like(flow_settle(f), from), *to));
-  if (ad_is_none(f.mask)) return z;
-  ad_var weight = ad_cast(shaped_like(f.mask, from), to->dtype);
-  z.mask = positive(sum_to_shape(weight, *to));
-  (void)t;
+/* The transpose of broadcasting `to` to `from`. */
+static flow sum_flow(flow f, const ad_type *from, const ad_type *to, unsigned how) {
+  flow z = flow_of(sum_to_shape(mask_shaped(flow_settle(f), from), *to));
+  if (ad_is_none(f.mask) || type_of(f.mask)->rank == 0) z.mask = f.mask;
+  else if (how & FLOW_MASK) z.mask = mask_of_numbers(sum_to_shape(mask_as_numbers(f.mask, from), *to));
   return z;
 }
 
-static flow reverse_elementwise(ad_tape *t, uint32_t i, int k, flow zbar) {
-  flow f = apply_rule(t, i, k, zbar);
+static flow reverse_elementwise(ad_tape *t, uint32_t i, int k, flow zbar, unsigned how) {
+  flow f = apply_rule(t, i, k, zbar, how);
   if (!flow_connected(f) || !ad_is_valid(f.value)) return f;
-  const ad_type *z = &node_type(t, i)->type, *x = type_of(operand_var(t, i, k));
-  return same_shape(z, x) ? (flow){ shaped_like(f.value, x), f.mask } : sum_flow(t, f, z, x);
+  int n;
+  const ad_type *z = &node_type(t, i)->type, *x = &node_type(t, node_operands(t, i, &n)[k])->type;
+  return same_shape(z, x) ? (flow){ mask_shaped(f.value, x), f.mask } : sum_flow(f, z, x, how);
 }
 
-/* --- structured primitives ------------------------------------------------------------------------ */
-
-enum { FEW = 8 };
+/* --- rules of structured primitives --------------------------------------------------------------- */
 
 /* What a rule of node i sees. operand and types have room for n entries each. */
 static ad_rule rule_of(ad_tape *t, uint32_t i, ad_operation *op, const ad_type **types, ad_var x[]) {
@@ -208,23 +131,47 @@ static ad_rule rule_of(ad_tape *t, uint32_t i, ad_operation *op, const ad_type *
   return (ad_rule){ op, t, x, handle(t, i), ad_none(), ad_none(), { 0, 0 } };
 }
 
-static bool is_linear_in(const ad_primitive *p, int k) {
-  return (p->traits & AD_TRAIT_LINEAR) || (k < 32 && (p->linear_in >> k & 1));
+/* Records a rule on r->g. */
+typedef ad_var recorder(ad_rule *r, uint32_t i, int k);
+
+static ad_var record_jvp(ad_rule *r, uint32_t i, int k) {
+  (void)i;
+  return r->op->primitive->jvp(r, k);
 }
 
-static ad_var reject(ad_tape *t, const ad_primitive *p, const char *mode) {
-  return ad_fail(t, AD_ERROR_DERIVATIVE, "%s: has no rule for its %s derivative", p->name, mode);
+static ad_var record_vjp(ad_rule *r, uint32_t i, int k) {
+  (void)i;
+  return r->op->primitive->vjp(r, k);
 }
 
-/* The transpose of the linear map probe -> image, both nodes, on the cotangent: an ordinary reverse sweep. */
-static ad_var transpose(ad_tape *t, ad_var probe, ad_var image, ad_var cotangent) {
-  if (ad_is_none(image)) return image;
-  if (!ad_is_valid(image) || !ad_is_valid(cotangent)) return handle_invalid(t);
-  const uint32_t y = image.at.node.index, x = probe.at.node.index;
-  const flow seed = flow_of(cotangent);
-  flow out;
-  if (sweep_reverse(t, 1, &y, &seed, 1, &x, &out) != AD_OK) return handle_invalid(t);
-  return flow_connected(out) ? flow_settle(out) : out.value;
+/* A primitive that is linear in operand k: itself, on the tangent. */
+static ad_var record_linear(ad_rule *r, uint32_t i, int k) {
+  ad_var *x = (ad_var *)r->x, kept = x[k];
+  x[k] = r->g;
+  ad_var z = mask_record_again(r->tape, i, r->op->n, x);
+  x[k] = kept;
+  return z;
+}
+
+/* How a flow gets through an operand. transposed: by the rule of the other direction. record NULL: not at
+ * all. */
+typedef struct passage { recorder *record; bool reverse, transposed; } passage;
+
+static passage forwards(const ad_primitive *p, int k) {
+  if (p->jvp) return (passage){ record_jvp, false, false };
+  if (mask_is_linear(p, k)) return (passage){ record_linear, false, false };
+  return (passage){ p->vjp ? record_vjp : NULL, false, true };
+}
+
+static passage backwards(const ad_primitive *p) {
+  if (p->vjp) return (passage){ record_vjp, true, false };
+  return (passage){ p->jvp ? record_jvp : NULL, true, true };
+}
+
+static ad_var record_on(ad_rule *r, uint32_t i, int k, recorder *record, ad_var g) {
+  r->g = g;
+  r->connected = ad_none();
+  return record(r, i, k);
 }
 
 /* A stand-in for a tangent or cotangent, to find out how a rule depends on it. */
@@ -233,109 +180,160 @@ static ad_var probe_of(ad_tape *t, const ad_type *type) {
   return i == INVALID_INDEX ? handle_invalid(t) : handle(t, i);
 }
 
-static ad_var forward_rule(ad_rule *r, uint32_t i, int k) {
-  const ad_primitive *p = r->op->primitive;
-  if (p->jvp) return p->jvp(r, k);
-  if (is_linear_in(p, k)) {
-    ad_var *x = (ad_var *)r->x, kept = x[k];
-    x[k] = r->g;
-    ad_var z = record_again(r->tape, i, r->op->n, x);
-    x[k] = kept;
-    return z;
+static flow broken(ad_tape *t) { return flow_of(handle_invalid(t)); }
+
+/* g through what the rule records, node by node and under its mask: the rule is recorded on a stand-in. A
+ * transposed rule is gone through the other way: it is the transpose that is wanted. */
+static flow through_rule(ad_rule *r, uint32_t i, int k, flow g, passage p, unsigned how) {
+  ad_tape *t = r->tape;
+  const bool by_result = p.reverse != p.transposed;          /* the rule takes something of z's type */
+  const ad_var probe = probe_of(t, by_result ? &r->op->z : r->op->x[k]);
+  if (!ad_is_valid(probe)) return broken(t);
+  const ad_var image = record_on(r, i, k, p.record, probe);
+  if (ad_is_none(image)) return flow_none();
+  if (!ad_is_valid(image) || !ad_is_valid(g.value)) return broken(t);
+  const uint32_t from = probe.at.node.index, to = image.at.node.index;
+  flow f;
+  how |= FLOW_IN_RULE;
+  if (p.transposed) {
+    g.mask = mask_both(g.mask, r->connected);
+    return sweep_reverse(t, 1, &to, &g, 1, &from, &f, how) == AD_OK ? f : broken(t);
   }
-  if (!p->vjp) return reject(r->tape, p, "forward");
-  ad_var tangent = r->g, probe = probe_of(r->tape, &r->op->z);
-  if (!ad_is_valid(probe)) return probe;
-  r->g = probe;
-  ad_var image = p->vjp(r, k);
-  r->g = tangent;
-  r->connected = ad_none();
-  return transpose(r->tape, probe, image, tangent);
-}
-
-static ad_var reverse_rule(ad_rule *r, uint32_t i, int k) {
-  const ad_primitive *p = r->op->primitive;
-  if (p->vjp) return p->vjp(r, k);
-  if (!p->jvp) return reject(r->tape, p, "reverse");
-  ad_var cotangent = r->g, probe = probe_of(r->tape, r->op->x[k]);
-  if (!ad_is_valid(probe)) return probe;
-  (void)i;
-  r->g = probe;
-  ad_var image = p->jvp(r, k);
-  r->g = cotangent;
-  r->connected = ad_none();
-  return transpose(r->tape, probe, image, cotangent);
-}
-
-typedef ad_var rule_function(ad_rule *r, uint32_t i, int k);
-
-/* A flow as the rules of p take it: zeros where it is not connected, and its mask as numbers where p can
- * carry it on. */
-typedef struct settled { ad_var value, mask, weight; } settled;
-
-static settled settle(const ad_primitive *p, flow g) {
-  settled s = { flow_settle(g), g.mask, ad_none() };
-  if (ad_is_none(g.mask) || !ad_is_valid(g.mask) || type_of(g.mask)->rank == 0) return s;
-  if (!(p->traits & (AD_TRAIT_UNIT_WEIGHTS | AD_TRAIT_POSITIVE_WEIGHTS))) return s;
-  const ad_type *type = type_of(g.value);
-  s.weight = ad_cast(shaped_like(g.mask, type), type->dtype);
-  return s;
-}
-
-/* Applies a rule to g under its mask. A mask of one element goes on as it is; where every weight is 1 (or 0)
- * the rule itself, on the mask as numbers, says what is reached. */
-static flow structured(ad_rule *r, uint32_t i, int k, settled g, rule_function *apply) {
-  r->g = g.value;
-  r->connected = ad_none();
-  ad_var value = apply(r, i, k);
-  flow f = { value, r->connected };
-  if (ad_is_none(value) || ad_is_none(g.mask) || !ad_is_valid(g.mask)) return f;
-  if (type_of(g.mask)->rank == 0) return (flow){ value, both(g.mask, f.mask) };
-  if (ad_is_none(g.weight)) return f;
-  r->g = g.weight;
-  r->connected = ad_none();
-  ad_var reached = positive(apply(r, i, k));
-  f.mask = both(reached, r->connected);
+  if (sweep_forward(t, 1, &from, &g, 1, &to, &f, how) != AD_OK) return broken(t);
+  if (flow_connected(f)) f.mask = mask_both(f.mask, r->connected);
   return f;
 }
 
-/* A primitive that is linear in all operands together: itself on the tangents. Operands without one count as
- * zeros, and as not connected where that can be told. */
-static flow forward_jointly(ad_tape *t, uint32_t i, const flow xdot[], ad_var x[]) {
+/* --- structured primitives ------------------------------------------------------------------------ */
+
+enum { FEW = 8 };
+
+/* A flow as the rules of p take it: zeros where it is not connected. weight is its mask in numbers, where the
+ * rule itself, on the mask, says what is reached: where every weight is 1 or 0. */
+typedef struct settled { flow flow; ad_var value, weight; } settled;
+
+static settled settle(const ad_primitive *p, flow g, unsigned how) {
+  settled s = { g, flow_settle(g), ad_none() };
+  const bool counts = mask_is_array(g.mask) && how & FLOW_MASK;
+  if (counts && p->traits & AD_TRAIT_UNIT_WEIGHTS) s.weight = mask_as_numbers(g.mask, type_of(g.value));
+  return s;
+}
+
+/* The rule on settled values, and what of the result is connected when the elements under `mask` are. */
+static flow apply_settled(ad_rule *r, uint32_t i, int k, const settled *g, recorder *record,
+                          ad_var mask) {
+  const ad_var value = record_on(r, i, k, record, g->value);
+  return ad_is_none(value) ? flow_none() : (flow){ value, mask_both(mask, r->connected) };
+}
+
+static flow apply_unit_weights(ad_rule *r, uint32_t i, int k, const settled *g, recorder *record) {
+  const ad_var value = record_on(r, i, k, record, g->value);
+  if (ad_is_none(value)) return flow_none();
+  const ad_var reached = record_on(r, i, k, record, g->weight);
+  return (flow){ value, mask_both(mask_of_numbers(reached), r->connected) };
+}
+
+/* A flow through operand k of node i. */
+static flow pass(ad_rule *r, uint32_t i, int k, const settled *g, passage p, unsigned how) {
+  const bool linear = mask_is_linear(r->op->primitive, k);
+  const bool asked = how & (r->op->primitive->traits & AD_TRAIT_UNIT_WEIGHTS ? FLOW_MASK : FLOW_POLE);
+  const ad_var mask = g->flow.mask;
+  if (!p.record)
+    return flow_of(ad_fail(r->tape, AD_ERROR_DERIVATIVE, "%s: has no rule for its %s derivative",
+                           r->op->primitive->name, p.reverse ? "reverse" : "forward"));
+  if (p.transposed) return through_rule(r, i, k, g->flow, p, how);
+  if (!mask_is_array(mask)) return apply_settled(r, i, k, g, p.record, mask);
+  if (!asked && linear) return apply_settled(r, i, k, g, p.record, ad_none());
+  if (!ad_is_none(g->weight)) return apply_unit_weights(r, i, k, g, p.record);
+  if (linear && !p.reverse) return apply_settled(r, i, k, g, p.record, mask_reached(r->tape, i, k, mask));
+  if (how & FLOW_IN_RULE && !linear) return apply_settled(r, i, k, g, p.record, mask_of_any(mask));
+  return through_rule(r, i, k, g->flow, p, how);
+}
+
+/* The tangents of all operands are there, and connected everywhere. */
+static bool is_everywhere(const ad_tape *t, uint32_t i, const flow xdot[]) {
   int n;
-  const uint32_t *operand = node_operands(t, i, &n);
-  bool masked = false;
-  for (int k = 0; k < n; k++) {
-    x[k] = handle(t, operand[k]);
-    if (flow_passes(t, i, k)) masked |= !flow_connected(xdot[k]) || !ad_is_none(xdot[k].mask);
-  }
-  for (int k = 0; k < n; k++)
-    if (flow_passes(t, i, k)) x[k] = flow_value(t, xdot[k], type_of(x[k]));
-  flow z = flow_of(record_again(t, i, n, x));
-  if (!masked || !(node_primitive(t, i)->traits & AD_TRAIT_UNIT_WEIGHTS)) return z;
+  node_operands(t, i, &n);
   for (int k = 0; k < n; k++) {
     if (!flow_passes(t, i, k)) continue;
-    ad_type type = *type_of(x[k]);
-    if (!flow_connected(xdot[k])) x[k] = ad_zeros(t, type);
-    else if (ad_is_none(xdot[k].mask)) x[k] = ad_ones(t, type);
-    else x[k] = ad_cast(shaped_like(xdot[k].mask, &type), type.dtype);
+    const flow f = xdot[k];
+    if (!flow_connected(f) || !ad_is_none(f.mask) || mask_is_addition(t, f.value)) return false;
   }
-  z.mask = positive(record_again(t, i, n, x));
+  return true;
+}
+
+/* The elements that the flows reach; x has room for the operands. */
+static ad_var reached_by_ones(ad_tape *t, uint32_t i, const flow xdot[], int n, ad_var x[]) {
+  for (int k = 0; k < n; k++) {
+    if (!flow_passes(t, i, k)) continue;
+    const ad_type type = *type_of(x[k]);
+    const flow f = mask_explicit(t, xdot[k]);
+    if (!flow_connected(f)) x[k] = ad_zeros(t, type);
+    else x[k] = ad_is_none(f.mask) ? ad_ones(t, type) : mask_as_numbers(f.mask, &type);
+  }
+  return mask_of_numbers(mask_record_again(t, i, n, x));
+}
+
+/* The same, one operand after the other. */
+static ad_var reached_jointly(ad_tape *t, uint32_t i, const flow xdot[], int n) {
+  bool any = false;
+  ad_var reached = ad_none();
+  for (int k = 0; k < n; k++) {
+    if (!flow_connected(xdot[k]) || !flow_passes(t, i, k)) continue;
+    const flow f = mask_explicit(t, xdot[k]);
+    if (ad_is_none(f.mask)) return f.mask;
+    const ad_var its = mask_reached(t, i, k, f.mask);
+    reached = any ? mask_either(reached, its) : its;
+    any = true;
+  }
+  return reached;
+}
+
+/* A primitive that is linear in all operands together: itself on the tangents. Operands without one count as
+ * zeros, and as not connected. */
+static flow forward_jointly(ad_tape *t, uint32_t i, const flow xdot[], ad_var x[], unsigned how) {
+  int n;
+  const uint32_t *operand = node_operands(t, i, &n);
+  for (int k = 0; k < n; k++) x[k] = handle(t, operand[k]);
+  for (int k = 0; k < n; k++)
+    if (flow_passes(t, i, k)) x[k] = flow_value(t, xdot[k], type_of(x[k]));
+  flow z = flow_of(mask_record_again(t, i, n, x));
+  if (n == 1 && flow_connected(xdot[0]) && !ad_is_none(xdot[0].mask) && !mask_is_array(xdot[0].mask))
+    return (flow){ z.value, xdot[0].mask };
+  const bool unit = node_primitive(t, i)->traits & AD_TRAIT_UNIT_WEIGHTS;
+  if (!(how & (unit ? FLOW_MASK : FLOW_POLE)) || is_everywhere(t, i, xdot)) return z;
+  z.mask = unit ? reached_by_ones(t, i, xdot, n, x) : reached_jointly(t, i, xdot, n);
   return z;
 }
 
-static flow forward_structured(ad_tape *t, uint32_t i, const flow xdot[], const ad_type **types, ad_var x[]) {
+static flow forward_structured(ad_tape *t, uint32_t i, const flow xdot[], const ad_type **types, ad_var x[],
+                               unsigned how) {
   int n;
   node_operands(t, i, &n);
-  if (node_primitive(t, i)->traits & AD_TRAIT_LINEAR && !node_primitive(t, i)->jvp)
-    return forward_jointly(t, i, xdot, x);
+  const ad_primitive *p = node_primitive(t, i);
+  if (p->traits & AD_TRAIT_LINEAR && !p->jvp) return forward_jointly(t, i, xdot, x, how);
   ad_operation op;
   flow z = flow_none();
   ad_rule r = rule_of(t, i, &op, types, x);
-  for (int k = 0; k < n; k++)
-    if (flow_connected(xdot[k]) && flow_passes(t, i, k))
-      z = flow_add(t, z, structured(&r, i, k, settle(op.primitive, xdot[k]), forward_rule));
+  for (int k = 0; k < n; k++) {
+    if (!flow_connected(xdot[k]) || !flow_passes(t, i, k)) continue;
+    const unsigned asks = how & FLOW_MASK || mask_counts(t, i, k);
+    const settled g = settle(p, asks ? mask_explicit(t, xdot[k]) : xdot[k], how);
+    z = flow_add(t, z, pass(&r, i, k, &g, forwards(p, k), how), how);
+  }
   return z;
+}
+
+static void reverse_structured(ad_tape *t, uint32_t i, flow zbar, const bool wanted[], flow xbar[],
+                               const ad_type **types, ad_var x[], unsigned how) {
+  ad_operation op;
+  ad_rule r = rule_of(t, i, &op, types, x);
+  bool asks = how & FLOW_MASK;
+  for (int k = 0; k < op.n && !asks; k++) asks = wanted[k] && mask_counts(t, i, k);
+  if (asks) zbar = mask_explicit(t, zbar);
+  const settled g = settle(op.primitive, zbar, how);         /* once: a stack may have a million operands */
+  for (int k = 0; k < op.n; k++)
+    if (wanted[k]) xbar[k] = pass(&r, i, k, &g, backwards(op.primitive), how);
 }
 
 /* Room for operands and their types: on the stack for few, else from the tape's memory. */
@@ -360,32 +358,27 @@ static void leave_room(ad_tape *t, room *r) {
   if (r->bytes) memory_release(&t->allocator, r->x, r->bytes);
 }
 
-flow flow_forward(ad_tape *t, uint32_t i, const flow xdot[]) {
-  if (is_elementwise(node_primitive(t, i))) return forward_elementwise(t, i, xdot);
+flow flow_forward(ad_tape *t, uint32_t i, const flow xdot[], unsigned how) {
+  if (is_elementwise(node_primitive(t, i))) return forward_elementwise(t, i, xdot, how);
   room r;
   int n;
   node_operands(t, i, &n);
-  if (!make_room(t, &r, n)) return flow_of(handle_invalid(t));
-  flow z = forward_structured(t, i, xdot, r.types, r.x);
+  if (!make_room(t, &r, n)) return broken(t);
+  flow z = forward_structured(t, i, xdot, r.types, r.x, how);
   leave_room(t, &r);
   return z;
 }
 
-void flow_reverse(ad_tape *t, uint32_t i, flow zbar, const bool wanted[], flow xbar[]) {
+void flow_reverse(ad_tape *t, uint32_t i, flow zbar, const bool wanted[], flow xbar[], unsigned how) {
   room r;
   int n;
   node_operands(t, i, &n);
   if (is_elementwise(node_primitive(t, i))) {
-    for (int k = 0; k < n; k++) xbar[k] = wanted[k] ? reverse_elementwise(t, i, k, zbar) : flow_none();
+    for (int k = 0; k < n; k++) xbar[k] = wanted[k] ? reverse_elementwise(t, i, k, zbar, how) : flow_none();
     return;
   }
   for (int k = 0; k < n; k++) xbar[k] = flow_none();
   if (!make_room(t, &r, n)) return;
-  ad_operation op;
-  ad_rule seen = rule_of(t, i, &op, r.types, r.x);
-  if (op.primitive->traits & AD_TRAIT_UNIT_WEIGHTS) zbar = with_mask(t, zbar);
-  const settled g = settle(op.primitive, zbar);              /* once: a stack may have a million operands */
-  for (int k = 0; k < n; k++)
-    if (wanted[k]) xbar[k] = structured(&seen, i, k, g, reverse_rule);
+  reverse_structured(t, i, zbar, wanted, xbar, r.types, r.x, how);
   leave_room(t, &r);
 }

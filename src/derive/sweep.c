@@ -4,8 +4,10 @@
  * belongs to a node is kept in arrays over that range, made before and given back after.
  */
 #include "derive/flow.h"
+#include "derive/mask.h"
 #include "adit/arrays.h"
 #include "adit/elementwise.h"
+#include "tape/tuple.h"
 
 #include <string.h>
 
@@ -17,14 +19,20 @@ typedef struct sweep {
   ad_tape *t;
   uint32_t low, high;               /* nodes [low, high) */
   slot *slot;
-  /* bit 0: depends on an x; bit 1: some y depends on it; bit 2: is an x (its tangent is given) */
-  unsigned char *on_path;
+  unsigned char *on_path;           /* see below */
+  unsigned how;                     /* of the whole, see flow.h */
+  bool arrays;                      /* there are some on the path */
   bool *wanted;                     /* one node's operands */
   flow *flow;
   size_t operands;                  /* room in wanted and flow */
+  /* of operations with several results: the flows of all of them, from where the operation's slot says */
+  flow *result;
+  size_t results, result_capacity;
 } sweep;
 
-enum { FROM_X = 1, TO_Y = 2, IS_X = 4 };
+/* Depends on an x; some y depends on it; is an x (its tangent is given); above
+ * them, FLOW_MASK and FLOW_POLE of its tangent or adjoint. */
+enum { FROM_X = 1, TO_Y = 2, IS_X = 4, ASKED_SHIFT = 3 };
 
 static ad_var unpack(ad_tape *t, uint32_t i) {
   if (i == NONE_INDEX) return ad_none();
@@ -49,11 +57,13 @@ static void close_sweep(sweep *s) {
   memory_release(a, s->on_path, n);
   memory_release(a, s->wanted, s->operands*sizeof *s->wanted);
   memory_release(a, s->flow, s->operands*sizeof *s->flow);
+  memory_release(a, s->result, s->result_capacity*sizeof *s->result);
 }
 
 /* The range from the first x to the last y; empty when every y comes before every x. */
-static ad_status open_sweep(sweep *s, ad_tape *t, int n, const uint32_t x[], int m, const uint32_t y[]) {
-  *s = (sweep){ .t = t, .low = UINT32_MAX };
+static ad_status open_sweep(sweep *s, ad_tape *t, int n, const uint32_t x[], int m, const uint32_t y[],
+                            unsigned how) {
+  *s = (sweep){ .t = t, .low = UINT32_MAX, .how = how };
   for (int i = 0; i < n; i++) s->low = x[i] < s->low ? x[i] : s->low;
   for (int j = 0; j < m; j++) s->high = y[j] + 1 > s->high ? y[j] + 1 : s->high;
   if (s->high <= s->low) s->high = s->low = 0;
@@ -88,6 +98,7 @@ static ad_status find_paths(sweep *s, int n, const uint32_t x[], int m, const ui
   for (uint32_t i = s->high; i-- > s->low;) {
     if ((s->on_path[i - s->low] & (FROM_X | TO_Y)) != (FROM_X | TO_Y) || node_is_leaf(t, i)) continue;
     const uint32_t *operand = node_operands(t, i, &count);
+    s->arrays |= node_type_number(&t->node[i]) != 0 && node_type(t, i)->type.rank > 0;
     for (int k = 0; k < count; k++)
       if (inside(s, operand[k]) && flow_passes(t, i, k)) s->on_path[operand[k] - s->low] |= TO_Y;
   }
@@ -102,21 +113,126 @@ static bool on_path(const sweep *s, uint32_t i) {
   return inside(s, i) && (s->on_path[i - s->low] & (FROM_X | TO_Y)) == (FROM_X | TO_Y);
 }
 
+/* --- masks that are asked for: mask.h -------------------------------------------------------------
+ *
+ * Operations with several results settle what they take, and ask for none. */
+
+static bool carries(const sweep *s, uint32_t i, int k) {
+  int n;
+  const uint32_t x = node_operands(s->t, i, &n)[k];
+  return on_path(s, x) && flow_passes(s->t, i, k);
+}
+
+static unsigned how_for(const sweep *s, uint32_t i) {
+  return (s->how & FLOW_IN_RULE) | (s->on_path[i - s->low] >> ASKED_SHIFT & FLOW_ASKED);
+}
+
+static void ask(sweep *s, uint32_t i, unsigned how) {
+  s->on_path[i - s->low] |= (unsigned char)((how & FLOW_ASKED) << ASKED_SHIFT);
+}
+
+static void ask_all(sweep *s, int n, const uint32_t node[]) {
+  for (int i = 0; i < n; i++)
+    if (inside(s, node[i])) ask(s, node[i], s->how);
+}
+
+/* Looking at rules may fail, which leaves the error on the tape. */
+static ad_status failed_since(const ad_tape *t, ad_status before) {
+  return before == AD_OK ? t->status : AD_OK;
+}
+
+/* An adjoint goes on to those of the operands. */
+static ad_status find_asked_reverse(sweep *s, int n, const uint32_t x[]) {
+  ad_tape *t = s->t;
+  const ad_status before = t->status;
+  int count;
+  ask_all(s, n, x);
+  if (!s->arrays && !(s->how & FLOW_ASKED)) return AD_OK;
+  for (uint32_t i = s->low; i < s->high; i++) {
+    if (!on_path(s, i) || node_is_leaf(t, i) || node_tuple(t, i)) continue;
+    node_operands(t, i, &count);
+    for (int k = 0; k < count; k++)
+      if (carries(s, i, k)) ask(s, i, mask_counts(t, i, k) | how_for(s, node_operands(t, i, &count)[k]));
+  }
+  return failed_since(t, before);
+}
+
+/* A tangent goes on to those of the users. */
+static ad_status find_asked_forward(sweep *s, int m, const uint32_t y[]) {
+  ad_tape *t = s->t;
+  const ad_status before = t->status;
+  int count;
+  ask_all(s, m, y);
+  if (!s->arrays && !(s->how & FLOW_ASKED)) return AD_OK;
+  for (uint32_t i = s->high; i-- > s->low;) {
+    if (!on_path(s, i) || node_is_leaf(t, i) || node_tuple(t, i)) continue;
+    node_operands(t, i, &count);
+    for (int k = 0; k < count; k++) {
+      if (!carries(s, i, k)) continue;
+      const unsigned how = how_for(s, i) | mask_counts(t, i, k);
+      ask(s, node_operands(t, i, &count)[k], how);
+    }
+  }
+  return failed_since(t, before);
+}
+
+/* --- several results ------------------------------------------------------------------------------ */
+
+/* The flows of the results of node i, made now if there are none yet; NULL without memory. */
+static flow *results_of(sweep *s, uint32_t i) {
+  slot *e = &s->slot[i - s->low];
+  if (e->value != NONE_INDEX) return s->result + e->value;
+  const size_t n = (size_t)tuple_results(s->t, i), need = s->results + n;
+  if (need >= NONE_INDEX
+      || !memory_reserve(&s->t->allocator, &s->result, &s->result_capacity, need + 1, sizeof *s->result)) {
+    tape_fail(s->t, AD_ERROR_MEMORY, "out of memory");
+    return NULL;
+  }
+  e->value = (uint32_t)s->results;
+  for (size_t k = 0; k < n; k++) s->result[s->results++] = flow_none();
+  return s->result + e->value;
+}
+
+static ad_status failed(const ad_tape *t) { return t->status == AD_OK ? AD_ERROR_MEMORY : t->status; }
+
+static uint32_t owner_of(const ad_tape *t, uint32_t i) {
+  int n;
+  return node_operands(t, i, &n)[0];
+}
+
+/* A result's cotangent waits for the others of its operation. */
+static ad_status collect_result(sweep *s, uint32_t i) {
+  const uint32_t owner = owner_of(s->t, i);
+  if (!inside(s, owner)) return AD_OK;
+  if (!results_of(s, owner)) return AD_ERROR_MEMORY;
+  const size_t at = s->slot[owner - s->low].value + (size_t)result_number(s->t, i);
+  const flow sum = flow_add(s->t, s->result[at], get(s, i), how_for(s, i));
+  s->result[at] = sum;
+  return !flow_connected(sum) || ad_is_valid(sum.value) ? AD_OK : failed(s->t);
+}
+
 /* --- reverse -------------------------------------------------------------------------------------- */
 
 static ad_status reverse_node(sweep *s, uint32_t i) {
   ad_tape *t = s->t;
-  flow zbar = get(s, i);
+  if (node_is_result(t, i)) return collect_result(s, i);
+  flow zbar = node_tuple(t, i) ? flow_none() : get(s, i);
   int n;
   const uint32_t *operand = node_operands(t, i, &n);
   bool any = false;
   for (int k = 0; k < n; k++) any |= s->wanted[k] = on_path(s, operand[k]) && flow_passes(t, i, k);
   if (!any) return AD_OK;
-  flow_reverse(t, i, zbar, s->wanted, s->flow);
+  unsigned how = 0;
+  for (int k = 0; k < n; k++)
+    if (s->wanted[k]) how |= how_for(s, operand[k]);
+  const tuple_rules *several = node_tuple(t, i);
+  for (int k = 0; k < n && several; k++) s->flow[k] = flow_none();
+  if (!several) flow_reverse(t, i, zbar, s->wanted, s->flow, how);
+  else if (!several->reverse(t, i, results_of(s, i), s->wanted, s->flow)) return failed(t);
   for (int k = 0; k < n; k++) {
     if (!s->wanted[k]) continue;
     uint32_t x = node_operands(t, i, &n)[k];
-    flow sum = flow_add(t, get(s, x), s->flow[k]);
+    flow sum = flow_add(t, get(s, x), s->flow[k], how_for(s, x));
     if (flow_connected(sum) && !ad_is_valid(sum.value))
       return t->status == AD_OK ? AD_ERROR_MEMORY : t->status;
     put(s, x, sum);
@@ -126,7 +242,8 @@ static ad_status reverse_node(sweep *s, uint32_t i) {
 
 static ad_status run_reverse(sweep *s, int m, const uint32_t y[], const flow ybar[]) {
   for (int j = 0; j < m; j++)
-    if (on_path(s, y[j]) && flow_connected(ybar[j])) put(s, y[j], flow_add(s->t, get(s, y[j]), ybar[j]));
+    if (on_path(s, y[j]) && flow_connected(ybar[j]))
+      put(s, y[j], flow_add(s->t, get(s, y[j]), ybar[j], how_for(s, y[j])));
   for (uint32_t i = s->high; i-- > s->low;) {
     if (!on_path(s, i) || node_is_leaf(s->t, i) || s->slot[i - s->low].value == NONE_INDEX) continue;
     ad_status status = reverse_node(s, i);
@@ -136,11 +253,12 @@ static ad_status run_reverse(sweep *s, int m, const uint32_t y[], const flow yba
 }
 
 ad_status sweep_reverse(ad_tape *t, int m, const uint32_t y[], const flow ybar[], int n, const uint32_t x[],
-                        flow xbar[]) {
+                        flow xbar[], unsigned how) {
   sweep s;
-  ad_status status = open_sweep(&s, t, n, x, m, y);
+  ad_status status = open_sweep(&s, t, n, x, m, y, how);
   if (status != AD_OK) return status;
   status = find_paths(&s, n, x, m, y);
+  if (status == AD_OK) status = find_asked_reverse(&s, n, x);
   if (status == AD_OK) status = run_reverse(&s, m, y, ybar);
   for (int i = 0; i < n && status == AD_OK; i++) xbar[i] = inside(&s, x[i]) ? get(&s, x[i]) : flow_none();
   close_sweep(&s);
@@ -149,9 +267,21 @@ ad_status sweep_reverse(ad_tape *t, int m, const uint32_t y[], const flow ybar[]
 
 /* --- forward -------------------------------------------------------------------------------------- */
 
+static ad_status forward_results(sweep *s, uint32_t i) {
+  flow *z = results_of(s, i);
+  if (!z) return AD_ERROR_MEMORY;
+  return node_tuple(s->t, i)->forward(s->t, i, s->flow, z) ? AD_OK : failed(s->t);
+}
+
 static ad_status forward_node(sweep *s, uint32_t i) {
   ad_tape *t = s->t;
   int n;
+  if (node_is_result(t, i)) {
+    const uint32_t owner = owner_of(t, i);
+    if (inside(s, owner) && s->slot[owner - s->low].value != NONE_INDEX)
+      put(s, i, s->result[s->slot[owner - s->low].value + (size_t)result_number(t, i)]);
+    return AD_OK;
+  }
   bool any = false;
   const uint32_t *operand = node_operands(t, i, &n);
   for (int k = 0; k < n; k++) {
@@ -159,21 +289,23 @@ static ad_status forward_node(sweep *s, uint32_t i) {
     any |= flow_connected(s->flow[k]) && flow_passes(t, i, k);
   }
   if (!any) return AD_OK;
-  flow zdot = flow_forward(t, i, s->flow);
+  if (node_tuple(t, i)) return forward_results(s, i);
+  flow zdot = flow_forward(t, i, s->flow, how_for(s, i));
   if (flow_connected(zdot) && !ad_is_valid(zdot.value))
     return t->status == AD_OK ? AD_ERROR_MEMORY : t->status;
   put(s, i, zdot);
   return AD_OK;
 }
 
-static ad_status sweep_forward(ad_tape *t, int n, const uint32_t x[], const flow xdot[], int m,
-                               const uint32_t y[], flow ydot[]) {
+ad_status sweep_forward(ad_tape *t, int n, const uint32_t x[], const flow xdot[], int m, const uint32_t y[],
+                        flow ydot[], unsigned how) {
   sweep s;
-  ad_status status = open_sweep(&s, t, n, x, m, y);
+  ad_status status = open_sweep(&s, t, n, x, m, y, how);
   if (status != AD_OK) return status;
   status = find_paths(&s, n, x, m, y);
+  if (status == AD_OK) status = find_asked_forward(&s, m, y);
   for (int i = 0; i < n && status == AD_OK; i++)
-    if (inside(&s, x[i])) put(&s, x[i], flow_add(t, get(&s, x[i]), xdot[i]));
+    if (inside(&s, x[i])) put(&s, x[i], flow_add(t, get(&s, x[i]), xdot[i], how_for(&s, x[i])));
   for (uint32_t i = s.low; i < s.high && status == AD_OK; i++)
     if (on_path(&s, i) && !(s.on_path[i - s.low] & IS_X) && !node_is_leaf(t, i)) status = forward_node(&s, i);
   for (int j = 0; j < m && status == AD_OK; j++) ydot[j] = inside(&s, y[j]) ? get(&s, y[j]) : flow_none();
@@ -197,8 +329,9 @@ static ad_status check_all(lists *l, const char *what, int n, const ad_var v[], 
     if (is_literal(v[i])) return tape_fail(l->t, AD_ERROR_ARGUMENT, "%s: a number has no derivative", what);
     ad_tape *t = handle_check(v[i], what);
     if (!t) return AD_ERROR_HANDLE;
-    if (t != l->t) return tape_fail(l->t, AD_ERROR_TAPES, "%s: variables of two tapes", what);
-    index[i] = v[i].at.node.index;
+    index[i] = t == l->t ? v[i].at.node.index : tape_lift(l->t, v[i], what);
+    if (index[i] == INVALID_INDEX) return failed(l->t);
+    t = l->t;
     if (floats && !node_is_float(t, index[i]))
       return tape_fail(t, AD_ERROR_DTYPE, "%s: a %s variable has no derivative", what,
                        ad_dtype_name(node_type(t, index[i])->type.dtype));
@@ -273,7 +406,7 @@ ad_status ad_vjp(int m, const ad_var y[], const ad_var cotangent[], int n, const
   }
   for (int j = 0; j < m && status == AD_OK; j++)
     status = take_seed(&l, "vjp", cotangent ? &cotangent[j] : NULL, l.y[j], true, &l.fy[j]);
-  if (status == AD_OK) status = sweep_reverse(l.t, m, l.y, l.fy, n, l.x, l.fx);
+  if (status == AD_OK) status = sweep_reverse(l.t, m, l.y, l.fy, n, l.x, l.fx, 0);
   if (status == AD_OK) status = give(&l, n, l.x, l.fx, out);
   if (status != AD_OK) fail_outputs(l.t, n, out);
   close_lists(&l);
@@ -289,7 +422,7 @@ ad_status ad_jvp(int n, const ad_var x[], const ad_var tangent[], int m, const a
   }
   for (int i = 0; i < n && status == AD_OK; i++)
     status = take_seed(&l, "jvp", &tangent[i], l.x[i], false, &l.fx[i]);
-  if (status == AD_OK) status = sweep_forward(l.t, n, l.x, l.fx, m, l.y, l.fy);
+  if (status == AD_OK) status = sweep_forward(l.t, n, l.x, l.fx, m, l.y, l.fy, 0);
   if (status == AD_OK) status = give(&l, m, l.y, l.fy, out);
   if (status != AD_OK) fail_outputs(l.t, m, out);
   close_lists(&l);

@@ -7,6 +7,7 @@
 #include "derive/taylor_series.h"
 #include "adit/arrays.h"
 #include "adit/elementwise.h"
+#include "tape/tuple.h"
 
 static const taylor_slot empty_slot = { NONE_INDEX, NONE_INDEX };
 
@@ -103,7 +104,7 @@ static ad_status visit_linear(taylor *e, uint32_t i) {
       x[m] = flow_passes(t, i, m) ? taylor_stored(e, operand[m], k) : flow_none();
       any |= flow_connected(x[m]);
     }
-    if (any) status = store(e, i, k, flow_forward(t, i, x));
+    if (any) status = store(e, i, k, flow_forward(t, i, x, FLOW_ASKED));
   }
   memory_release(&t->allocator, x, bytes);
   return status;
@@ -125,6 +126,50 @@ static ad_status visit_any(taylor *e, uint32_t i) {
   return status;
 }
 
+/* The coefficients of all results, until the results are visited. */
+static ad_var *take_results(taylor *e, uint32_t i) {
+  const size_t n = (size_t)tuple_results(e->t, i)*(size_t)e->order, need = e->severals + n;
+  if (need >= NONE_INDEX
+      || !memory_reserve(&e->t->allocator, &e->several, &e->several_capacity, need + 1, sizeof *e->several)) {
+    tape_fail(e->t, AD_ERROR_MEMORY, "out of memory");
+    return NULL;
+  }
+  taylor_slots(e, i)[0].value = (uint32_t)e->severals;
+  for (size_t k = 0; k < n; k++) e->several[e->severals++] = ad_none();
+  return e->several + need - n;
+}
+
+static ad_status visit_several(taylor *e, uint32_t i) {
+  ad_tape *t = e->t;
+  int n;
+  node_operands(t, i, &n);
+  const size_t order = (size_t)e->order, bytes = (size_t)n*order*sizeof(ad_var) + 1;
+  ad_var *x = memory_get(&t->allocator, bytes), *z = x ? take_results(e, i) : NULL;
+  ad_status status = x && z ? AD_OK : tape_fail(t, AD_ERROR_MEMORY, "out of memory");
+  for (int m = 0; m < n && status == AD_OK; m++)
+    for (size_t k = 0; k < order; k++) {
+      const uint32_t operand = node_operands(t, i, &n)[m];
+      const flow f = flow_passes(t, i, m) ? taylor_stored(e, operand, (int)k + 1) : flow_none();
+      const ad_type type = node_type(t, operand)->type;
+      x[(size_t)m*order + k] = flow_connected(f) ? coefficient_value(t, f, &type) : ad_none();
+    }
+  if (status == AD_OK && !node_tuple(t, i)->taylor(t, i, e->order, x, z)) status = broken(t);
+  memory_release(&t->allocator, x, bytes);
+  return status;
+}
+
+static ad_status visit_result(taylor *e, uint32_t i) {
+  int n;
+  const uint32_t owner = node_operands(e->t, i, &n)[0];
+  const size_t from = taylor_slots(e, owner)[0].value + (size_t)result_number(e->t, i)*(size_t)e->order;
+  ad_status status = AD_OK;
+  for (int k = 1; k <= e->order && status == AD_OK; k++) {
+    const ad_var v = e->several[from + (size_t)k - 1];
+    status = store(e, i, k, ad_is_none(v) ? flow_none() : flow_of(v));
+  }
+  return status;
+}
+
 static bool has_coefficients(const taylor *e, uint32_t i) {
   int n;
   const uint32_t *x = node_operands(e->t, i, &n);
@@ -143,6 +188,10 @@ static ad_status sweep(taylor *e) {
     const unsigned char mark = p->mark[i - p->low];
     if (!on_path(mark) || (mark & PATH_IS_X) || !has_coefficients(e, i)) continue;
     e->current = i;
+    if (node_tuple(e->t, i) || node_is_result(e->t, i)) {
+      status = node_tuple(e->t, i) ? visit_several(e, i) : visit_result(e, i);
+      continue;
+    }
     const ad_primitive *q = node_primitive(e->t, i);
     const bool linear = !q->row && q->type && (q->traits & AD_TRAIT_LINEAR);
     status = linear ? visit_linear(e, i) : visit_any(e, i);
@@ -209,6 +258,7 @@ static void close_taylor(taylor *e) {
   memory_release(a, e->list, e->list_capacity*sizeof *e->list);
   memory_release(a, e->known, e->known_capacity*sizeof *e->known);
   memory_release(a, e->stack, e->stack_capacity*sizeof *e->stack);
+  memory_release(a, e->several, e->several_capacity*sizeof *e->several);
   memory_release(a, e->work, e->work_capacity*sizeof *e->work);
 }
 

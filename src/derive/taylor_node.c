@@ -7,6 +7,7 @@
  * is z', whose coefficient k - 1 is k z_k.
  */
 #include "derive/taylor_series.h"
+#include "tape/tuple.h"
 #include "adit/arrays.h"
 
 #include <stdlib.h>
@@ -50,16 +51,21 @@ static bool moves_node(const taylor *e, uint32_t i, int k, int x) {
   return e->series[x].moving && flow_passes(e->t, i, k);
 }
 
+/* Its value is not that of the tape, at order 0 or beyond. */
+static bool differs(const taylor *e, uint32_t i, int k, int x) {
+  return (e->series[x].moving || e->series[x].sloped) && flow_passes(e->t, i, k);
+}
+
 static series_kind structured_kind(const taylor *e, uint32_t i, int n, const int x[]) {
   const ad_primitive *p = node_primitive(e->t, i);
   if (p->traits & AD_TRAIT_LINEAR) return SERIES_LINEAR;
-  int moving = 0;
+  int differing = 0;
   for (int k = 0; k < n; k++) {
-    if (!moves_node(e, i, k, x[k])) continue;
+    if (!differs(e, i, k, x[k])) continue;
     if (k >= 32 || !(p->linear_in >> k & 1)) return SERIES_NODE;
-    moving++;
+    differing++;
   }
-  return moving > 1 ? SERIES_PRODUCT : SERIES_LINEAR;
+  return differing > 1 ? SERIES_PRODUCT : SERIES_LINEAR;
 }
 
 static int make_structured(taylor *e, uint32_t i, int n, const int x[]) {
@@ -141,6 +147,11 @@ static bool enlist_open(taylor *e, uint32_t root) {
 
 /* Node i on the series of its operands; constants get none until somebody asks. */
 static bool build(taylor *e, uint32_t i) {
+  if (node_tuple(e->t, i) || node_is_result(e->t, i)) {
+    tape_fail(e->t, AD_ERROR_UNSUPPORTED, "taylor: a rule that records a %s",
+              node_is_result(e->t, i) ? "call" : node_primitive(e->t, i)->name);
+    return false;
+  }
   const int n = operand_count(e->t, i);
   const size_t bytes = (size_t)n*sizeof(int);
   int few[FEW], *x = n > FEW ? memory_get(&e->t->allocator, bytes) : few;
@@ -179,7 +190,7 @@ static bool record_derivative(taylor *e, int id, flow tangent[], flow *z) {
     tangent[k] = flow_of(stand_in(e, id, k));
     if (!ad_is_valid(tangent[k].value)) return false;
   }
-  *z = flow_forward(e->t, s.node, tangent);
+  *z = flow_forward(e->t, s.node, tangent, FLOW_ASKED);
   return !flow_connected(*z) || ad_is_valid(z->value);
 }
 
@@ -221,37 +232,39 @@ static ad_var operand_at(taylor *e, const series *s, int m, int k) {
   return coefficient_value(e->t, series_at(e, e->list[s->x[0] + m], k), &type);
 }
 
-/* The node again, operand m at order[m]; all at order 0 without a list. */
-static flow record_at(taylor *e, const series *s, const int order[]) {
+/* The node again, operand m at order[m]. */
+static ad_var record_at(taylor *e, const series *s, const int order[]) {
   ad_tape *t = e->t;
   const size_t bytes = (size_t)s->operands*sizeof(ad_var);
   ad_var few[FEW], *x = s->operands > FEW ? memory_get(&t->allocator, bytes) : few;
-  if (!x) return flow_of(ad_fail(t, AD_ERROR_MEMORY, "out of memory"));
-  for (int m = 0; m < s->operands; m++)
-    x[m] = operand_at(e, s, m, order && m < PRODUCT_OPERANDS ? order[m] : 0);
+  if (!x) return ad_fail(t, AD_ERROR_MEMORY, "out of memory");
+  for (int m = 0; m < s->operands; m++) x[m] = operand_at(e, s, m, m < PRODUCT_OPERANDS ? order[m] : 0);
   size_t size;
   const void *attribute = node_attribute(t, s->node, &size);
   ad_var z = ad_record(t, node_primitive(t, s->node), s->operands, x, attribute, size);
   if (x != few) memory_release(&t->allocator, x, bytes);
-  return flow_of(z);
+  return z;
 }
 
+/* Coefficient k of a node that is linear in those operands that move. At k = 0, of a part of a derivative,
+ * the slopes among them count. */
 static flow linear_at(taylor *e, const series *s, int k) {
   flow_room r;
   bool any = false;
   if (!make_room(e, &r, s->operands)) return flow_of(handle_invalid(e->t));
   for (int m = 0; m < s->operands; m++) {
     const int x = e->list[s->x[0] + m];
-    r.flow[m] = moves_node(e, s->node, m, x) ? series_at(e, x, k) : flow_none();
+    const bool counts = k > 0 ? moves_node(e, s->node, m, x) : e->series[x].sloped;
+    r.flow[m] = counts ? series_at(e, x, k) : flow_none();
     any |= flow_connected(r.flow[m]);
   }
-  flow z = any ? flow_forward(e->t, s->node, r.flow) : flow_none();
+  flow z = any ? flow_forward(e->t, s->node, r.flow, FLOW_ASKED) : flow_none();
   leave_room(e, &r);
   return z;
 }
 
 static bool moves_in_product(const taylor *e, const series *s, int m) {
-  return m < s->operands && moves_node(e, s->node, m, e->list[s->x[0] + m]);
+  return m < s->operands && differs(e, s->node, m, e->list[s->x[0] + m]);
 }
 
 /* Moves on to the next orders of the same sum; false after the last. The first operand that moves takes what
@@ -282,6 +295,17 @@ static bool all_connected(const taylor *e, const series *s, const int order[]) {
   return true;
 }
 
+/* What a term reaches: an element needs a connected one of each operand. */
+static ad_var reached_at(taylor *e, const series *s, const int order[]) {
+  ad_var reached = ad_none();
+  for (int m = 0; m < PRODUCT_OPERANDS; m++) {
+    if (!moves_in_product(e, s, m)) continue;
+    const ad_var mask = series_at(e, e->list[s->x[0] + m], order[m]).mask;
+    if (!ad_is_none(mask)) reached = mask_both(reached, mask_reached(e->t, s->node, m, mask));
+  }
+  return reached;
+}
+
 /* z_k = sum over i + j + .. = k of f(x_i, y_j, ..) */
 static flow product_at(taylor *e, const series *s, int k) {
   int order[PRODUCT_OPERANDS] = { 0 }, first = 0;
@@ -289,26 +313,36 @@ static flow product_at(taylor *e, const series *s, int k) {
   while (!moves_in_product(e, s, first)) first++;
   order[first] = k;
   do {
-    if (all_connected(e, s, order)) z = flow_plus(z, record_at(e, s, order));
+    if (!all_connected(e, s, order)) continue;
+    const ad_var value = record_at(e, s, order);
+    z = flow_plus(z, (flow){ value, reached_at(e, s, order) });
   } while (next_orders(e, s, order));
   return z;
 }
 
-/* A linear part of a derivative starts with nothing where the slopes that it is made of do. */
-static flow value_at(taylor *e, const series *s) {
-  bool any = false;
+/* Coefficient 0 of a part of a derivative. It is linear in the one slope that it is made of. Where it is made
+ * of more, of a slope and a result that is one itself, it is the node on their values; nothing where one of
+ * them is nothing. */
+static flow node_on_slopes(taylor *e, const series *s) {
+  const unsigned linear = node_primitive(e->t, s->node)->linear_in;
+  const int none[PRODUCT_OPERANDS] = { 0 };
+  int sloped = 0;
+  bool connected = true;
   for (int m = 0; m < s->operands; m++) {
     const int x = e->list[s->x[0] + m];
-    any |= e->series[x].sloped && flow_connected(series_at(e, x, 0));
+    if (!e->series[x].sloped || !flow_passes(e->t, s->node, m)) continue;
+    sloped++;
+    if (m < PRODUCT_OPERANDS && linear >> m & 1) connected &= flow_connected(series_at(e, x, 0));
   }
-  return any ? record_at(e, s, NULL) : flow_none();
+  if (sloped == 1) return linear_at(e, s, 0);
+  return connected ? flow_of(record_at(e, s, none)) : flow_none();
 }
 
 flow series_node_at(taylor *e, int id, int k) {
   const series s = e->series[id];
-  if (k == 0) return s.kind == SERIES_PRODUCT ? product_at(e, &s, 0) : value_at(e, &s);
   if (s.kind == SERIES_LINEAR) return linear_at(e, &s, k);
   if (s.kind == SERIES_PRODUCT) return product_at(e, &s, k);
+  if (k == 0) return node_on_slopes(e, &s);
   flow z = s.slope < 0 ? flow_none() : flow_over(series_at(e, s.slope, k - 1), k);
   if (flow_connected(z)) z.mask = mask_both(z.mask, s.guard);
   return z;

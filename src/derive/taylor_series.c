@@ -6,22 +6,13 @@
 #include "derive/taylor_series.h"
 #include "adit/arrays.h"
 #include "adit/elementwise.h"
+#include "primitives/construct.h"
 
 #include <math.h>
 
 /* --- flows ---------------------------------------------------------------------------------------------- */
 
 static bool same_mask(ad_var m, ad_var n) { return m.at.node.index == n.at.node.index; }
-
-ad_var mask_both(ad_var m, ad_var n) {
-  if (ad_is_none(m) || same_mask(m, n)) return n;
-  return ad_is_none(n) ? m : ad_logical_and(m, n);
-}
-
-static ad_var mask_either(ad_var m, ad_var n) {
-  if (ad_is_none(m) || ad_is_none(n)) return ad_none();
-  return ad_logical_or(m, n);
-}
 
 static flow combined(flow a, flow b, bool minus) {
   const bool same = same_mask(a.mask, b.mask);
@@ -139,8 +130,24 @@ int series_binary(taylor *e, series_kind kind, int x, int y) {
   return series_make(e, z);
 }
 
+static bool is_zero(const taylor *e, int id) {
+  const series *s = &e->series[id];
+  double number = s->a;
+  if (s->kind == SERIES_NUMBER) return number == 0;
+  if (s->kind != SERIES_GIVEN || s->node == NO_NODE) return false;
+  return mask_constant(e->t, s->node, &number) ? number == 0 : is_zeros(handle(e->t, s->node));
+}
+
+/* In a derivative the 0 beside a slope is what was not chosen. */
+static int chosen_slope(taylor *e, int x, int other) {
+  return e->series[other].sloped && is_zero(e, x) ? series_none(e) : x;
+}
+
 int series_select(taylor *e, int condition, int x, int y) {
   if (condition < 0 || x < 0 || y < 0) return -1;
+  x = chosen_slope(e, x, y);
+  y = chosen_slope(e, y, x);
+  if (x < 0 || y < 0) return -1;
   const series *c = &e->series[condition], *p = &e->series[x], *q = &e->series[y];
   if (c->kind == SERIES_NUMBER) return c->a != 0 ? x : y;
   series z = { .kind = SERIES_SELECT, .moving = p->moving || q->moving, .sloped = p->sloped || q->sloped,

@@ -14,6 +14,7 @@
 #define ADIT_DERIVE_TAYLOR_SERIES_H
 
 #include "derive/flow.h"
+#include "derive/mask.h"
 
 typedef enum series_kind {
   SERIES_GIVEN,                     /* all coefficients are there */
@@ -78,6 +79,9 @@ typedef struct taylor {
   size_t knowns, known_capacity;
   series_demand *stack;
   size_t depth, stack_capacity;
+  /* of operations with several results: order coefficients of each, from where the operation's slot says */
+  ad_var *several;
+  size_t severals, several_capacity;
   uint32_t *work;                   /* nodes of a recorded derivative */
   size_t works, work_capacity;
 } taylor;
@@ -131,7 +135,6 @@ flow taylor_stored(const taylor *e, uint32_t node, int k);
 ad_var coefficient_value(ad_tape *t, flow f, const ad_type *type);
 
 /* Arithmetic of flows. */
-ad_var mask_both(ad_var m, ad_var n);
 flow flow_plus(flow a, flow b);
 flow flow_minus(flow a, flow b);
 flow flow_times(flow a, flow b);

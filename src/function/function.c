@@ -1,5 +1,6 @@
 /* function.c -- making functions and letting go of them. */
 #include "function/function.h"
+#include "function/carrier.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -31,14 +32,55 @@ static uint32_t copy_leaf(ad_tape *dst, const ad_tape *src, uint32_t i) {
   return tape_leaf(dst, PRIMITIVE_CONSTANT, &type, node_data(src, i));
 }
 
-static uint32_t copy_operation(ad_tape *dst, ad_tape *src, uint32_t i, const uint32_t map[], uint32_t x[]) {
+/* The outputs of calls that were opened: those of one call begin where its entry in the map says. */
+typedef struct opened {
+  uint32_t *node;
+  size_t count, capacity;
+} opened;
+
+/* A derivative of a call computes the call again, unless it sees inside: the nodes of a call are worth that
+ * up to some number. */
+enum { OPEN_BELOW = 100000 };
+
+static const carrier *call_to_open(const ad_tape *dst, const ad_tape *src, uint32_t i) {
+  size_t size;
+  if (!dst->inlines || node_primitive(src, i) != &carrier_primitives[CARRIER_CALL]) return NULL;
+  const carrier *c = node_attribute(src, i, &size);
+  return !c->checkpoint && c->f->size < OPEN_BELOW ? c : NULL;
+}
+
+static uint32_t open_call(ad_tape *dst, const carrier *c, const uint32_t x[], opened *o) {
+  const size_t n = (size_t)c->n_in + (size_t)c->n_out, bytes = n*sizeof(ad_var) + 1;
+  ad_var *v = memory_get(&dst->allocator, bytes);
+  bool good = v && memory_reserve(&dst->allocator, &o->node, &o->capacity, o->count + (size_t)c->n_out, sizeof *o->node);
+  if (!good) tape_fail(dst, AD_ERROR_MEMORY, "out of memory");
+  for (int k = 0; k < c->n_in && good; k++) v[k] = handle(dst, x[k]);
+  if (good) good = function_copy(dst, c->f->body, c->n_in, c->f->in, v, c->n_out, c->f->out, v + c->n_in) == AD_OK;
+  for (int j = 0; j < c->n_out && good; j++) o->node[o->count++] = v[c->n_in + j].at.node.index;
+  memory_release(&dst->allocator, v, bytes);
+  return good ? (uint32_t)(o->count - (size_t)c->n_out) : INVALID_INDEX;
+}
+
+static uint32_t copy_result(ad_tape *dst, const ad_tape *src, uint32_t i, uint32_t owner, const opened *o) {
+  int n;
+  const int j = result_number(src, i);
+  if (call_to_open(dst, src, node_operands(src, i, &n)[0])) return o->node[owner + (uint32_t)j];
+  return tuple_result(dst, owner, j);
+}
+
+static uint32_t copy_operation(ad_tape *dst, ad_tape *src, uint32_t i, const uint32_t map[], uint32_t x[],
+                               opened *o) {
   int n;
   size_t size;
   uint32_t primitive, type;
   const uint32_t *operand = node_operands(src, i, &n);
   for (int k = 0; k < n; k++) x[k] = map[operand[k]];
+  if (node_is_result(src, i)) return copy_result(dst, src, i, x[0], o);
+  const carrier *call = node_tuple(src, i) ? call_to_open(dst, src, i) : NULL;
+  if (call) return open_call(dst, call, x, o);
   const ad_type t = node_type(src, i)->type;
   const void *attribute = node_attribute(src, i, &size);
+  if (node_tuple(src, i)) return tuple_record(dst, node_primitive(src, i), n, x, attribute, size);
   if (node_primitive_number(&src->node[i]) < ROW_COUNT) primitive = node_primitive_number(&src->node[i]);
   else if (!tape_number_primitive(
                dst, src->primitive[node_primitive_number(&src->node[i]) - PRIMITIVE_FIRST_OTHER], &primitive))
@@ -52,6 +94,7 @@ static ad_status copy_needed(ad_tape *dst, ad_tape *src, uint32_t highest, const
   uint32_t few[8], *x = few;
   size_t room = 8;
   ad_status status = AD_OK;
+  opened o = { NULL, 0, 0 };
   for (uint32_t i = 0; i <= highest && status == AD_OK; i++) {
     if (needed[i] != 1) continue;
     int n;
@@ -65,10 +108,11 @@ static ad_status copy_needed(ad_tape *dst, ad_tape *src, uint32_t highest, const
       }
       x = more, room = (size_t)n;
     }
-    map[i] = node_is_leaf(src, i) ? copy_leaf(dst, src, i) : copy_operation(dst, src, i, map, x);
+    map[i] = node_is_leaf(src, i) ? copy_leaf(dst, src, i) : copy_operation(dst, src, i, map, x, &o);
     if (map[i] == INVALID_INDEX) status = dst->status == AD_OK ? AD_ERROR_MEMORY : dst->status;
   }
   if (x != few) memory_release(&dst->allocator, x, room*sizeof *x);
+  memory_release(&dst->allocator, o.node, o.capacity*sizeof *o.node);
   return status;
 }
 
@@ -128,6 +172,14 @@ static ad_function *allocate(const ad_allocator *a, const char *name, int n_in, 
   return f;
 }
 
+/* The body's own depth came with what was copied into it. */
+static ad_status check_depth(ad_function *f) {
+  f->depth = f->body->depth + 1;
+  if (f->depth <= FUNCTION_MAX_DEPTH) return AD_OK;
+  return tape_fail(f->body, AD_ERROR_LIMIT, "%s: functions are nested more than %d deep", f->name,
+                   FUNCTION_MAX_DEPTH);
+}
+
 /* Operations that outputs depend on: simplification leaves others behind. */
 static bool count_operations(ad_function *f) {
   const ad_allocator *a = &f->body->allocator;
@@ -162,6 +214,7 @@ static ad_function *cut(const char *name, ad_tape *t, int n_in, const uint32_t i
   if (status == AD_OK) status = function_copy(f->body, t, n_in, in, x, n_out, out, x + n_in);
   for (int j = 0; j < n_out && status == AD_OK; j++) f->out[j] = x[n_in + j].at.node.index;
   memory_release(a, x, bytes);
+  if (status == AD_OK) status = check_depth(f);
   if (status == AD_OK && !count_operations(f)) status = AD_ERROR_MEMORY;
   if (status == AD_OK) {
     tape_forget_numbers(f->body);
@@ -175,12 +228,13 @@ static ad_function *cut(const char *name, ad_tape *t, int n_in, const uint32_t i
 
 static ad_status output_nodes(ad_tape *t, int n, const ad_var v[], uint32_t node[]) {
   for (int j = 0; j < n; j++) {
+    char name[32];
+    snprintf(name, sizeof name, "output %d", j);
     if (is_literal(v[j])) node[j] = tape_constant(t, v[j].tape ? AD_I64 : AD_F64, literal_value(v[j]));
     else if (ad_is_none(v[j])) return tape_fail(t, AD_ERROR_ARGUMENT, "output %d was not set", j);
-    else if (v[j].tape != t) return tape_fail(t, AD_ERROR_TAPES, "output %d is not on the tape", j);
-    else if (!handle_check(v[j], "output")) return AD_ERROR_HANDLE;
-    else node[j] = v[j].at.node.index;
-    if (node[j] == INVALID_INDEX) return AD_ERROR_MEMORY;
+    else if (!handle_check(v[j], "output")) return tape_fail(t, AD_ERROR_HANDLE, "output %d is invalid", j);
+    else node[j] = v[j].tape == t ? v[j].at.node.index : tape_lift(t, v[j], name);
+    if (node[j] == INVALID_INDEX) return t->status == AD_OK ? AD_ERROR_MEMORY : t->status;
   }
   return AD_OK;
 }
@@ -203,6 +257,35 @@ static bool open_lists(trace_lists *l, const ad_allocator *a, int n_in, int n_ou
   return true;
 }
 
+/* The variables of the outer tape that f's last inputs stand for. */
+static bool note_captures(ad_function *f, const ad_tape *t) {
+  f->captured = memory_get(&t->allocator, t->captures*sizeof *f->captured + 1);
+  if (!f->captured) return false;
+  f->outer = t->outer;
+  f->captures = (int)t->captures;
+  for (size_t k = 0; k < t->captures; k++) f->captured[k] = handle(t->outer, t->captured[k].outer);
+  return true;
+}
+
+/* The function of what the body has recorded, with captured variables behind the inputs. */
+static ad_function *cut_with_captures(const char *name, ad_tape *t, int n_in, const uint32_t in[], int n_out,
+                                      const uint32_t out[]) {
+  if (t->captures == 0) return cut(name, t, n_in, in, n_out, out);
+  const size_t n = (size_t)n_in + t->captures;
+  uint32_t *all = n <= INT32_MAX ? memory_get(&t->allocator, n*sizeof *all) : NULL;
+  ad_function *f = NULL;
+  if (all) {
+    memcpy(all, in, (size_t)n_in*sizeof *all);
+    for (size_t k = 0; k < t->captures; k++) all[(size_t)n_in + k] = t->captured[k].inner;
+    f = cut(name, t, (int)n, all, n_out, out);
+  }
+  memory_release(&t->allocator, all, n*sizeof *all);
+  if (f && note_captures(f, t)) return f;
+  tape_fail(t, AD_ERROR_MEMORY, "out of memory");
+  ad_function_free(f);
+  return NULL;
+}
+
 static ad_function *trace_on(ad_tape *t, const char *name, ad_body *body, void *context, int n_in,
                              const ad_type in[], int n_out) {
   trace_lists l;
@@ -219,7 +302,7 @@ static ad_function *trace_on(ad_tape *t, const char *name, ad_body *body, void *
   for (int j = 0; j < n_out; j++) l.y[j] = ad_none();
   if (t->status == AD_OK) body(t, l.x, l.y, context);
   if (t->status == AD_OK && output_nodes(t, n_out, l.y, l.out) == AD_OK)
-    f = cut(name, t, n_in, l.in, n_out, l.out);
+    f = cut_with_captures(name, t, n_in, l.in, n_out, l.out);
   memory_release(&t->allocator, l.x, l.bytes);
   return f;
 }
@@ -231,9 +314,9 @@ static void report_failure(ad_report *report, const ad_tape *t, ad_status fallba
            t && t->message[0] ? t->message : ad_status_sentence(report->status));
 }
 
-ad_function *ad_function_trace_with(const ad_allocator *allocator, const char *name, ad_body *body,
-                                    void *context, int n_in, const ad_type in[], int n_out,
-                                    ad_report *report) {
+ad_function *function_trace_inside(ad_tape *outer, const ad_allocator *allocator, const char *name,
+                                   ad_body *body, void *context, int n_in, const ad_type in[], int n_out,
+                                   ad_report *report) {
   if (report) *report = (ad_report){ AD_OK, "" };
   if (!body || n_in < 0 || n_out < 0 || (n_in && !in)) {
     report_failure(report, NULL, AD_ERROR_ARGUMENT);
@@ -244,11 +327,27 @@ ad_function *ad_function_trace_with(const ad_allocator *allocator, const char *n
   if (t) {
     t->tracing = true;
     t->room = 0;
-    f = trace_on(t, name, body, context, n_in, in, n_out);
+    t->outer = outer;
+    t->level = outer ? outer->level + 1 : 0;
+    f = t->level <= FUNCTION_MAX_DEPTH ? trace_on(t, name, body, context, n_in, in, n_out) : NULL;
+    if (t->level > FUNCTION_MAX_DEPTH) tape_fail(t, AD_ERROR_LIMIT, "traces are nested too deep");
   }
   if (!f) report_failure(report, t, AD_ERROR_MEMORY);
   ad_tape_free(t);
   return f;
+}
+
+ad_function *ad_function_trace_with(const ad_allocator *allocator, const char *name, ad_body *body,
+                                    void *context, int n_in, const ad_type in[], int n_out,
+                                    ad_report *report) {
+  return function_trace_inside(NULL, allocator, name, body, context, n_in, in, n_out, report);
+}
+
+ad_function *ad_function_trace_inside(ad_tape *outer, const char *name, ad_body *body, void *context, int n_in,
+                                      const ad_type in[], int n_out, ad_report *report) {
+  if (outer) return function_trace_inside(outer, &outer->allocator, name, body, context, n_in, in, n_out, report);
+  report_failure(report, NULL, AD_ERROR_ARGUMENT);
+  return NULL;
 }
 
 ad_function *ad_function_trace_report(const char *name, ad_body *body, void *context, int n_in,
@@ -284,7 +383,7 @@ ad_function *function_derive(const ad_function *f, const char *suffix, ad_body *
                              const ad_type in[], int n_out) {
   char name[128];
   snprintf(name, sizeof name, "%.100s%s", f->name, suffix);
-  return ad_function_trace_with(&f->body->allocator, name, body, context, n_in, in, n_out, NULL);
+  return function_trace_inside(f->outer, &f->body->allocator, name, body, context, n_in, in, n_out, NULL);
 }
 
 /* --- life ----------------------------------------------------------------------------------------- */
@@ -298,6 +397,8 @@ void ad_function_free(ad_function *f) {
   if (!f || atomic_fetch_sub_explicit(&f->references, 1, memory_order_acq_rel) != 1) return;
   const ad_allocator a = f->body->allocator;
   function_free_plans(f);
+  function_free_derived(f);
+  memory_release(&a, f->captured, (size_t)f->captures*sizeof *f->captured + 1);
   ad_tape_free(f->body);
   memory_release(&a, f->name, f->name_bytes);
   memory_release(&a, f->in, f->node_bytes);
@@ -309,12 +410,12 @@ void ad_function_free(ad_function *f) {
 static const ad_type no_type = { AD_F64, -1, { 0 } };
 
 const char *ad_function_name(const ad_function *f) { return f ? f->name : ""; }
-int ad_function_inputs(const ad_function *f) { return f ? f->n_in : 0; }
+int ad_function_inputs(const ad_function *f) { return f ? function_visible(f) : 0; }
 int ad_function_outputs(const ad_function *f) { return f ? f->n_out : 0; }
 size_t ad_function_size(const ad_function *f) { return f ? f->size : 0; }
 
 ad_type ad_function_input_type(const ad_function *f, int i) {
-  return f && i >= 0 && i < f->n_in ? node_type(f->body, f->in[i])->type : no_type;
+  return f && i >= 0 && i < function_visible(f) ? node_type(f->body, f->in[i])->type : no_type;
 }
 
 ad_type ad_function_output_type(const ad_function *f, int i) {

@@ -109,6 +109,7 @@ static void jacobian_body(ad_tape *t, const ad_var in[], ad_var out[], void *con
   ad_var *x = vars_get(t, n + m), *y = x + n;
   if (!x) return;
   for (int i = 0; i < w->n; i++) x[i] = in[w->input[i]];
+  t->inlines = true;
   if (function_apply_on(t, w->f, in, y) == AD_OK)
     jacobian(t, w->n, x, (int)m, y, total(w->n, x) <= total((int)m, y), out);
   vars_release(t, x, n + m);
@@ -128,11 +129,11 @@ static void hessian_body(ad_tape *t, const ad_var in[], ad_var out[], void *cont
 
 static ad_function *derive(ad_function *f, const char *suffix, ad_body *body, wrt_list *w, int n_out) {
   const ad_allocator *a = &f->body->allocator;
-  const size_t bytes = (size_t)f->n_in*sizeof(ad_type) + 1;
+  const size_t bytes = (size_t)function_visible(f)*sizeof(ad_type) + 1;
   ad_type *in = memory_get(a, bytes);
   ad_function *d = NULL;
-  for (int i = 0; in && i < f->n_in; i++) in[i] = ad_function_input_type(f, i);
-  if (in) d = function_derive(f, suffix, body, w, f->n_in, in, n_out);
+  for (int i = 0; in && i < function_visible(f); i++) in[i] = ad_function_input_type(f, i);
+  if (in) d = function_derive(f, suffix, body, w, function_visible(f), in, n_out);
   memory_release(a, in, bytes);
   return d;
 }

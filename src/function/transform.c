@@ -5,22 +5,20 @@
  */
 #include "function/wrt.h"
 #include "adit/arrays.h"
+#include "tape/tuple.h"
 
 #include <string.h>
 
-ad_status ad_function_apply(ad_function *f, const ad_var in[], ad_var out[]) {
-  ad_tape *t = f ? ad_tape_of(f->n_in, in) : NULL;
-  for (int j = 0; f && j < f->n_out; j++) out[j] = handle_invalid(t);
-  if (!t) return AD_ERROR_ARGUMENT;
-  return function_apply_on(t, f, in, out);
-}
-
-static ad_status check_argument(ad_tape *t, const ad_function *f, int i, ad_var v, ad_var *x) {
+ad_status function_argument(ad_tape *t, const ad_function *f, int i, ad_var v, ad_var *x) {
   const ad_type want = node_type(f->body, f->in[i])->type;
   char a[192], b[192];
   *x = is_literal(v) ? ad_full(t, want, literal_value(v)) : v;
-  if (!handle_check(*x, f->name) || x->tape != t)
-    return tape_fail(t, AD_ERROR_TAPES, "%s: input %d is not on the tape", f->name, i);
+  if (!handle_check(*x, f->name)) return tape_fail(t, AD_ERROR_HANDLE, "%s: input %d is invalid", f->name, i);
+  if (x->tape != t) {
+    const uint32_t lifted = tape_lift(t, *x, f->name);
+    if (lifted == INVALID_INDEX) return AD_ERROR_TAPES;
+    *x = handle(t, lifted);
+  }
   const ad_type *have = &node_type(t, x->at.node.index)->type;
   if (ad_type_equal(*have, want)) return AD_OK;
   return tape_fail(t, have->dtype == want.dtype ? AD_ERROR_SHAPE : AD_ERROR_DTYPE,
@@ -28,14 +26,28 @@ static ad_status check_argument(ad_tape *t, const ad_function *f, int i, ad_var 
                    ad_type_print(want, b, sizeof b));
 }
 
-ad_status function_apply_on(ad_tape *t, ad_function *f, const ad_var in[], ad_var out[]) {
-  const size_t bytes = (size_t)f->n_in*sizeof(ad_var) + 1;
-  ad_var *x = memory_get(&t->allocator, bytes);
-  if (!x) return tape_fail(t, AD_ERROR_MEMORY, "out of memory");
+ad_var *function_arguments(ad_tape *t, ad_function *f, const ad_var in[]) {
+  ad_var *x = vars_get(t, (size_t)f->n_in);
+  if (!x) return NULL;
+  const int visible = function_visible(f);
   ad_status status = tape_settle(t);
-  for (int i = 0; i < f->n_in && status == AD_OK; i++) status = check_argument(t, f, i, in[i], &x[i]);
-  if (status == AD_OK) status = function_copy(t, f->body, f->n_in, f->in, x, f->n_out, f->out, out);
-  memory_release(&t->allocator, x, bytes);
+  for (int i = 0; i < f->n_in && status == AD_OK; i++)
+    status = function_argument(t, f, i, i < visible ? in[i] : f->captured[i - visible], &x[i]);
+  if (status == AD_OK) return x;
+  vars_release(t, x, (size_t)f->n_in);
+  return NULL;
+}
+
+ad_status function_apply_all(ad_tape *t, ad_function *f, const ad_var in[], ad_var out[]) {
+  return function_copy(t, f->body, f->n_in, f->in, in, f->n_out, f->out, out);
+}
+
+ad_status function_apply_on(ad_tape *t, ad_function *f, const ad_var in[], ad_var out[]) {
+  for (int j = 0; j < f->n_out; j++) out[j] = handle_invalid(t);
+  ad_var *x = function_arguments(t, f, in);
+  if (!x) return t->status == AD_OK ? AD_ERROR_MEMORY : t->status;
+  const ad_status status = function_apply_all(t, f, x, out);
+  vars_release(t, x, (size_t)f->n_in);
   return status;
 }
 
@@ -46,12 +58,12 @@ static bool is_float(const ad_function *f, int i) { return ad_function_input_typ
 bool wrt_open(wrt_list *w, ad_function *f, int n, const int wrt[]) {
   *w = (wrt_list){ .f = f };
   if (!f || (wrt && n < 0)) return false;
-  const size_t room = (size_t)(wrt ? n : f->n_in);
+  const size_t room = (size_t)(wrt ? n : function_visible(f));
   w->bytes = room*sizeof *w->input + 1;
   w->input = memory_get(&f->body->allocator, w->bytes);
   for (int i = 0; w->input && i < (int)room; i++) {
     const int input = wrt ? wrt[i] : i;
-    if (input < 0 || input >= f->n_in) break;
+    if (input < 0 || input >= function_visible(f)) break;
     if (is_float(f, input)) w->input[w->n++] = input;
     else if (wrt) break;
     if (i + 1 == (int)room) return true;
@@ -100,18 +112,18 @@ typedef struct product {            /* lists for a jvp or vjp over all floats of
 
 static bool open_product(product *p, ad_tape *t, const ad_function *f) {
   p->t = t;
-  p->n = (size_t)f->n_in + (size_t)f->n_out;
+  p->n = (size_t)function_visible(f) + (size_t)f->n_out;
   p->bytes = p->n*(2*sizeof *p->x + sizeof *p->xp) + 1;
   p->x = memory_get(&t->allocator, p->bytes);
   if (!p->x) {
     tape_fail(t, AD_ERROR_MEMORY, "out of memory");
     return false;
   }
-  p->xs = p->x + f->n_in;
-  p->y = p->xs + f->n_in;
+  p->xs = p->x + function_visible(f);
+  p->y = p->xs + function_visible(f);
   p->ys = p->y + f->n_out;
   p->xp = (int *)(p->ys + f->n_out);
-  p->yp = p->xp + f->n_in;
+  p->yp = p->xp + function_visible(f);
   return true;
 }
 
@@ -124,8 +136,9 @@ static void zeros_like(ad_tape *t, int n, const ad_var like[], ad_var out[]) {
 static void jvp_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
   ad_function *f = context;
   product p;
+  t->inlines = true;
   if (function_apply_on(t, f, in, out) != AD_OK || !open_product(&p, t, f)) return;
-  int n = keep_floats(f->n_in, in, in + f->n_in, p.x, p.xs, p.xp);
+  int n = keep_floats(function_visible(f), in, in + function_visible(f), p.x, p.xs, p.xp);
   int m = keep_floats(f->n_out, out, NULL, p.y, NULL, p.yp);
   zeros_like(t, f->n_out, out, out + f->n_out);
   if (m == 0 || n == 0 || ad_jvp(n, p.x, p.xs, m, p.y, p.ys) == AD_OK)
@@ -136,10 +149,11 @@ static void jvp_body(ad_tape *t, const ad_var in[], ad_var out[], void *context)
 static void vjp_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
   ad_function *f = context;
   product p;
+  t->inlines = true;
   if (function_apply_on(t, f, in, out) != AD_OK || !open_product(&p, t, f)) return;
-  int n = keep_floats(f->n_in, in, NULL, p.x, NULL, p.xp);
-  int m = keep_floats(f->n_out, out, in + f->n_in, p.y, p.ys, p.yp);
-  zeros_like(t, f->n_in, in, out + f->n_out);
+  int n = keep_floats(function_visible(f), in, NULL, p.x, NULL, p.xp);
+  int m = keep_floats(f->n_out, out, in + function_visible(f), p.y, p.ys, p.yp);
+  zeros_like(t, function_visible(f), in, out + f->n_out);
   if (m == 0 || n == 0 || ad_vjp(m, p.y, p.ys, n, p.x, p.xs) == AD_OK)
     for (int i = 0; i < n && m > 0; i++) out[f->n_out + p.xp[i]] = p.xs[i];
   close_product(&p);
@@ -149,10 +163,10 @@ static void vjp_body(ad_tape *t, const ad_var in[], ad_var out[], void *context)
 static ad_function *derive_with(ad_function *f, const char *suffix, ad_body *body, void *context, int extra,
                                 ad_type (*type)(const void *, int), const void *from, int n_out) {
   const ad_allocator *a = &f->body->allocator;
-  const int n = f->n_in + extra;
+  const int n = function_visible(f) + extra;
   ad_type *in = memory_get(a, (size_t)n*sizeof *in + 1);
   if (!in) return NULL;
-  for (int i = 0; i < n; i++) in[i] = i < f->n_in ? ad_function_input_type(f, i) : type(from, i - f->n_in);
+  for (int i = 0; i < n; i++) in[i] = i < function_visible(f) ? ad_function_input_type(f, i) : type(from, i - function_visible(f));
   ad_function *d = function_derive(f, suffix, body, context, n, in, n_out);
   memory_release(a, in, (size_t)n*sizeof *in + 1);
   return d;
@@ -162,11 +176,11 @@ static ad_type type_of_input(const void *f, int i) { return ad_function_input_ty
 static ad_type type_of_output(const void *f, int i) { return ad_function_output_type(f, i); }
 
 ad_function *ad_function_jvp(ad_function *f) {
-  return f ? derive_with(f, "_jvp", jvp_body, f, f->n_in, type_of_input, f, 2*f->n_out) : NULL;
+  return f ? derive_with(f, "_jvp", jvp_body, f, function_visible(f), type_of_input, f, 2*f->n_out) : NULL;
 }
 
 ad_function *ad_function_vjp(ad_function *f) {
-  return f ? derive_with(f, "_vjp", vjp_body, f, f->n_out, type_of_output, f, f->n_out + f->n_in) : NULL;
+  return f ? derive_with(f, "_vjp", vjp_body, f, f->n_out, type_of_output, f, f->n_out + function_visible(f)) : NULL;
 }
 
 /* --- gradient ------------------------------------------------------------------------------------- */
@@ -178,6 +192,7 @@ static bool is_scalar_function(const ad_function *f) {
 
 void gradient_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
   const wrt_list *w = context;
+  t->inlines = true;
   if (function_apply_on(t, w->f, in, out) != AD_OK) return;
   ad_var *x = vars_get(t, (size_t)w->n);
   if (!x) return;
@@ -207,7 +222,7 @@ static void hvp_body(ad_tape *t, const ad_var in[], ad_var out[], void *context)
   ad_var *x = t->status == AD_OK ? vars_get(t, (size_t)w->n) : NULL;
   if (!x) return;
   for (int i = 0; i < w->n; i++) x[i] = in[w->input[i]];
-  if (w->n) ad_jvp(w->n, x, in + w->f->n_in, w->n, out + 1, out + 1 + w->n);
+  if (w->n) ad_jvp(w->n, x, in + function_visible(w->f), w->n, out + 1, out + 1 + w->n);
   vars_release(t, x, (size_t)w->n);
 }
 

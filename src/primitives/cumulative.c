@@ -14,6 +14,7 @@
 #include "adit/arrays.h"
 #include "adit/elementwise.h"
 #include "primitives/axes.h"
+#include "primitives/batching.h"
 #include "primitives/operands.h"
 #include "primitives/strided.h"
 
@@ -164,7 +165,8 @@ static ad_var shift_vjp(ad_rule *r, int k) {
 
 static const ad_primitive shift_primitive = {
   .name = "shift", .doc = "the element before, 0 for the first, along an axis",
-  .traits = AD_TRAIT_LINEAR | AD_TRAIT_UNIT_WEIGHTS, .type = scan_type, .run = shift_run, .vjp = shift_vjp };
+  .traits = AD_TRAIT_LINEAR | AD_TRAIT_UNIT_WEIGHTS, .type = scan_type, .run = shift_run, .vjp = shift_vjp,
+  .batch = batch_along_narrow };
 
 /* --- cumsum; its adjoint sums from the other end -------------------------------------------------------- */
 
@@ -183,7 +185,8 @@ static const ad_primitive cumsum_primitive = { .name = "cumsum",
                                                .traits = AD_TRAIT_LINEAR | AD_TRAIT_UNIT_WEIGHTS,
                                                .type = scan_type,
                                                .run = cumsum_run,
-                                               .vjp = cumsum_vjp };
+                                               .vjp = cumsum_vjp,
+                                               .batch = batch_along_narrow };
 
 ad_var ad_cumsum(ad_var x, int axis) { return record_along(&cumsum_primitive, x, axis); }
 
@@ -221,9 +224,19 @@ static ad_var recurrence_vjp(ad_rule *r, int k) {
   return a.late ? ad_mul(shifted(ybar, turned(a)), r->z) : ad_mul(ybar, shifted(r->z, a));
 }
 
+/* z[i] has a term with y[i] and with all before it. */
+static ad_var recurrence_reach(ad_rule *r, int k) {
+  scan_attribute a = attribute_of(r);
+  (void)k;
+  a.late = 0;
+  return ad_greater(record_scan(&cumsum_primitive, 1, &r->g, a), 0);
+}
+
 static const ad_primitive recurrence_primitive = {
-  .name = "recurrence", .doc = "z = x times the z before, plus y, along an axis", .linear_in = 2,
-  .type = recurrence_type, .run = recurrence_run, .jvp = recurrence_jvp, .vjp = recurrence_vjp };
+  .name = "recurrence", .doc = "z = x times the z before, plus y, along an axis",
+  .traits = AD_TRAIT_FINITE_WEIGHTS, .linear_in = 2,
+  .type = recurrence_type, .run = recurrence_run, .jvp = recurrence_jvp, .vjp = recurrence_vjp,
+  .reach = recurrence_reach, .batch = batch_along_narrow };
 
 /* --- cumprod -------------------------------------------------------------------------------------------- */
 
@@ -268,6 +281,8 @@ static ad_var cumprod_vjp(ad_rule *r, int k) {
 
 static const ad_primitive cumprod_primitive = {
   .name = "cumprod", .doc = "products of the elements so far, along an axis",
-  .type = scan_type, .run = cumprod_run, .jvp = cumprod_jvp, .vjp = cumprod_vjp };
+  .traits = AD_TRAIT_FINITE_WEIGHTS,
+  .type = scan_type, .run = cumprod_run, .jvp = cumprod_jvp, .vjp = cumprod_vjp,
+  .batch = batch_along_narrow };
 
 ad_var ad_cumprod(ad_var x, int axis) { return record_along(&cumprod_primitive, x, axis); }

@@ -6,6 +6,7 @@
  * the transposes on zeros, which the sweep chains into one buffer (AD_TRAIT_ADDS_INTO).
  */
 #include "primitives/axes.h"
+#include "primitives/batching.h"
 #include "primitives/operands.h"
 #include "primitives/strided.h"
 
@@ -272,10 +273,30 @@ static ad_var take_vjp(ad_rule *r, int k) {
   return ad_record(r->tape, &scatter_add_primitive, 3, x, r->op->attribute, r->op->attribute_size);
 }
 
+/* Operand k as (n or 1, outer, length, inner), where axes [from, to) of an instance are `length`. */
+static ad_var batch_box(const ad_batch *b, int k, int from, int to) {
+  const ad_type *t = b->op->x[k];
+  const int64_t dim[4] = { b->batched[k] ? b->n : 1, axes_product(t, 0, from), axes_product(t, from, to),
+                           axes_product(t, to, t->rank) };
+  return ad_reshape(b->x[k], 4, dim);
+}
+
+/* Along the same axis of all instances where they share the index, else one element for each index: a gather
+ * from (n, outer, length, inner) by (n, 1, count, 1). */
+static ad_var take_batch(const ad_batch *b) {
+  const int axis = (int)choice_axis(b->op);
+  const int64_t along = axis + 1, middle = 2;
+  if (!b->batched[1]) return ad_record(b->tape, &take_primitive, 2, b->x, &along, sizeof along);
+  if (!b->batched[0] && axis == 0)
+    return ad_record(b->tape, &take_primitive, 2, b->x, b->op->attribute, b->op->attribute_size);
+  ad_var x[2] = { batch_box(b, 0, axis, axis + 1), batch_box(b, 1, 0, b->op->x[1]->rank) };
+  return batch_result(b, ad_record(b->tape, &gather_primitive, 2, x, &middle, sizeof middle));
+}
+
 static const ad_primitive take_primitive = {
   .name = "take", .doc = "slices at an array of indices along an axis", .traits = CHOOSES,
   .not_connected = INDEX_OPERAND,
-  .type = take_type, .run = take_run, .vjp = take_vjp };
+  .type = take_type, .run = take_run, .vjp = take_vjp, .batch = take_batch };
 
 ad_var ad_take(ad_var x, ad_var index, int axis) {
   ad_var operands[2] = { x, index };
@@ -297,10 +318,25 @@ static ad_var scatter_add_vjp(ad_rule *r, int k) {
   return k == 0 ? r->g : ad_record(r->tape, &take_primitive, 2, x, r->op->attribute, r->op->attribute_size);
 }
 
+/* As take_batch, with gather_add. */
+static ad_var scatter_add_batch(const ad_batch *b) {
+  const int axis = (int)choice_axis(b->op);
+  const int64_t along = axis + 1, middle = 2;
+  const bool all[3] = { true, b->batched[1], true };
+  const ad_var spread[3] = { batch_spread(b, 0), b->x[1], batch_spread(b, 2) };
+  const ad_batch whole = { b->op, b->tape, b->n, spread, all };
+  if (!b->batched[1]) return ad_record(b->tape, &scatter_add_primitive, 3, spread, &along, sizeof along);
+  const int count = b->op->x[1]->rank;
+  ad_var x[3] = { batch_box(&whole, 0, axis, axis + 1), batch_box(&whole, 1, 0, count),
+                  batch_box(&whole, 2, axis, axis + count) };
+  return batch_result(b, ad_record(b->tape, &gather_add_primitive, 3, x, &middle, sizeof middle));
+}
+
 static const ad_primitive scatter_add_primitive = {
   .name = "scatter_add", .doc = "an array with updates added at an array of indices along an axis",
   .traits = ADDS,
-  .not_connected = INDEX_OPERAND, .type = scatter_add_type, .run = scatter_add_run, .vjp = scatter_add_vjp };
+  .not_connected = INDEX_OPERAND, .type = scatter_add_type, .run = scatter_add_run, .vjp = scatter_add_vjp,
+  .batch = scatter_add_batch };
 
 /* Updates that broadcast to what the rule asks for, numbers for example, are broadcast. */
 static ad_var record_addition(const ad_primitive *p, choice_rule *rule, ad_var base, ad_var index,
@@ -365,10 +401,16 @@ static ad_var gather_vjp(ad_rule *r, int k) {
   return ad_record(r->tape, &gather_add_primitive, 3, x, r->op->attribute, r->op->attribute_size);
 }
 
+static ad_var gather_batch(const ad_batch *b) {
+  const int64_t along = choice_axis(b->op) + 1;
+  const ad_var x[2] = { batch_lift(b, 0), batch_lift(b, 1) };
+  return ad_record(b->tape, &gather_primitive, 2, x, &along, sizeof along);
+}
+
 static const ad_primitive gather_primitive = {
   .name = "gather", .doc = "one element for each index along an axis", .traits = CHOOSES,
   .not_connected = INDEX_OPERAND,
-  .type = gather_type, .run = gather_run, .vjp = gather_vjp };
+  .type = gather_type, .run = gather_run, .vjp = gather_vjp, .batch = gather_batch };
 
 ad_var ad_gather(ad_var x, ad_var index, int axis) {
   ad_var operands[2] = { x, index };
@@ -390,9 +432,16 @@ static ad_var gather_add_vjp(ad_rule *r, int k) {
   return k == 0 ? r->g : ad_record(r->tape, &gather_primitive, 2, x, r->op->attribute, r->op->attribute_size);
 }
 
+static ad_var gather_add_batch(const ad_batch *b) {
+  const int64_t along = choice_axis(b->op) + 1;
+  const ad_var x[3] = { batch_spread(b, 0), batch_lift(b, 1), batch_spread(b, 2) };
+  return ad_record(b->tape, &gather_add_primitive, 3, x, &along, sizeof along);
+}
+
 static const ad_primitive gather_add_primitive = {
   .name = "gather_add", .doc = "an array with one update added for each index along an axis", .traits = ADDS,
-  .not_connected = INDEX_OPERAND, .type = gather_add_type, .run = gather_add_run, .vjp = gather_add_vjp };
+  .not_connected = INDEX_OPERAND, .type = gather_add_type, .run = gather_add_run, .vjp = gather_add_vjp,
+  .batch = gather_add_batch };
 
 ad_var ad_gather_add(ad_var base, ad_var index, ad_var updates, int axis) {
   return record_addition(&gather_add_primitive, gather_rule, base, index, updates, axis);
@@ -438,7 +487,7 @@ static ad_status one_hot_run(const ad_operation *op, void *z, const void *const 
 
 static const ad_primitive one_hot_primitive = {
   .name = "one_hot", .doc = "a 1 at each index along a new last axis", .not_connected = 1,
-  .type = one_hot_type, .run = one_hot_run };
+  .type = one_hot_type, .run = one_hot_run, .batch = batch_leading };
 
 ad_var ad_one_hot(ad_var index, int64_t depth, ad_dtype dtype) {
   const hot a = { depth, (int64_t)dtype };

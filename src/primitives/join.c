@@ -4,6 +4,7 @@
  * of the tangents, their transpose takes the joined cotangent apart.
  */
 #include "primitives/axes.h"
+#include "primitives/batching.h"
 #include "primitives/operands.h"
 #include "primitives/strided.h"
 #include "base/memory.h"
@@ -80,7 +81,7 @@ static ad_var concat_vjp(ad_rule *r, int k) {
 
 static const ad_primitive concat_primitive = {
   .name = "concat", .doc = "arrays one after the other along an axis", .traits = JOINS,
-  .type = concat_type, .run = concat_run, .vjp = concat_vjp };
+  .type = concat_type, .run = concat_run, .vjp = concat_vjp, .batch = batch_along };
 
 /* --- stack: one after the other along a new axis -------------------------------------------------------- */
 
@@ -122,7 +123,7 @@ static ad_var stack_vjp(ad_rule *r, int k) {
 
 static const ad_primitive stack_primitive = {
   .name = "stack", .doc = "arrays one after the other along a new axis", .traits = JOINS,
-  .type = stack_type, .run = stack_run, .vjp = stack_vjp };
+  .type = stack_type, .run = stack_run, .vjp = stack_vjp, .batch = batch_along };
 
 /* --- recording joins ------------------------------------------------------------------------------------ */
 

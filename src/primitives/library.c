@@ -1,6 +1,7 @@
 /* library.c -- primitive structs for the rows of the table, the leaves, and the two operations that are
  * neither: cast and stop_gradient. */
 #include "primitives/library.h"
+#include "primitives/batching.h"
 
 #include "adit/derive.h"
 
@@ -44,10 +45,11 @@ static ad_var cast_vjp(ad_rule *r, int k) {
 
 const ad_primitive cast_primitive = { .name = "cast",
                                       .doc = "conversion to another data type",
-                                      .traits = AD_TRAIT_LINEAR,
+                                      .traits = AD_TRAIT_LINEAR | AD_TRAIT_UNIT_WEIGHTS,
                                       .type = cast_type,
                                       .run = cast_run,
-                                      .vjp = cast_vjp };
+                                      .vjp = cast_vjp,
+                                      .batch = batch_leading };
 
 ad_var ad_cast(ad_var x, ad_dtype dtype) {
   const int64_t attribute = (int64_t)dtype;
@@ -80,6 +82,7 @@ const ad_primitive stop_gradient_primitive = { .name = "stop_gradient",
                                                .traits = AD_TRAIT_ALIAS,
                                                .not_connected = 1,
                                                .type = stop_type,
-                                               .run = stop_run };
+                                               .run = stop_run,
+                                               .batch = batch_leading };
 
 ad_var ad_stop_gradient(ad_var x) { return ad_record(NULL, &stop_gradient_primitive, 1, &x, NULL, 0); }

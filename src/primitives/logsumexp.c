@@ -103,9 +103,16 @@ static ad_var weights_vjp(ad_rule *r, int k) {
   return reduction_sum(r, ad_mul(record_weights(r, r->x[0], r->x[1], ones), r->g));
 }
 
+static ad_var weights_reach(ad_rule *r, int k) {
+  (void)k;
+  return reduction_kept(r, r->g);
+}
+
 static const ad_primitive weights_primitive = {
-  .name = "logsumexp_weights", .doc = "g*exp(x - z), the slope of logsumexp", .linear_in = 4,
-  .type = weights_type, .run = weights_run, .jvp = weights_jvp, .vjp = weights_vjp };
+  .name = "logsumexp_weights", .doc = "g*exp(x - z), the slope of logsumexp",
+  .traits = AD_TRAIT_FINITE_WEIGHTS, .linear_in = 4,
+  .type = weights_type, .run = weights_run, .jvp = weights_jvp, .vjp = weights_vjp,
+  .reach = weights_reach, .batch = reduction_batch };
 
 /* --- logsumexp ------------------------------------------------------------------------------------------ */
 
@@ -129,8 +136,9 @@ static ad_var logsumexp_vjp(ad_rule *r, int k) {
 
 static const ad_primitive logsumexp_primitive = {
   .name = "logsumexp", .doc = "logarithm of the sum of exponentials over axes, without overflow",
+  .traits = AD_TRAIT_FINITE_WEIGHTS,
   .type = logsumexp_type, .run = reduction_run, .scratch_bytes = reduction_scratch,
-  .jvp = logsumexp_jvp, .vjp = logsumexp_vjp };
+  .jvp = logsumexp_jvp, .vjp = logsumexp_vjp, .batch = reduction_batch };
 
 ad_var ad_logsumexp(ad_var x, ad_axes axes, bool keep) {
   const ad_type t = ad_type_of(x);

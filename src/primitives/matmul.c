@@ -8,7 +8,10 @@
  * inputs is one bigger product, not a sum of many.
  */
 #include "primitives/matmul.h"
+#include "adit/arrays.h"
+#include "adit/elementwise.h"
 #include "primitives/axes.h"
+#include "primitives/batching.h"
 #include "base/blas.h"
 
 #include <string.h>
@@ -341,17 +344,77 @@ static ad_var product_vjp(ad_rule *r, int k) {
   return z->ty ? product_record(a, r->g, r->x[0]) : product_record(a, r->x[0], r->g);
 }
 
+/* An element of an operand has terms in a whole row, or column, of z. The product with ones tells which; they
+ * have one column, or row, and no batch: it broadcasts to z. */
+static ad_var product_reach(ad_rule *r, int k) {
+  const product *a = r->op->attribute;
+  ad_type thin = *r->op->x[1 - k];
+  const int last = thin.rank - 1;
+  const bool alone = k == 0 ? a->no_n : a->no_m, at_end = k == 0 ? a->ty : !a->tx;
+  const int summed_axis = a->no_k ? -1 : alone || at_end ? last : last - 1;
+  for (int i = 0; i < thin.rank; i++)
+    if (i != summed_axis) thin.dim[i] = 1;
+  ad_var g = ad_cast(r->g, thin.dtype), ones = ad_ones(r->tape, thin);
+  return ad_greater(k == 0 ? product_record(*a, g, ones) : product_record(*a, ones, g), 0);
+}
+
+/* --- batches -------------------------------------------------------------------------------------------- */
+
+/* A shared matrix times a vector of each instance: the vectors are rows of one matrix, which is multiplied by
+ * the transpose. z[i,m] = sum_k y[i,k] x[m,k]. */
+static ad_var vectors_times_matrix(const ad_batch *b) {
+  const product *a = b->op->attribute;
+  return product_record((product){ .ty = !a->tx }, b->x[1], b->x[0]);
+}
+
+ad_var product_sum_first(const ad_operation *op, const ad_var x[]) {
+  const ad_primitive *p = op->primitive;
+  sizes s;
+  if (p != &matmul_primitive && p != &dot_primitive && p != &outer_primitive) return ad_none();
+  product a = *(const product *)op->attribute;
+  product_sizes(op, &s);
+  const int first = a.rank - 1;
+  if (first < 0 || first >= s.batch || summed(&a, first) || s.x[first] != s.y[first]) return ad_none();
+  a.rank = (uint8_t)first;
+  a.sum = (uint8_t)(a.sum | 1u << first);
+  return product_record(a, x[0], x[1]);
+}
+
+/* One more batch axis, the outermost: operand k gets axes of size 1 between it and its own where the other
+ * one has more. The kernel makes one product of many where a matrix is shared. */
+static ad_var product_batch(const ad_batch *b) {
+  product a = *(const product *)b->op->attribute;
+  sizes s;
+  product_sizes(b->op, &s);
+  if (!b->batched[0] && s.batch == 0 && a.rank == 0 && a.no_n && !a.no_m && !a.no_k)
+    return vectors_times_matrix(b);
+  const int own[2] = { batch_rank(b->op->x[0], a.no_m, a.no_k), batch_rank(b->op->x[1], a.no_k, a.no_n) };
+  const int axis = s.batch > a.rank ? s.batch : a.rank;
+  ad_var x[2];
+  for (int k = 0; k < 2; k++) {
+    const int rank = b->op->x[k]->rank + axis - own[k];
+    if (b->batched[k] && rank >= AD_MAX_RANK) return ad_none();
+    x[k] = b->batched[k] ? batch_align(b, k, rank) : b->x[k];
+  }
+  a.rank = (uint8_t)(axis + 1);
+  if (a.rank + !a.no_m + !a.no_n > AD_MAX_RANK) return ad_none();
+  return batch_result(b, product_record(a, x[0], x[1]));
+}
+
 static const ad_primitive matmul_primitive = {
   .name = "matmul", .doc = "product of matrices, over a batch", .linear_in = 3,
-  .type = product_type, .run = product_run, .vjp = product_vjp,
+  .type = product_type, .run = product_run, .vjp = product_vjp, .reach = product_reach,
+  .batch = product_batch,
 };
 static const ad_primitive dot_primitive = {
   .name = "dot", .doc = "sum of the products of the elements of two vectors", .linear_in = 3,
-  .type = product_type, .run = product_run, .vjp = product_vjp,
+  .type = product_type, .run = product_run, .vjp = product_vjp, .reach = product_reach,
+  .batch = product_batch,
 };
 static const ad_primitive outer_primitive = {
   .name = "outer", .doc = "products of each element of one vector with each of another", .linear_in = 3,
-  .type = product_type, .run = product_run, .vjp = product_vjp,
+  .type = product_type, .run = product_run, .vjp = product_vjp, .reach = product_reach,
+  .batch = product_batch,
 };
 
 /* --- recording ------------------------------------------------------------------------------------------ */

@@ -16,5 +16,8 @@ typedef struct product {
 
 /* Records a product of two operands of the same dtype, not bool. */
 ad_var product_record(product a, ad_var x, ad_var y);
+/* The sum over the first axis of z = x y, as a product of the same operands; ad_none() where op is no
+ * product, or that axis is not one of both operands. */
+ad_var product_sum_first(const ad_operation *op, const ad_var x[]);
 
 #endif

@@ -6,6 +6,7 @@
  * placing one are each other's.
  */
 #include "primitives/axes.h"
+#include "primitives/batching.h"
 
 #include <string.h>
 
@@ -136,12 +137,12 @@ static ad_var diag_embed_vjp(ad_rule *r, int operand) {
 
 static const ad_primitive diag_primitive = {
   .name = "diag", .doc = "a diagonal of a matrix", .traits = AD_TRAIT_LINEAR | AD_TRAIT_UNIT_WEIGHTS,
-  .type = diag_type, .run = diag_run, .vjp = diag_vjp,
+  .type = diag_type, .run = diag_run, .vjp = diag_vjp, .batch = batch_leading,
 };
 static const ad_primitive diag_embed_primitive = {
   .name = "diag_embed", .doc = "the matrix with a given diagonal",
   .traits = AD_TRAIT_LINEAR | AD_TRAIT_UNIT_WEIGHTS,
-  .type = diag_embed_type, .run = diag_embed_run, .vjp = diag_embed_vjp,
+  .type = diag_embed_type, .run = diag_embed_run, .vjp = diag_embed_vjp, .batch = batch_leading,
 };
 
 ad_var ad_diag(ad_var x, int k) {
@@ -210,12 +211,12 @@ static ad_var triangle_vjp(ad_rule *r, int operand) {
 static const ad_primitive tril_primitive = {
   .name = "tril", .doc = "the lower triangle of a matrix",
   .traits = AD_TRAIT_LINEAR | AD_TRAIT_UNIT_WEIGHTS | AD_TRAIT_IN_PLACE,
-  .type = triangle_type, .run = tril_run, .vjp = triangle_vjp,
+  .type = triangle_type, .run = tril_run, .vjp = triangle_vjp, .batch = batch_leading,
 };
 static const ad_primitive triu_primitive = {
   .name = "triu", .doc = "the upper triangle of a matrix",
   .traits = AD_TRAIT_LINEAR | AD_TRAIT_UNIT_WEIGHTS | AD_TRAIT_IN_PLACE,
-  .type = triangle_type, .run = triu_run, .vjp = triangle_vjp,
+  .type = triangle_type, .run = triu_run, .vjp = triangle_vjp, .batch = batch_leading,
 };
 
 ad_var ad_tril(ad_var x, int k) {

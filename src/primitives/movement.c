@@ -5,6 +5,7 @@
  * int64_t arrays in the attribute: its size gives the rank.
  */
 #include "primitives/axes.h"
+#include "primitives/batching.h"
 #include "primitives/operands.h"
 #include "primitives/strided.h"
 
@@ -64,10 +65,12 @@ static ad_status reshape_run(const ad_operation *op, void *z, const void *const 
 
 static ad_var reshape_vjp(ad_rule *r, int k) { return ad_reshape(r->g, r->op->x[k]->rank, r->op->x[k]->dim); }
 
+static ad_var reshape_batch(const ad_batch *b) { return batch_result(b, b->x[0]); }
+
 static const ad_primitive reshape_primitive = {
   .name = "reshape", .doc = "the same elements in another shape",
   .traits = MOVES | AD_TRAIT_ALIAS | AD_TRAIT_IN_PLACE,
-  .type = reshape_type, .run = reshape_run, .vjp = reshape_vjp };
+  .type = reshape_type, .run = reshape_run, .vjp = reshape_vjp, .batch = reshape_batch };
 
 /* Puts the dimension that is left over where dim has a -1. It stays -1 (and is refused) where no whole
  * number fits. */
@@ -165,9 +168,17 @@ static ad_var transpose_vjp(ad_rule *r, int k) {
   return record_dims(&transpose_primitive, r->g, rank, inverse);
 }
 
+static ad_var transpose_batch(const ad_batch *b) {
+  const int64_t *perm = b->op->attribute;
+  int64_t order[AD_MAX_RANK] = { 0 };
+  const int rank = b->op->z.rank;
+  for (int d = 0; d < rank; d++) order[d + 1] = perm[d] + 1;
+  return record_dims(&transpose_primitive, b->x[0], rank + 1, order);
+}
+
 static const ad_primitive transpose_primitive = {
   .name = "transpose", .doc = "axes in another order", .traits = MOVES,
-  .type = transpose_type, .run = transpose_run, .vjp = transpose_vjp };
+  .type = transpose_type, .run = transpose_run, .vjp = transpose_vjp, .batch = transpose_batch };
 
 ad_var ad_transpose(ad_var x, const int perm[]) {
   ad_type t = ad_type_of(x);
@@ -216,9 +227,15 @@ static ad_var broadcast_to_vjp(ad_rule *r, int k) {
   return sum_to_shape(r->g, type_with_dtype(r->op->x[k], ad_type_of(r->g).dtype));
 }
 
+static ad_var broadcast_to_batch(const ad_batch *b) {
+  const ad_type z = batch_type(&b->op->z, b->n);
+  return ad_broadcast_to(batch_align(b, 0, b->op->z.rank), z.rank, z.dim);
+}
+
 static const ad_primitive broadcast_to_primitive = {
   .name = "broadcast_to", .doc = "repeated along axes of size 1 and new leading axes", .traits = MOVES,
-  .type = broadcast_to_type, .run = broadcast_to_run, .vjp = broadcast_to_vjp };
+  .type = broadcast_to_type, .run = broadcast_to_run, .vjp = broadcast_to_vjp,
+  .batch = broadcast_to_batch };
 
 ad_var ad_broadcast_to(ad_var x, int rank, const int64_t dim[]) {
   ad_type t = ad_type_of(x);
@@ -258,9 +275,14 @@ static ad_var flip_vjp(ad_rule *r, int k) {
   return ad_record(r->tape, &flip_primitive, 1, &r->g, r->op->attribute, r->op->attribute_size);
 }
 
+static ad_var flip_batch(const ad_batch *b) {
+  const int64_t mask = *(const int64_t *)b->op->attribute << 1;
+  return ad_record(b->tape, &flip_primitive, 1, b->x, &mask, sizeof mask);
+}
+
 static const ad_primitive flip_primitive = {
   .name = "flip", .doc = "the order of the elements reversed along some axes", .traits = MOVES,
-  .type = flip_type, .run = flip_run, .vjp = flip_vjp };
+  .type = flip_type, .run = flip_run, .vjp = flip_vjp, .batch = flip_batch };
 
 ad_var ad_flip(ad_var x, ad_axes axes) {
   ad_type t = ad_type_of(x);

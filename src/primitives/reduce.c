@@ -3,6 +3,7 @@
 #include "primitives/reduce.h"
 
 #include "primitives/axes.h"
+#include "primitives/batching.h"
 #include "primitives/operands.h"
 #include "primitives/strided.h"
 
@@ -56,6 +57,15 @@ int64_t reduction_count(const ad_type *x, unsigned mask) {
   for (int d = 0; d < x->rank; d++)
     if (mask >> d & 1) count *= x->dim[d];
   return count;
+}
+
+ad_var reduction_batch(const ad_batch *b) {
+  union { reduction r; unsigned char bytes[32]; double aligned; } a;
+  const size_t size = b->op->attribute_size;
+  if (size > sizeof a.bytes) return ad_none();
+  memcpy(a.bytes, b->op->attribute, size);
+  a.r.mask <<= 1;
+  return batch_record(b, &a, size);
 }
 
 ad_var reduction_kept(const ad_rule *r, ad_var v) {

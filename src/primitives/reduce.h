@@ -28,6 +28,8 @@ ad_var reduction_record(const ad_primitive *p, ad_var x, ad_axes axes, bool keep
 bool reduction_is_reshape(ad_var x, ad_axes axes, bool keep, ad_type *z);
 /* How many elements of x come to one of z. */
 int64_t reduction_count(const ad_type *x, unsigned mask);
+/* Batch rule of every operation whose attribute begins with a reduction: the axes are one further right. */
+ad_var reduction_batch(const ad_batch *b);
 
 /* For derivative rules. v has the type of z: with the reduced axes back as size 1; and broadcast to the
  * shape of x. */

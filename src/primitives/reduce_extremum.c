@@ -5,6 +5,7 @@
 
 #include "adit/elementwise.h"
 #include "primitives/axes.h"
+#include "primitives/batching.h"
 #include "primitives/operands.h"
 #include "primitives/strided.h"
 
@@ -150,13 +151,15 @@ static ad_var extremum_vjp(ad_rule *r, int k) {
 }
 
 static const ad_primitive min_primitive = {
-  .name = "reduce_min", .doc = "smallest element over axes", .traits = AD_TRAIT_POSITIVE_WEIGHTS,
+  .name = "reduce_min", .doc = "smallest element over axes", .traits = AD_TRAIT_FINITE_WEIGHTS,
   .type = extremum_type, .run = reduction_run,
-  .scratch_bytes = reduction_scratch, .jvp = extremum_jvp, .vjp = extremum_vjp };
+  .scratch_bytes = reduction_scratch, .jvp = extremum_jvp, .vjp = extremum_vjp,
+  .batch = reduction_batch };
 static const ad_primitive max_primitive = {
-  .name = "reduce_max", .doc = "largest element over axes", .traits = AD_TRAIT_POSITIVE_WEIGHTS,
+  .name = "reduce_max", .doc = "largest element over axes", .traits = AD_TRAIT_FINITE_WEIGHTS,
   .type = extremum_type, .run = reduction_run,
-  .scratch_bytes = reduction_scratch, .jvp = extremum_jvp, .vjp = extremum_vjp };
+  .scratch_bytes = reduction_scratch, .jvp = extremum_jvp, .vjp = extremum_vjp,
+  .batch = reduction_batch };
 
 static ad_var record_extremum(const ad_primitive *p, ad_var x, ad_axes axes, bool keep) {
   ad_type z;
@@ -252,10 +255,10 @@ static ad_status place_run(const ad_operation *op, void *z, const void *const x[
 
 static const ad_primitive argmin_primitive = {
   .name = "argmin", .doc = "first place of the smallest element along an axis", .not_connected = 1,
-  .type = place_type, .run = place_run };
+  .type = place_type, .run = place_run, .batch = batch_along_narrow };
 static const ad_primitive argmax_primitive = {
   .name = "argmax", .doc = "first place of the largest element along an axis", .not_connected = 1,
-  .type = place_type, .run = place_run };
+  .type = place_type, .run = place_run, .batch = batch_along_narrow };
 
 static ad_var record_place(const ad_primitive *p, ad_var x, int axis, bool keep) {
   const ad_type t = ad_type_of(x);

@@ -35,10 +35,12 @@ static ad_status logic_type(ad_operation *op) {
 
 static const ad_primitive any_primitive = {
   .name = "any", .doc = "true where an element over the axes is", .not_connected = 1,
-  .type = logic_type, .run = reduction_run, .scratch_bytes = reduction_scratch };
+  .type = logic_type, .run = reduction_run, .scratch_bytes = reduction_scratch,
+  .batch = reduction_batch };
 static const ad_primitive all_primitive = {
   .name = "all", .doc = "true where every element over the axes is", .not_connected = 1,
-  .type = logic_type, .run = reduction_run, .scratch_bytes = reduction_scratch };
+  .type = logic_type, .run = reduction_run, .scratch_bytes = reduction_scratch,
+  .batch = reduction_batch };
 
 static ad_var record_logic(const ad_primitive *p, ad_var x, ad_axes axes, bool keep) {
   ad_type z;

@@ -133,8 +133,9 @@ static ad_var norm_vjp(ad_rule *r, int k) {
 static const ad_primitive norm_primitive = {
   .name = "norm",
   .doc = "square root of the sum of squares over axes, without overflow; slope 0 at the zero vector",
+  .traits = AD_TRAIT_FINITE_WEIGHTS,
   .type = norm_type, .run = reduction_run, .scratch_bytes = reduction_scratch,
-  .jvp = norm_jvp, .vjp = norm_vjp };
+  .jvp = norm_jvp, .vjp = norm_vjp, .batch = reduction_batch };
 
 ad_var ad_norm(ad_var x, ad_axes axes, bool keep) {
   const ad_type t = ad_type_of(x);

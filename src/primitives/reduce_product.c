@@ -11,6 +11,7 @@
 
 #include "adit/elementwise.h"
 #include "primitives/axes.h"
+#include "primitives/batching.h"
 #include "primitives/cumulative.h"
 
 #include <math.h>
@@ -222,8 +223,9 @@ static ad_var others_vjp(ad_rule *r, int k) {
 
 static const ad_primitive others_primitive = {
   .name = "product_of_others", .doc = "product of all elements along an axis but the one at this place",
+  .traits = AD_TRAIT_FINITE_WEIGHTS,
   .type = others_type, .run = others_run, .scratch_bytes = others_scratch,
-  .jvp = others_jvp, .vjp = others_vjp };
+  .jvp = others_jvp, .vjp = others_vjp, .batch = batch_along };
 
 /* (outer, n, inner) -> the same */
 static ad_var others_along(ad_var x, int64_t outer, int64_t n, int64_t inner) {
@@ -271,11 +273,13 @@ static ad_var prod_vjp(ad_rule *r, int k) {
 
 static const ad_primitive prod_primitive = { .name = "prod",
                                              .doc = "product over axes",
+                                             .traits = AD_TRAIT_FINITE_WEIGHTS,
                                              .type = prod_type,
                                              .run = reduction_run,
                                              .scratch_bytes = reduction_scratch,
                                              .jvp = prod_jvp,
-                                             .vjp = prod_vjp };
+                                             .vjp = prod_vjp,
+                                             .batch = reduction_batch };
 
 ad_var ad_prod(ad_var x, ad_axes axes, bool keep) {
   ad_type z;

@@ -139,7 +139,8 @@ static ad_var sum_vjp(ad_rule *r, int k) {
 
 static const ad_primitive sum_primitive = {
   .name = "sum", .doc = "sum over axes", .traits = AD_TRAIT_LINEAR | AD_TRAIT_UNIT_WEIGHTS,
-  .type = sum_type, .run = reduction_run, .scratch_bytes = reduction_scratch, .vjp = sum_vjp };
+  .type = sum_type, .run = reduction_run, .scratch_bytes = reduction_scratch, .vjp = sum_vjp,
+  .batch = reduction_batch };
 
 ad_var ad_sum(ad_var x, ad_axes axes, bool keep) {
   ad_type z;
@@ -186,7 +187,7 @@ static ad_var variance_vjp(ad_rule *r, int k) {
 static const ad_primitive variance_primitive = {
   .name = "variance", .doc = "mean square of the distances from the mean, over axes",
   .type = variance_type, .run = reduction_run, .scratch_bytes = reduction_scratch,
-  .jvp = variance_jvp, .vjp = variance_vjp };
+  .jvp = variance_jvp, .vjp = variance_vjp, .batch = reduction_batch };
 
 ad_var ad_variance(ad_var x, ad_axes axes, bool keep, int ddof) {
   const ad_type t = ad_type_of(x);

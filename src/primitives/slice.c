@@ -5,6 +5,7 @@
  * elements costs O(n), not O(n^2).
  */
 #include "primitives/axes.h"
+#include "primitives/batching.h"
 #include "primitives/operands.h"
 #include "primitives/strided.h"
 #include "adit/elementwise.h"
@@ -79,9 +80,22 @@ static ad_var slice_vjp(ad_rule *r, int k) {
   return ad_record(r->tape, &slice_add_primitive, 2, x, r->op->attribute, r->op->attribute_size);
 }
 
+/* A batch: the first axis whole, then the ranges of an instance. Returns the attribute's size. */
+static size_t batch_ranges(const ad_batch *b, range a[AD_MAX_RANK]) {
+  const size_t size = b->op->attribute_size;
+  a[0] = (range){ 0, b->n, 1 };
+  if (size) memcpy(a + 1, b->op->attribute, size);
+  return size + sizeof *a;
+}
+
+static ad_var slice_batch(const ad_batch *b) {
+  range a[AD_MAX_RANK];
+  return batch_record(b, a, batch_ranges(b, a));
+}
+
 static const ad_primitive slice_primitive = {
   .name = "slice", .doc = "every step-th element of a range, along each axis", .traits = MOVES,
-  .type = slice_type, .run = slice_run, .vjp = slice_vjp };
+  .type = slice_type, .run = slice_run, .vjp = slice_vjp, .batch = slice_batch };
 
 /* --- slice_add: base with part added at the slice ------------------------------------------------------- */
 
@@ -122,7 +136,7 @@ static ad_var slice_add_vjp(ad_rule *r, int k) {
 
 static const ad_primitive slice_add_primitive = {
   .name = "slice_add", .doc = "an array with another one added to a slice of it", .traits = ADDS,
-  .type = slice_add_type, .run = slice_add_run, .vjp = slice_add_vjp };
+  .type = slice_add_type, .run = slice_add_run, .vjp = slice_add_vjp, .batch = slice_batch };
 
 /* --- recording slices ----------------------------------------------------------------------------------- */
 
@@ -212,9 +226,26 @@ static ad_var at_vjp(ad_rule *r, int k) {
   return ad_record(r->tape, &at_add_primitive, 2, x, r->op->attribute, r->op->attribute_size);
 }
 
+/* A batch: a slice of one element along each axis of the index. */
+static size_t batch_index(const ad_batch *b, range a[AD_MAX_RANK]) {
+  const int64_t *index = b->op->attribute;
+  const ad_type *x = b->op->x[0];
+  const int n = index_count(b->op);
+  a[0] = (range){ 0, b->n, 1 };
+  for (int d = 0; d < x->rank; d++)
+    a[d + 1] = d < n ? (range){ index[d], 1, 1 } : (range){ 0, x->dim[d], 1 };
+  return ((size_t)x->rank + 1)*sizeof *a;
+}
+
+static ad_var at_batch(const ad_batch *b) {
+  range a[AD_MAX_RANK];
+  const size_t size = batch_index(b, a);
+  return batch_result(b, ad_record(b->tape, &slice_primitive, 1, b->x, a, size));
+}
+
 static const ad_primitive at_primitive = {
   .name = "at", .doc = "the element, or the part, at an index of the leading axes", .traits = MOVES,
-  .type = at_type, .run = at_run, .vjp = at_vjp };
+  .type = at_type, .run = at_run, .vjp = at_vjp, .batch = at_batch };
 
 /* at_add: base with part added at the index. */
 static ad_status at_add_type(ad_operation *op) {
@@ -241,9 +272,19 @@ static ad_var at_add_vjp(ad_rule *r, int k) {
   return ad_record(r->tape, &at_primitive, 1, &r->g, r->op->attribute, r->op->attribute_size);
 }
 
+static ad_var at_add_batch(const ad_batch *b) {
+  range a[AD_MAX_RANK];
+  int64_t dim[AD_MAX_RANK];
+  const size_t size = batch_index(b, a);
+  const int rank = b->op->z.rank + 1;
+  for (int d = 0; d < rank; d++) dim[d] = a[d].count;
+  ad_var x[2] = { batch_spread(b, 0), ad_reshape(batch_spread(b, 1), rank, dim) };
+  return ad_record(b->tape, &slice_add_primitive, 2, x, a, size);
+}
+
 static const ad_primitive at_add_primitive = {
   .name = "at_add", .doc = "an array with another one added at an index of the leading axes", .traits = ADDS,
-  .type = at_add_type, .run = at_add_run, .vjp = at_add_vjp };
+  .type = at_add_type, .run = at_add_run, .vjp = at_add_vjp, .batch = at_add_batch };
 
 /* Indices from the end become indices from the front; those that are outside are left for the type rule to
  * refuse. */
@@ -318,6 +359,13 @@ static ad_status pad_run(const ad_operation *op, void *z, const void *const x[],
   return AD_OK;
 }
 
+/* True where z has the value, false where it has x. */
+static ad_var padding(ad_tape *tape, const ad_operation *op) {
+  ad_var x[2] = { ad_zeros(tape, type_with_dtype(op->x[0], AD_BOOL)),
+                  ad_ones(tape, ad_type_make(AD_BOOL, 0, NULL)) };
+  return ad_record(tape, &pad_primitive, 2, x, op->attribute, op->attribute_size);
+}
+
 /* xbar is the inner part of g. The adjoint of the value is the sum of the rest, taken without the inner
  * part: its elements may be infinite, and would cancel badly in sum(g) - sum(xbar). */
 static ad_var pad_vjp(ad_rule *r, int k) {
@@ -328,16 +376,26 @@ static ad_var pad_vjp(ad_rule *r, int k) {
     for (int d = 0; d < x->rank; d++) a[d] = normalised(before[d], x->dim[d], 1, r->op->z.dim[d]);
     return ad_record(r->tape, &slice_primitive, 1, &r->g, x->rank ? a : NULL, (size_t)x->rank*sizeof *a);
   }
-  ad_var inside = ad_zeros(r->tape, type_with_dtype(x, AD_BOOL));
-  ad_var around = ad_ones(r->tape, ad_type_make(AD_BOOL, 0, NULL));
-  ad_var operands[2] = { inside, around };
-  ad_var outside = ad_record(r->tape, &pad_primitive, 2, operands, r->op->attribute, r->op->attribute_size);
-  return ad_sum(ad_select(outside, r->g, ad_integer(0)), AD_ALL_AXES, false);
+  return ad_sum(ad_select(padding(r->tape, r->op), r->g, ad_integer(0)), AD_ALL_AXES, false);
+}
+
+/* The instances get no padding between them. Values of their own come in where a common one would be. */
+static ad_var pad_batch(const ad_batch *b) {
+  const size_t rank = (size_t)b->op->z.rank;
+  int64_t width[2*AD_MAX_RANK] = { 0 };
+  if (rank) {
+    memcpy(width + 1, b->op->attribute, rank*sizeof *width);
+    memcpy(width + rank + 2, (const int64_t *)b->op->attribute + rank, rank*sizeof *width);
+  }
+  ad_var x[2] = { batch_spread(b, 0), b->x[1] };
+  if (b->batched[1]) x[1] = ad_zeros(b->tape, *b->op->x[1]);
+  ad_var z = ad_record(b->tape, &pad_primitive, 2, x, width, 2*(rank + 1)*sizeof *width);
+  return b->batched[1] ? ad_select(padding(b->tape, b->op), batch_align(b, 1, (int)rank), z) : z;
 }
 
 static const ad_primitive pad_primitive = {
   .name = "pad", .doc = "an array with a constant around it", .traits = MOVES,
-  .type = pad_type, .run = pad_run, .vjp = pad_vjp };
+  .type = pad_type, .run = pad_run, .vjp = pad_vjp, .batch = pad_batch };
 
 ad_var ad_pad(ad_var x, const int64_t before[], const int64_t after[], ad_var value) {
   ad_var operands[2] = { x, value };

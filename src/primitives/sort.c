@@ -9,6 +9,7 @@
  * any order share one argsort, and sort itself is linear, a permutation.
  */
 #include "primitives/axes.h"
+#include "primitives/batching.h"
 #include "primitives/operands.h"
 #include "primitives/strided.h"
 
@@ -171,7 +172,7 @@ static ad_status argsort_run(const ad_operation *op, void *z, const void *const 
 
 static const ad_primitive argsort_primitive = {
   .name = "argsort", .doc = "the positions of the elements in their order along an axis", .not_connected = 1,
-  .type = argsort_type, .run = argsort_run, .scratch_bytes = argsort_scratch };
+  .type = argsort_type, .run = argsort_run, .scratch_bytes = argsort_scratch, .batch = batch_along };
 
 ad_var ad_argsort(ad_var x, int axis, bool descending) {
   const order a = { axis_or_given(axis, ad_type_of(x).rank), descending };
@@ -222,7 +223,7 @@ static ad_var sort_vjp(ad_rule *r, int k) {
 static const ad_primitive sort_primitive = {
   .name = "sort", .doc = "the elements in their order along an axis",
   .traits = AD_TRAIT_LINEAR | AD_TRAIT_UNIT_WEIGHTS,
-  .not_connected = 1u << 1, .type = sort_type, .run = sort_run, .vjp = sort_vjp };
+  .not_connected = 1u << 1, .type = sort_type, .run = sort_run, .vjp = sort_vjp, .batch = batch_along };
 
 ad_var ad_sort(ad_var x, int axis, bool descending) {
   const int64_t a = axis_or_given(axis, ad_type_of(x).rank);

@@ -1,7 +1,6 @@
 /* call.c -- calling functions: a plan for each set of wanted outputs, made once, and a workspace for each
  * caller. */
-#include "function/function.h"
-#include "run/plan.h"
+#include "run/carrier.h"
 
 #include <string.h>
 
@@ -9,6 +8,7 @@ struct ad_workspace {
   ad_allocator allocator;
   char *block;
   size_t bytes;
+  char message[200];                /* why the last call failed */
 };
 
 /* Plans of one function: a list that only grows, published by its head. */
@@ -35,6 +35,8 @@ void ad_workspace_free(ad_workspace *w) {
   memory_release(&a, w->block, w->bytes);
   memory_release(&a, w, sizeof *w);
 }
+
+const char *ad_workspace_message(const ad_workspace *w) { return w ? w->message : ""; }
 
 /* The block, at least that large, aligned to a cache line. Its contents are not kept. */
 static void *workspace_memory(ad_workspace *w, size_t bytes) {
@@ -90,7 +92,8 @@ static bool fits(const ad_function *f, const plan_entry *e, void *const out[], b
   return true;
 }
 
-static ad_status make_plan(ad_function *f, plan_entry *e, void *const out[], bool lanes) {
+static ad_status make_plan(ad_function *f, plan_entry *e, void *const out[], bool lanes, char *message,
+                           size_t size) {
   const ad_allocator *a = &f->body->allocator;
   const size_t bytes = (size_t)f->n_out*sizeof(uint32_t) + 1;
   uint32_t *target = memory_get(a, bytes);
@@ -101,7 +104,8 @@ static ad_status make_plan(ad_function *f, plan_entry *e, void *const out[], boo
   }
   e->lanes = lanes;
   const plan_request request = {
-    .t = f->body, .n_in = f->n_in, .in = f->in, .n_out = f->n_out, .out = target, .lanes = lanes
+    .t = f->body, .n_in = f->n_in, .in = f->in, .n_out = f->n_out, .out = target, .lanes = lanes,
+    .message = message, .size = size
   };
   ad_status status = plan_make(&e->plan, &request);
   memory_release(a, target, bytes);
@@ -109,9 +113,10 @@ static ad_status make_plan(ad_function *f, plan_entry *e, void *const out[], boo
 }
 
 /* Two threads may make the same plan at once: both are published, the first found is used. */
-static ad_status add_plan(ad_function *f, void *const out[], bool lanes, plan_entry **result) {
+static ad_status add_plan(ad_function *f, void *const out[], bool lanes, plan_entry **result, char *message,
+                          size_t size) {
   plan_entry *e = memory_get_zeroed(&f->body->allocator, 1, entry_bytes(f));
-  ad_status status = e ? make_plan(f, e, out, lanes) : AD_ERROR_MEMORY;
+  ad_status status = e ? make_plan(f, e, out, lanes, message, size) : AD_ERROR_MEMORY;
   if (status != AD_OK) {
     memory_release(&f->body->allocator, e, entry_bytes(f));
     return status;
@@ -124,11 +129,23 @@ static ad_status add_plan(ad_function *f, void *const out[], bool lanes, plan_en
   return AD_OK;
 }
 
-static ad_status find_plan(ad_function *f, void *const out[], bool lanes, const plan **result) {
+static ad_status find_plan(ad_function *f, void *const out[], bool lanes, const plan **result, char *message,
+                           size_t size) {
   plan_entry *e = atomic_load_explicit(&f->plans, memory_order_acquire);
   while (e && !fits(f, e, out, lanes)) e = e->next;
-  ad_status status = e ? AD_OK : add_plan(f, out, lanes, &e);
+  ad_status status = e ? AD_OK : add_plan(f, out, lanes, &e, message, size);
   if (status == AD_OK) *result = &e->plan;
+  return status;
+}
+
+ad_status function_plan(ad_function *f, const bool wanted[], const plan **p) {
+  static char somewhere;
+  const size_t bytes = (size_t)f->n_out*sizeof(void *) + 1;
+  void **out = memory_get(&f->body->allocator, bytes);
+  if (!out) return AD_ERROR_MEMORY;
+  for (int j = 0; j < f->n_out; j++) out[j] = !wanted || wanted[j] ? &somewhere : NULL;
+  const ad_status status = find_plan(f, out, false, p, NULL, 0);
+  memory_release(&f->body->allocator, out, bytes);
   return status;
 }
 
@@ -136,14 +153,15 @@ static ad_status find_plan(ad_function *f, void *const out[], bool lanes, const 
 
 static ad_status run_in(ad_function *f, const void *const in[], void *const out[], ad_workspace *w) {
   const plan *p = NULL;
-  ad_status status = find_plan(f, out, false, &p);
+  w->message[0] = 0;
+  ad_status status = find_plan(f, out, false, &p, w->message, sizeof w->message);
   if (status != AD_OK) return status;
   void *memory = workspace_memory(w, p->workspace);
-  return memory ? plan_run(p, in, out, memory, NULL, 0) : AD_ERROR_MEMORY;
+  return memory ? plan_run(p, in, out, memory, w->message, sizeof w->message) : AD_ERROR_MEMORY;
 }
 
 ad_status ad_function_call(ad_function *f, const void *const in[], void *const out[], ad_workspace *w) {
-  if (!f || (f->n_in && !in) || (f->n_out && !out)) return AD_ERROR_ARGUMENT;
+  if (!f || f->captures || (f->n_in && !in) || (f->n_out && !out)) return AD_ERROR_ARGUMENT;
   if (w) return run_in(f, in, out, w);
   if (!(w = take_spare(f))) return AD_ERROR_MEMORY;
   ad_status status = run_in(f, in, out, w);
@@ -192,7 +210,7 @@ static ad_status run_lanes(ad_function *f, size_t n, const void *const in[], voi
                            ad_workspace *w) {
   const plan *p = NULL;
   if (share_memory(f, in, out)) return run_points(f, n, in, out, w);
-  ad_status status = find_plan(f, out, true, &p);
+  ad_status status = find_plan(f, out, true, &p, w->message, sizeof w->message);
   if (status != AD_OK) return status;
   size_t zeros = 0;
   for (int i = 0; i < f->n_in; i++)
@@ -206,7 +224,7 @@ static ad_status run_lanes(ad_function *f, size_t n, const void *const in[], voi
 
 ad_status ad_function_call_lanes(ad_function *f, size_t n, const void *const in[], void *const out[],
                                  ad_workspace *w) {
-  if (!f || (f->n_in && !in) || (f->n_out && !out) || !all_scalars(f)) return AD_ERROR_ARGUMENT;
+  if (!f || f->captures || (f->n_in && !in) || (f->n_out && !out) || !all_scalars(f)) return AD_ERROR_ARGUMENT;
   if (n > PTRDIFF_MAX/16) return AD_ERROR_SIZE;
   if (w) return run_lanes(f, n, in, out, w);
   if (!(w = take_spare(f))) return AD_ERROR_MEMORY;

@@ -19,11 +19,12 @@ static void publish(ad_tape *t, const plan *p, const char *memory) {
 }
 
 ad_status tape_evaluate(ad_tape *t, int n, const uint32_t index[]) {
-  const plan_request request = { .t = t, .n_out = n, .out = index, .keep = true };
   plan p;
   char message[200] = "";
+  const plan_request request = { .t = t, .n_out = n, .out = index, .keep = true, .message = message,
+                                 .size = sizeof message };
   ad_status status = plan_make(&p, &request);
-  if (status != AD_OK) return tape_fail(t, status, "%s", ad_status_sentence(status));
+  if (status != AD_OK) return tape_fail(t, status, "%s", message[0] ? message : ad_status_sentence(status));
   const size_t bytes = p.workspace + 64;
   char *block = memory_get(&t->allocator, bytes);
   if (!block) status = tape_fail(t, AD_ERROR_MEMORY, "out of memory for a workspace of %zu bytes", bytes);

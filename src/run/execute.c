@@ -1,5 +1,5 @@
 /* execute.c -- running a plan in a workspace. Nothing is allocated here. */
-#include "run/plan.h"
+#include "run/carrier.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -39,22 +39,31 @@ static void *locate(const plan *p, const place *at, const void *const in[], void
   }
 }
 
-static ad_status run_kernel(const plan *p, const kernel_step *k, void **where, char *memory) {
+static ad_status run_kernel(const plan *p, const kernel_step *k, void **where, char *memory, char *message,
+                            size_t size) {
   const void **x = (const void **)(void *)(memory + p->operands);
   for (int i = 0; i < k->op.n; i++) x[i] = where[k->x[i]];
+  if (k->result) {
+    void **z = (void **)(void *)(x + k->op.n);
+    for (uint32_t j = 0; j < k->results; j++) z[j] = k->result[j] == NO_PLACE ? NULL : where[k->result[j]];
+    if (!k->call) return k->op.primitive->tuple->run(&k->op, x, z, message, size);
+    return k->call->run(k->call, x, z, memory + p->scratch, message, size);
+  }
   return k->op.primitive->run(&k->op, where[k->z], x, memory + p->scratch);
 }
 
-static ad_status run_step(const plan *p, const plan_step *s, void **where, char *memory) {
+static ad_status run_step(const plan *p, const plan_step *s, void **where, char *memory, char *message,
+                          size_t size) {
   if (s->kind == KIND_SCALAR) program_run(p->code + s->first, s->count, (double *)(void *)memory);
   else if (s->kind == KIND_ELEMENTWISE)
     region_run(&s->region, s->region.count, where, memory + p->scratch, p->threads);
-  else return run_kernel(p, &s->kernel, where, memory);
+  else return run_kernel(p, &s->kernel, where, memory, message, size);
   return AD_OK;
 }
 
+/* What runs inside a call has said so itself. */
 static ad_status report(const plan_step *s, ad_status status, char *message, size_t size) {
-  if (message) snprintf(message, size, "%s: %s", s->kernel.op.primitive->name, ad_status_sentence(status));
+  if (message && (!s->kernel.result || !message[0])) snprintf(message, size, "%s: %s", s->kernel.op.primitive->name, ad_status_sentence(status));
   return status;
 }
 
@@ -95,14 +104,24 @@ static void store_outputs(const plan *p, const void *const in[], void *const out
     store_scalar(&slot[p->store[i].slot], p->store[i].is_bool, out[p->store[i].number]);
 }
 
+void plan_begin(const plan *p, void *memory) {
+  if (p->constants) memcpy(memory, p->image, p->constants*sizeof *p->image);
+}
+
 ad_status plan_run(const plan *p, const void *const in[], void *const out[], void *memory, char *message,
                    size_t size) {
+  plan_begin(p, memory);
+  return plan_continue(p, in, out, memory, message, size);
+}
+
+ad_status plan_continue(const plan *p, const void *const in[], void *const out[], void *memory, char *message,
+                        size_t size) {
   void **where = (void **)(void *)((char *)memory + p->table);
-  if (p->constants) memcpy(memory, p->image, p->constants*sizeof *p->image);
   load_inputs(p, in, memory);
   for (uint32_t i = 0; i < p->places; i++) where[i] = locate(p, &p->place[i], in, out, memory);
+  if (message) message[0] = 0;
   for (uint32_t i = 0; i < p->steps; i++) {
-    ad_status status = run_step(p, &p->step[i], where, memory);
+    ad_status status = run_step(p, &p->step[i], where, memory, message, size);
     if (status != AD_OK) return report(&p->step[i], status, message, size);
   }
   store_outputs(p, in, out, where, memory);

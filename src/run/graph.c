@@ -1,6 +1,7 @@
 /* graph.c -- finding what a run needs. */
 #include "run/graph.h"
 #include "primitives/library.h"
+#include "tape/tuple.h"
 
 #include <string.h>
 
@@ -32,12 +33,23 @@ static bool visit(search *s, uint32_t i) {
   return true;
 }
 
+/* Who asks for one result of an operation on a tape will ask for the others: they come at the same price. */
+static bool visit_results(search *s, uint32_t i) {
+  if (!(s->options & GRAPH_USE_KNOWN) || !node_tuple(s->t, i)) return true;
+  const uint32_t n = (uint32_t)tuple_visible(s->t, i);
+  for (uint32_t k = i + 1; k <= i + n && k/64 < s->words && k < s->t->count; k++)
+    if (!visit(s, k)) return false;
+  return true;
+}
+
 static bool find_needed(search *s, int n, const uint32_t targets[]) {
   for (int k = 0; k < n; k++)
     if (targets[k] != INVALID_INDEX && !visit(s, targets[k])) return false;
   while (s->depth) {
     int count;
-    const uint32_t *x = node_operands(s->t, s->stack[--s->depth], &count);
+    const uint32_t i = s->stack[--s->depth];
+    if (!visit_results(s, i)) return false;
+    const uint32_t *x = node_operands(s->t, i, &count);
     s->edges += (size_t)count;
     for (int k = 0; k < count; k++)
       if (!visit(s, x[k])) return false;
@@ -66,6 +78,7 @@ static bool is_scalar(const run_graph *g, uint32_t i, const ad_primitive *p) {
 
 static node_kind classify(const run_graph *g, uint32_t i, unsigned options) {
   const ad_primitive *p = node_primitive(g->t, g->node[i]);
+  if (p == &result_primitive) return KIND_RESULT;
   if (!(options & GRAPH_LANES) && is_scalar(g, i, p)) return KIND_SCALAR;
   return p->row || !p->type || p == &cast_primitive ? KIND_ELEMENTWISE : KIND_STRUCTURED;
 }
@@ -134,7 +147,7 @@ ad_status graph_open(run_graph *g, ad_tape *t, int n, const uint32_t targets[], 
   uint32_t highest = 0;
   for (int k = 0; k < n; k++)
     if (targets[k] != INVALID_INDEX && targets[k] > highest) highest = targets[k];
-  s.words = (size_t)highest/64 + 1;
+  s.words = (size_t)highest/64 + 4;
   s.seen = memory_get_zeroed(&t->allocator, s.words, sizeof *s.seen);
   bool good = s.seen && find_needed(&s, n, targets);
   const bool too_many = s.edges > UINT32_MAX - 2 || s.found > UINT32_MAX - 2;

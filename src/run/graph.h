@@ -10,7 +10,8 @@ typedef enum node_kind {
   /* f64 or bool, rank 0, a row of the table: an instruction of a scalar program */
   KIND_SCALAR,
   KIND_ELEMENTWISE,                 /* an operation of a region */
-  KIND_STRUCTURED                   /* its primitive's own kernel */
+  KIND_STRUCTURED,                  /* its primitive's own kernel */
+  KIND_RESULT                       /* one of the results of a structured node, written by that one's step */
 } node_kind;
 
 typedef struct run_graph {

@@ -9,6 +9,7 @@
 
 typedef struct planner {
   const plan_request *request;
+  ad_status status;                 /* why a step could not be lowered, if not for memory */
   plan *p;
   run_graph g;
   schedule s;

@@ -99,6 +99,16 @@ static uint32_t operand_slot(const planner *q, uint32_t node) {
   return (uint32_t)(q->p->place[q->place_of[node]].offset/sizeof(double));
 }
 
+/* An operand that is the result of the instruction before is at hand. Programs begin with none before. */
+static uint32_t chained(const plan *p, const instruction *i, uint32_t operands) {
+  const plan_step *step = &p->step[p->steps - 1];
+  if (p->instructions == step->first) return 0;
+  const instruction *before = &p->code[p->instructions - 1];
+  if (before->row == PROGRAM_TO_BYTE) return 0;
+  if (operands > 0 && before->z == i->x) return PROGRAM_FROM_X;
+  return operands > 1 && before->z == i->y ? PROGRAM_FROM_Y : 0;
+}
+
 static bool add_instruction(planner *q, instruction i) {
   plan *p = q->p;
   if (!memory_reserve(&p->allocator, &p->code, &p->code_capacity, p->instructions + 1, sizeof *p->code))
@@ -118,6 +128,7 @@ static bool add_node(planner *q, uint32_t node) {
   i.row = row       ? (uint32_t)(row - elementwise_rows)
           : to_bool ? (uint32_t)PROGRAM_TO_BOOL
                     : (uint32_t)PROGRAM_COPY;
+  if (row) i.row += chained(q->p, &i, n);
   if (row && row->attributed) i.y = q->attribute_slot++;
   if (!add_instruction(q, i)) return false;
   if (!to_bool || q->place_of[node] == NOWHERE) return true;

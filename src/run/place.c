@@ -6,6 +6,7 @@
  * another name for its operand.
  */
 #include "run/lower.h"
+#include "tape/tuple.h"
 
 #include <string.h>
 
@@ -16,7 +17,9 @@ static bool add_place(planner *q, uint32_t node, place_kind kind, uint32_t numbe
   if (!memory_reserve(a, &q->life, &q->life_capacity, p->places + 1, sizeof *q->life)) return false;
   const size_t bytes = ad_type_bytes(*graph_type(&q->g, node));
   p->place[p->places] = (place){ kind, number, fixed, 0, bytes };
-  const uint32_t step = q->s.step_of[node];
+  /* A result is written by the step of the operation it belongs to. */
+  const bool result = q->g.kind[node] == KIND_RESULT;
+  const uint32_t step = q->s.step_of[result ? q->g.operand[q->g.operand_start[node]] : node];
   q->life[p->places] = (struct lifetime){ step == NOWHERE ? 0 : step, step == NOWHERE ? 0 : step, node,
                                           false };
   q->place_of[node] = p->places++;

@@ -1,4 +1,5 @@
 /* plan.c -- making a plan: needed nodes, schedule, places, then each step lowered. */
+#include "run/carrier.h"
 #include "run/lower.h"
 #include "primitives/library.h"
 
@@ -8,6 +9,34 @@
 #endif
 
 /* --- structured steps ----------------------------------------------------------------------------- */
+
+/* Of an operation with several results: where each goes, and what runs it. */
+static bool lower_results(planner *q, uint32_t node) {
+  plan *p = q->p;
+  const run_graph *g = &q->g;
+  kernel_step *k = &p->step[p->steps - 1].kernel;
+  const tuple_rules *rules = k->op.primitive->tuple;
+  k->results = (uint32_t)rules->results(&k->op);
+  k->result = memory_get(&p->allocator, k->results*sizeof *k->result + 1);
+  bool *wanted = memory_get_zeroed(&p->allocator, k->results + 1u, 1);
+  q->status = AD_ERROR_MEMORY;
+  if (k->result && wanted) {
+    memset(k->result, 0xFF, k->results*sizeof *k->result);
+    for (uint32_t e = g->user_start[node]; e < g->user_start[node + 1]; e++) {
+      const int j = result_number(g->t, g->node[g->user[e]]);
+      k->result[j] = q->place_of[g->user[e]];
+      wanted[j] = true;
+    }
+    q->status = AD_OK;
+    const preparation make = { &k->op, k->op.attribute, wanted, p->allocator, p->threads, q->request->message,
+                               q->request->size };
+    if (!rules->run) q->status = carrier_prepare(&make, &k->call);
+  }
+  memory_release(&p->allocator, wanted, k->results + 1u);
+  const uint32_t addresses = (uint32_t)k->op.n + k->results;
+  if (addresses > p->most_operands) p->most_operands = addresses;
+  return q->status == AD_OK;
+}
 
 static bool lower_kernel_step(planner *q, uint32_t node) {
   plan *p = q->p;
@@ -22,7 +51,7 @@ static bool lower_kernel_step(planner *q, uint32_t node) {
   k->z = q->place_of[node];
   for (uint32_t e = 0; e < n; e++) k->x[e] = q->place_of[g->operand[first + e]];
   if (n > p->most_operands) p->most_operands = n;
-  return true;
+  return !k->op.primitive->tuple || lower_results(q, node);
 }
 
 /* A reshape that shares its operand's place has nothing to do. */
@@ -34,6 +63,7 @@ static bool is_another_name(const planner *q, uint32_t node) {
 
 static bool lower_step(planner *q, const schedule_step *s) {
   plan *p = q->p;
+  if (s->kind == KIND_STRUCTURED && q->g.kind[q->s.order[s->first]] == KIND_RESULT) return true;
   if (s->kind == KIND_STRUCTURED && is_another_name(q, q->s.order[s->first])) return true;
   if (!memory_reserve(&p->allocator, &p->step, &p->step_capacity, p->steps + 1, sizeof *p->step))
     return false;
@@ -120,7 +150,7 @@ static bool list_results(planner *q) {
   for (uint32_t i = 0; i < q->g.n && q->request->keep; i++) {
     const uint32_t at = q->place_of[i];
     bool good = true;
-    if (q->g.kind[i] == KIND_GIVEN) continue;
+    if (q->g.kind[i] == KIND_GIVEN || node_tuple(q->g.t, q->g.node[i])) continue;
     if (q->g.kind[i] == KIND_SCALAR)
       good = add_result(q, i, (plan_result){ 0, RESULT_NUMBER, q->slot_of[i]*sizeof(double) });
     else if (at != NOWHERE && graph_type(&q->g, i)->rank == 0)
@@ -138,6 +168,7 @@ static size_t rounded(size_t bytes) { return (bytes + 63) & ~(size_t)63; }
 
 static size_t step_scratch(const plan *p, const plan_step *s) {
   if (s->kind == KIND_ELEMENTWISE) return region_scratch(&s->region, p->threads);
+  if (s->kind == KIND_STRUCTURED && s->kernel.call) return s->kernel.call->scratch;
   if (s->kind == KIND_STRUCTURED && s->kernel.op.primitive->scratch_bytes)
     return s->kernel.op.primitive->scratch_bytes(&s->kernel.op);
   return 0;
@@ -214,7 +245,7 @@ static bool lower_all(planner *q) {
 }
 
 ad_status plan_make(plan *p, const plan_request *r) {
-  planner q = { .request = r, .p = p };
+  planner q = { .request = r, .p = p, .status = AD_ERROR_MEMORY };
   *p = (plan){ .allocator = r->t->allocator, .threads = 1 };
 #ifdef _OPENMP
   p->threads = omp_get_max_threads();
@@ -227,7 +258,7 @@ ad_status plan_make(plan *p, const plan_request *r) {
     graph_close(&q.g);
     return status;
   }
-  if (!open_planner(&q) || !lower_all(&q)) status = AD_ERROR_MEMORY;
+  if (!open_planner(&q) || !lower_all(&q)) status = q.status == AD_OK ? AD_ERROR_MEMORY : q.status;
   close_planner(&q);
   if (status != AD_OK) plan_free(p);
   return status;
@@ -238,6 +269,8 @@ static void free_step(plan *p, plan_step *s) {
   region_free(&p->allocator, &s->region);
   memory_release(&p->allocator, s->kernel.types, n*sizeof *s->kernel.types + 1);
   memory_release(&p->allocator, s->kernel.x, n*sizeof *s->kernel.x + 1);
+  if (s->kernel.call) s->kernel.call->free(s->kernel.call);
+  if (s->kernel.result) memory_release(&p->allocator, s->kernel.result, s->kernel.results*sizeof(uint32_t) + 1);
 }
 
 void plan_free(plan *p) {

@@ -31,7 +31,11 @@ typedef struct kernel_step {
   /* op.x; types and attributes are the tape's, which lives as long as the plan */
   const ad_type **types;
   uint32_t z, *x;                   /* places */
+  /* Operations with several results: how to run it, and the place of each result (none: not wanted). */
+  struct prepared *call;
+  uint32_t *result, results;
 } kernel_step;
+#define NO_PLACE UINT32_MAX
 
 typedef struct plan_step {
   node_kind kind;
@@ -78,6 +82,8 @@ typedef struct plan_request {
   /* values stay on the tape: known nodes are given, what is computed becomes known */
   bool keep;
   bool lanes;                       /* all scalars, run at many points: one region over the points */
+  char *message;                    /* what could not be made ready; NULL: not asked */
+  size_t size;
 } plan_request;
 
 ad_status plan_make(plan *p, const plan_request *q);
@@ -91,5 +97,10 @@ void plan_free(plan *p);
 ad_status plan_run_lanes(const plan *p, int64_t n, const void *const in[], void *const out[], void *memory);
 ad_status plan_run(const plan *p, const void *const in[], void *const out[], void *memory, char *message,
                    size_t size);
+/* plan_run in two parts, for loops: what stays from call to call in memory that nothing else writes to, and
+ * the call. */
+void plan_begin(const plan *p, void *memory);
+ad_status plan_continue(const plan *p, const void *const in[], void *const out[], void *memory, char *message,
+                        size_t size);
 
 #endif

@@ -11,30 +11,36 @@
 #include "primitives/helpers.h"
 #include "primitives/row_names.h"
 
-#define UNARY(id, kind, traits, lo, hi, expression, ...) \
-  case ROW_##id: { const double x = slot[i->x]; slot[i->z] = (double)(expression); break; }
-#define UNARY_ATTRIBUTE(id, kind, traits, sample, lo, hi, expression, ...) \
-  case ROW_##id: { const double x = slot[i->x], a = slot[i->y]; slot[i->z] = (double)(expression); break; }
-#define BINARY(id, kind, traits, lo1, hi1, lo2, hi2, expression, ...) \
-  case ROW_##id: { const double x = slot[i->x], y = slot[i->y]; slot[i->z] = (double)(expression); break; }
-#define TERNARY(id, kind, traits, lo1, hi1, lo2, hi2, lo3, hi3, expression, ...) \
-  case ROW_##id: { \
-    const double x = slot[i->x], y = slot[i->y], w = slot[i->w]; \
-    slot[i->z] = (double)(expression); \
-    break; \
-  }
-
+/* Chains are what scalar programs are made of: an operand that is the result of the instruction before comes
+ * from a register, not from the slot it was stored to a moment ago. Such instructions have numbers of their
+ * own: see program.h. */
 void program_run(const instruction *code, size_t n, double *slot) {
+  double last = 0;
   for (const instruction *i = code, *end = code + n; i < end; i++) {
     switch (i->row) {
-#include "primitives/elementwise.def"
-      case PROGRAM_TO_BOOL: slot[i->z] = slot[i->x] != 0; break;
+#define OFFSET 0
+#define X slot[i->x]
+#define Y slot[i->y]
+#include "run/program_rows.inc"
+#undef OFFSET
+#undef X
+#define OFFSET PROGRAM_FROM_X
+#define X last
+#include "run/program_rows.inc"
+#undef OFFSET
+#undef X
+#undef Y
+#define OFFSET PROGRAM_FROM_Y
+#define X slot[i->x]
+#define Y last
+#include "run/program_rows.inc"
+      case PROGRAM_TO_BOOL: slot[i->z] = last = slot[i->x] != 0; break;
       case PROGRAM_TO_BYTE: {
         const unsigned char byte = slot[i->x] != 0;
         memcpy(&slot[i->z], &byte, 1);
         break;
       }
-      default: slot[i->z] = slot[i->x]; break;
+      default: slot[i->z] = last = slot[i->x]; break;
     }
   }
 }

@@ -8,7 +8,9 @@
 enum {
   PROGRAM_TO_BOOL = ROW_COUNT,      /* z = x != 0 */
   PROGRAM_COPY,                     /* z = x */
-  PROGRAM_TO_BYTE                   /* the first byte of slot z = x */
+  PROGRAM_TO_BYTE,                  /* the first byte of slot z = x */
+  /* a row + these: operand x, or y, is the result of the instruction before, which was no PROGRAM_TO_BYTE */
+  PROGRAM_FROM_X = 512, PROGRAM_FROM_Y = 1024
 };
 
 /* z, x, y, w are slots. A row with an attribute has it in slot y. */

@@ -51,8 +51,14 @@ static bool find_queues(scheduler *q, uint32_t *of_type) {
   return true;
 }
 
+/* Scalars run in the order of a stack: what has become ready uses the result just computed. */
 static void push(scheduler *q, uint32_t i) {
   queue *line = &q->queue[q->queue_of[i]];
+  if (q->queue_of[i] == SCALARS && line->head != NOBODY) {
+    q->next[i] = line->head;
+    line->head = i;
+    return;
+  }
   q->next[i] = NOBODY;
   if (line->head == NOBODY) line->head = i; else q->next[line->tail] = i;
   line->tail = i;

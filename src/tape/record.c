@@ -1,5 +1,5 @@
 /* record.c -- appending: checks, literals, and the last step that every recording call ends in. */
-#include "tape/tape.h"
+#include "tape/tuple.h"
 #include "primitives/library.h"
 
 #include <string.h>
@@ -89,6 +89,14 @@ scalar tape_compute_row(const ad_tape *t, uint32_t row, uint32_t type, int n, co
   return z;
 }
 
+static bool hold_objects(ad_tape *t, uint32_t i) {
+  const ad_primitive *p = node_primitive(t, i);
+  size_t size;
+  if (!p->hold || p->hold(t, node_attribute(t, i, &size)) == AD_OK) return true;
+  tape_fail(t, AD_ERROR_MEMORY, "out of memory");
+  return false;
+}
+
 uint32_t tape_append(ad_tape *t, uint32_t primitive, uint32_t type, int n, const uint32_t x[],
                      const void *attribute, size_t size) {
   if (!make_room(t) || tape_settle(t) != AD_OK) return INVALID_INDEX;
@@ -103,13 +111,11 @@ uint32_t tape_append(ad_tape *t, uint32_t primitive, uint32_t type, int n, const
   }
   t->node[t->count++] = e;
   t->plain = t->plain && (e.head & NODE_FAST_MASK) == NODE_KNOWN;
-  if (!t->tracing) return (uint32_t)t->count - 1;
-  uint32_t same = tape_number_last(t);
-  if (same != t->count - 1) {
-    t->count--;
-    t->arena.used = words;
-  }
-  return same;
+  const uint32_t i = t->tracing ? tape_number_last(t) : (uint32_t)t->count - 1;
+  if (i == t->count - 1 && (primitive < PRIMITIVE_FIRST_OTHER || hold_objects(t, i))) return i;
+  t->count--;
+  t->arena.used = words;
+  return i == t->count ? INVALID_INDEX : i;
 }
 
 /* --- constants ------------------------------------------------------------------------------------ */
@@ -183,10 +189,7 @@ static uint32_t literal_node(ad_tape *t, ad_var v, ad_dtype d) {
 static uint32_t operand_index(ad_tape *t, ad_var v, const char *what) {
   if (is_literal(v)) return literal_node(t, v, v.tape ? AD_I64 : AD_F64);
   if (!handle_check(v, what)) return INVALID_INDEX;
-  if (v.tape == t) return v.at.node.index;
-  tape_fail(t, AD_ERROR_TAPES, "%s: operands from two tapes%s", what,
-            t->tracing || v.tape->tracing ? " (a traced body must get outer variables as inputs)" : "");
-  return INVALID_INDEX;
+  return v.tape == t ? v.at.node.index : tape_lift(t, v, what);
 }
 
 static ad_var record_indices(ad_tape *t, const ad_primitive *p, int n, const uint32_t x[],
@@ -325,30 +328,35 @@ static ad_var record_converted(ad_tape *t, uint32_t primitive, int n, const ad_v
   return i == INVALID_INDEX ? handle_invalid(t) : handle(t, i);
 }
 
-/* Types of the operands that are handles; false, with the error on the tape, if one cannot be used. */
-static bool check_operands(ad_tape *t, const char *name, int n, const ad_var x[], const ad_type *types[]) {
+/* The operands as variables of t, with the types of those that are no literals; false, with the error on the
+ * tape, if one cannot be used. */
+static bool take_operands(ad_tape *t, const char *name, int n, const ad_var given[], ad_var x[],
+                          const ad_type *types[]) {
   for (int k = 0; k < n; k++) {
     types[k] = NULL;
+    x[k] = given[k];
     if (is_literal(x[k])) continue;
     uint32_t i = operand_index(t, x[k], name);
     if (i == INVALID_INDEX) return false;
+    x[k] = handle(t, i);
     types[k] = &node_type(t, i)->type;
   }
   return true;
 }
 
-ad_var tape_record_row(elementwise_id id, int n, const ad_var x[], double attribute) {
+ad_var tape_record_row(elementwise_id id, int n, const ad_var given[], double attribute) {
   const elementwise_row *row = &elementwise_rows[id];
-  ad_tape *t = ad_tape_of(n, x);
+  ad_tape *t = ad_tape_of(n, given);
   const ad_type *types[3];
+  ad_var x[3];
   if (n != row->arity)
     return ad_fail(t, AD_ERROR_ARGUMENT, "%s: takes %d operands, not %d", row->name, row->arity, n);
   if (!t) {
     for (int k = 0; k < n; k++)
-      if (!is_literal(x[k])) return handle_invalid(NULL);
-    return fold_literals(row, n, x, attribute);
+      if (!is_literal(given[k])) return handle_invalid(NULL);
+    return fold_literals(row, n, given, attribute);
   }
-  if (!check_operands(t, row->name, n, x, types)) return handle_invalid(t);
+  if (!take_operands(t, row->name, n, given, x, types)) return handle_invalid(t);
   ad_dtype common = common_dtype(row, n, x, types);
   ad_type z = { result_dtype(row, common), 0, { 0 } };
   if (broadcast_all(t, row->name, n, x, types, &z) != AD_OK) return handle_invalid(t);
@@ -358,15 +366,16 @@ ad_var tape_record_row(elementwise_id id, int n, const ad_var x[], double attrib
 }
 
 /* A user's elementwise primitive: f64 operands, broadcast. */
-ad_var tape_record_own(ad_tape *t, const ad_primitive *p, int n, const ad_var x[], const void *attribute,
+ad_var tape_record_own(ad_tape *t, const ad_primitive *p, int n, const ad_var given[], const void *attribute,
                        size_t size) {
   const ad_type *types[3];
+  ad_var x[3];
   static const ad_dtype want[3] = { AD_F64, AD_F64, AD_F64 };
   uint32_t primitive;
   if (p->arity < 1 || p->arity > 3 || n != p->arity || !p->block)
     return ad_fail(t, AD_ERROR_ARGUMENT,
                    "%s: an elementwise primitive needs a block function and 1 to 3 operands", p->name);
-  if (!check_operands(t, p->name, n, x, types)) return handle_invalid(t);
+  if (!take_operands(t, p->name, n, given, x, types)) return handle_invalid(t);
   ad_type z = { AD_F64, 0, { 0 } };
   if (broadcast_all(t, p->name, n, x, types, &z) != AD_OK) return handle_invalid(t);
   if (!tape_number_primitive(t, p, &primitive)) return handle_invalid(t);

@@ -68,6 +68,7 @@ void ad_tape_free(ad_tape *t) {
   if (!t) return;
   const ad_allocator a = t->allocator;
   free_array_values(t, 0);
+  tape_release_held(t, 0);
   for (int i = 0; i < TAPE_SPARES; i++) free_spare(t, &t->spare[i]);
   tape_drop_adjoints(t);
   tape_forget_numbers(t);
@@ -78,6 +79,8 @@ void ad_tape_free(ad_tape *t) {
   memory_release(&a, t->type, t->type_capacity*sizeof *t->type);
   memory_release(&a, t->type_slot, t->type_slots*sizeof *t->type_slot);
   memory_release(&a, t->primitive, t->primitive_capacity*sizeof *t->primitive);
+  memory_release(&a, t->held, t->held_capacity*sizeof *t->held);
+  memory_release(&a, t->captured, t->captured_capacity*sizeof *t->captured);
   memory_release(&a, t->limit, t->limit_capacity*sizeof *t->limit);
   memory_release(&a, t->observed, t->observed_capacity*sizeof *t->observed);
   memory_release(&a, t->changed, t->changed_capacity*sizeof *t->changed);
@@ -95,6 +98,13 @@ void tape_drop_adjoints(ad_tape *t) {
   t->array_adjoint = NULL;
   t->array_adjoints = t->adjoints = 0;
   t->adjoints_on_demand = false;
+}
+
+void tape_release_held(ad_tape *t, uint32_t from) {
+  while (t->helds && t->held[t->helds - 1].node >= from) {
+    const held_object h = t->held[--t->helds];
+    h.release(h.object);
+  }
 }
 
 /* --- errors --------------------------------------------------------------------------------------- */
@@ -184,6 +194,7 @@ static void forget_observations(ad_tape *t, uint32_t size) {
 void tape_truncate(ad_tape *t, ad_mark m) {
   size_t kept = 0;
   free_array_values(t, m.nodes);
+  tape_release_held(t, m.nodes);
   tape_forget_numbers(t);
   t->count = m.nodes;
   t->arena.used = m.words;
@@ -234,10 +245,12 @@ ad_tape *handle_check(ad_var v, const char *what) {
   return NULL;
 }
 
+/* Inside a body the tape of the body, whatever outer variables are among the operands. */
 ad_tape *ad_tape_of(int n, const ad_var x[]) {
+  ad_tape *t = NULL;
   for (int i = 0; i < n; i++)
-    if (!is_literal(x[i]) && x[i].tape != NO_TAPE) return x[i].tape;
-  return NULL;
+    if (!is_literal(x[i]) && x[i].tape != NO_TAPE && (!t || x[i].tape->level > t->level)) t = x[i].tape;
+  return t;
 }
 
 size_t ad_tape_size(const ad_tape *t) { return t ? t->count : 0; }

@@ -70,6 +70,11 @@ typedef struct epoch_limit { uint32_t epoch, limit; } epoch_limit;
 typedef struct spare_block { void *data; size_t bytes; } spare_block;
 enum { TAPE_SPARES = 32 };
 
+/* An object that nodes from `node` on refer to. */
+typedef struct held_object { void *object; void (*release)(void *); uint32_t node; } held_object;
+/* A variable of the tape further out, and the hidden input that stands for it here. */
+typedef struct captured_variable { uint32_t outer, inner; } captured_variable;
+
 /* A value that was read at a time when the tape had `size` nodes; print tells whether it has changed since.
  */
 typedef struct observation { uint32_t node, size; uint64_t print; } observation;
@@ -87,6 +92,7 @@ struct ad_tape {
   bool plain;                       /* nothing but known f64 scalars so far */
   bool tracing;                     /* recording a function: no values, equal nodes are one node */
   bool closed;                      /* the body of a function: nobody holds handles of its inner nodes */
+  bool inlines;                     /* a derivative is recorded here: calls are opened when they are copied */
   ad_allocator allocator;
 
   tape_type **type;
@@ -112,6 +118,13 @@ struct ad_tape {
   spare_block spare[TAPE_SPARES];
   unsigned next_spare;              /* which to give up when all are taken */
   value_numbers numbers;
+  held_object *held;                /* by node */
+  size_t helds, held_capacity;
+  int depth;                        /* how deep functions are nested in what is recorded here */
+  ad_tape *outer;                   /* a body traced here may use variables of that tape; NULL: none */
+  int level;                        /* number of tapes further out */
+  captured_variable *captured;
+  size_t captures, captured_capacity;
   void *rules;                      /* parsed rules, the rule reader's */
   void (*free_rules)(struct ad_tape *);
   struct rewrite_table *rewrites;   /* the rows of rewrites.def that this tape has met, see rewrite.c */
@@ -263,6 +276,9 @@ void tape_forget_numbers(ad_tape *t);
 /* Lets dependents of changed inputs know that their values are old. Every pass that reads values begins with
  * it. */
 ad_status tape_settle(ad_tape *t);
+
+/* Lets go of what only nodes from `from` on refer to. */
+void tape_release_held(ad_tape *t, uint32_t from);
 
 /* What was read, with nothing recorded since, has decided nothing yet: forgets readings at the end of the
  * tape whose value is another by now. */

@@ -418,6 +418,38 @@ BODY(relu_of_product_of_roots, ad_relu(ad_prod(ad_sqrt(v), AD_ALL_AXES, false)))
 BODY(relu_of_dot_of_roots, ad_relu(ad_neg(ad_dot(ad_sqrt(v), ad_sqrt(v)))))
 BODY(relu_of_largest_root, ad_relu(ad_reduce_max(ad_sqrt(v), AD_ALL_AXES, false)))
 BODY(one_select_of_logs, all(ad_select(ad_greater(all(v), 0), ad_log(v), ad_mul(3, v))))
+/* Behind operations with weights of either sign; v is two rows of two. */
+static ad_var weights(ad_var v) {
+  static const double w[] = { 1, -2, 0, 3 };
+  return ad_cast(ad_constant(v.tape, AD_F64(2, 2), w), ad_type_of(v).dtype);
+}
+static ad_var row_sums(ad_var v) { return ad_sum(v, AD_AXES(1), false); }
+static ad_var layer(ad_var v) { return ad_relu(ad_matmul(square_matrix(v), weights(v))); }
+static ad_var squared(ad_var v) { return ad_einsum("ij,kj->ik", 2, (const ad_var[]){ v, v }); }
+
+BODY(roots_of_product_of_relu, all(ad_sqrt(ad_square(ad_matmul(ad_relu(square_matrix(v)), weights(v))))))
+BODY(roots_of_turned_product, all(ad_sqrt(ad_abs(ad_matmul(weights(v), ad_relu(v))))))
+BODY(roots_of_two_products,
+     all(ad_sqrt(ad_neg(ad_matmul(ad_matmul(weights(v), weights(v)), ad_neg(ad_relu(v)))))))
+BODY(logs_of_dot_of_relu, ad_log(ad_dot(ad_relu(v), v)))
+BODY(roots_of_outer_of_relu, all(ad_sqrt(ad_outer(ad_relu(v), ad_relu(v)))))
+BODY(roots_of_einsum_of_relu, all(ad_sqrt(squared(ad_relu(square_matrix(v))))))
+BODY(roots_of_products_of_relu, all(ad_sqrt(ad_prod(ad_relu(square_matrix(v)), AD_AXES(1), false))))
+BODY(roots_of_cumprods_of_relu, all(ad_sqrt(ad_cumprod(ad_relu(square_matrix(v)), 1))))
+BODY(logs_of_norms_of_relu, all(ad_cbrt(ad_norm(ad_relu(square_matrix(v)), AD_AXES(1), false))))
+BODY(roots_of_variances_of_relu, all(ad_sqrt(ad_variance(ad_relu(square_matrix(v)), AD_AXES(1), false, 1))))
+BODY(roots_of_logsumexp_of_relu,
+     all(ad_sqrt(ad_sub(ad_logsumexp(ad_relu(square_matrix(v)), AD_AXES(1), false), 0.69314718055994530942))))
+BODY(roots_of_narrowed_relu, all(ad_sqrt(ad_cast(ad_relu(v), AD_F32))))
+BODY(relu_of_product_of_matrix_of_roots, all(layer(ad_sqrt(v))))
+BODY(relu_of_product_of_roots_of_rows,
+     all(ad_relu(ad_neg(ad_prod(ad_sqrt(square_matrix(v)), AD_AXES(1), false)))))
+BODY(relu_of_norms_of_roots, all(ad_relu(ad_neg(ad_norm(ad_sqrt(square_matrix(v)), AD_AXES(1), false)))))
+BODY(relu_of_outer_of_roots, all(ad_relu(ad_neg(ad_outer(ad_sqrt(v), ad_sqrt(v))))))
+BODY(layer_of_layer_of_roots, all(layer(layer(ad_sqrt(v)))))
+BODY(root_of_one_row, all(ad_sqrt(row_sums(layer(v)))))
+BODY(one_of_products, at(ad_mul(v, ad_log(v)), 0))
+BODY(some_of_products, all(part(ad_neg(ad_mul(3, ad_mul(v, ad_log(v)))), 0, 1)))
 BODY(honest, all(ad_sqrt(ad_square(v))))
 
 typedef struct array_point {
@@ -472,6 +504,27 @@ static const array_point array_points[] = {
   AT(relu_of_dot_of_roots, true, 2, { 0, 4 }, { 0, 0 })
   AT(relu_of_largest_root, true, 2, { 0, 0 }, { 0, 0 })
   AT(one_select_of_logs, true, 2, { 0, -1 }, { 3, 3 })
+  AT(roots_of_turned_product, true, 2, { -1, -4 }, { 0, 0 })
+  AT(roots_of_two_products, true, 2, { -1, -4 }, { 0, 0 })
+  AT(logs_of_dot_of_relu, false, 2, { 2, -1 }, { 1, 0 })
+  AT(roots_of_outer_of_relu, true, 2, { -1, -4 }, { 0, 0 })
+  AT(roots_of_product_of_relu, false, 4, { -1, -2, 1, 1 }, { 0, 0, -1, 3 })
+  AT(roots_of_einsum_of_relu, true, 4, { -1, -4, -1, -2 }, { 0, 0, 0, 0 })
+  AT(root_of_one_row, false, 4, { -1, -1, 1, 1 }, { 0, 0, -0.35355339059327376, 1.0606601717798212 })
+  AT(roots_of_products_of_relu, true, 4, { -1, -4, -1, -2 }, { 0, 0, 0, 0 })
+  AT(roots_of_products_of_relu, false, 4, { -1, -4, 1, 4 }, { 0, 0, 1, 0.25 })
+  AT(roots_of_cumprods_of_relu, false, 4, { -1, -4, 4, 1 }, { 0, 0, 0.5, 1 })
+  AT(logs_of_norms_of_relu, true, 4, { -1, -4, -1, -2 }, { 0, 0, 0, 0 })
+  AT(roots_of_variances_of_relu, true, 4, { -1, -4, -1, -2 }, { 0, 0, 0, 0 })
+  AT(roots_of_logsumexp_of_relu, false, 4, { -1, -4, -1, -2 }, { 0, 0, 0, 0 })
+  AT(relu_of_product_of_matrix_of_roots, true, 4, { 0, 0, 0, 0 }, { 0, 0, 0, 0 })
+  AT(relu_of_product_of_roots_of_rows, true, 4, { 0, 4, 0, 0 }, { 0, 0, 0, 0 })
+  AT(relu_of_norms_of_roots, true, 4, { 0, 4, 0, 0 }, { 0, 0, 0, 0 })
+  AT(relu_of_outer_of_roots, true, 3, { 0, 4, 0 }, { 0, 0, 0 })
+  AT(layer_of_layer_of_roots, true, 4, { 0, 0, 0, 0 }, { 0, 0, 0, 0 })
+  AT(roots_of_narrowed_relu, true, 3, { -1, -2, -3 }, { 0, 0, 0 })
+  AT(one_of_products, false, 2, { 1, 0 }, { 1, 0 })
+  AT(some_of_products, false, 2, { 1, 0 }, { -3, 0 })
   AT(honest, false, 1, { 0 }, { NAN })
 };
 

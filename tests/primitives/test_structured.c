@@ -15,6 +15,7 @@
 #include "adit/arrays.h"
 #include "adit/derive.h"
 #include "adit/elementwise.h"
+#include "adit/linear.h"
 #include "adit/primitive.h"
 
 #include <math.h>
@@ -245,6 +246,20 @@ PLAIN(einsum_broadcast, ad_einsum("...ij,...jk->k...i", 2, x))
 PLAIN(einsum_attention, ad_einsum("bqhd,bkhd->bhqk", 2, x))
 PLAIN(linspace, ad_linspace(x[0], x[1], below(o, 6)))
 
+/* A matrix far from singular ones. */
+static ad_var regular(ad_var x) {
+  const int64_t n = ad_type_of(x).dim[ad_type_of(x).rank - 1];
+  return ad_add(x, ad_mul(ad_eye(x.tape, n, n, 0, ad_type_of(x).dtype), 6));
+}
+PLAIN(solve, ad_solve(regular(x[0]), x[1]))
+PLAIN(solve_self, ad_solve(regular(x[0]), x[0]))
+PLAIN(inv, ad_inv(regular(x[0])))
+PLAIN(det, ad_det(ad_mul(regular(x[0]), .25)))
+PLAIN(logabsdet, ad_logabsdet(regular(x[0])))
+PLAIN(triangular_low, ad_solve_triangular(regular(x[0]), x[1], true, false))
+PLAIN(triangular_up, ad_solve_triangular(regular(x[0]), x[1], false, true))
+PLAIN(cholesky, ad_cholesky(regular(x[0])))
+
 /* --- the table ------------------------------------------------------------------------------------------ */
 
 enum {
@@ -293,6 +308,14 @@ static const structured_case cases[] = {
   ROW(einsum_attention, "2a3c 2b3c", 3, 0),
   ROW(einsum_turned, "dba dcb", 3, 0), ROW(einsum_outer, "da db", 3, 0),   ROW(einsum_scale, "ab a", 3, 0),
   ROW(linspace, ". .", 3, 0),
+  ROW(solve, "aa a", 3, 0),            ROW(solve, "aa ab", 3, 0),          ROW(solve, "daa a", 3, 0),
+  ROW(solve, "daa dab", 3, 0),         ROW(solve, "daa ab", 3, 0),         ROW(solve, "aa dab", 3, 0),
+  ROW(solve, "1daa e1ab", 3, 0),       ROW(solve_self, "daa", 3, 0),       ROW(inv, "aa", 3, 0),
+  ROW(inv, "daa", 3, 0),               ROW(det, "aa", 3, 0),               ROW(det, "edaa", 3, 0),
+  ROW(logabsdet, "aa", 3, 0),          ROW(logabsdet, "edaa", 3, 0),
+  ROW(triangular_low, "aa a", 3, 0),   ROW(triangular_low, "1daa e1ab", 3, 0),
+  ROW(triangular_up, "daa a", 3, 0),   ROW(triangular_up, "aa dab", 3, 0),
+  ROW(cholesky, "aa", 3, 0),           ROW(cholesky, "edaa", 3, 0),
 };
 enum { CASES = sizeof cases/sizeof cases[0] };
 

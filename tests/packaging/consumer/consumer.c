@@ -9,6 +9,9 @@ int main(void) {
   ad_var z = ad_div(ad_sin(ad_add(x, ad_square(y))), ad_sqrt(x));
   ad_backward(z);
   printf("tape: %.6g, %.6g, %.6g\n", ad_value(z), ad_adjoint(x), ad_adjoint(y));
+  ad_var a = ad_array(tape, AD_F64(2, 2), (double[]){ 2, 1, 1, 3 });
+  ad_var s = ad_sum(ad_solve(a, ad_array(tape, AD_F64(2), (double[]){ 3, 4 })), AD_ALL_AXES, false);
+  printf("solve: %.6g\n", ad_value(s));
   ad_tape_free(tape);
 
   ad_dual u = ad_dual_variable(2), w = ad_dual_of(1);

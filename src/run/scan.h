@@ -1,0 +1,24 @@
+/* scan.h -- what a scan and its adjoint know of the body's states. */
+#ifndef ADIT_RUN_SCAN_H
+#define ADIT_RUN_SCAN_H
+
+#include "run/carrier.h"
+
+typedef struct scan_body {
+  const ad_function *f;
+  int states;
+  size_t *row;                      /* of each input: bytes of a row, if there is one for each step; else 0 */
+  size_t *state_at;                 /* of each state: where it lies in a set of states */
+  int *state_in, *state_out;        /* its number among the inputs and among the outputs */
+  size_t state_bytes;               /* of a set */
+  size_t bytes;
+} scan_body;
+
+bool scan_body_open(scan_body *b, const preparation *q, ad_function *f);
+void scan_body_close(scan_body *b, const ad_allocator *a);
+size_t scan_state_size(const scan_body *b, int k);
+
+/* How many steps to make: as recorded, or what the operand behind the inputs says. */
+ad_status scan_steps(const carrier *c, const void *const x[], int64_t *n, char *message, size_t size);
+
+#endif
