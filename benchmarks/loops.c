@@ -155,7 +155,8 @@ int main(void) {
   value.workspace = need(ad_workspace_new());
   value.f = make(body, (ad_loop){ .steps = n }, false);
   const policy policies[] = {
-    { "all states", { .steps = n } }, { "every 1000th", { .steps = n, .keep = AD_KEEP_EVERY, .k = 1000 } },
+    { "all values", { .steps = n, .keep = AD_KEEP_ALL } }, { "all states", { .steps = n } },
+    { "every 1000th", { .steps = n, .keep = AD_KEEP_EVERY, .k = 1000 } },
     { "binomial, 1000", { .steps = n, .keep = AD_KEEP_BINOMIAL, .k = 1000 } },
     { "binomial, 100", { .steps = n, .keep = AD_KEEP_BINOMIAL, .k = 100 } },
     { "binomial, 10", { .steps = n, .keep = AD_KEEP_BINOMIAL, .k = 10 } },

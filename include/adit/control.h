@@ -56,12 +56,14 @@ AD_API ad_function *ad_function_map(ad_function *f, int64_t n, const bool mapped
  * (beside the forward sweep and the n steps backwards, each of which computes its step):
  *
  *   AD_KEEP_STATES    all n states                                         none
+ *   AD_KEEP_ALL       and all values inside that the steps backwards use   none, nor do those compute theirs
+ *                     (where a function is traced; else as AD_KEEP_STATES)
  *   AD_KEEP_EVERY     every k-th state, and k states at a time             less than n
  *   AD_KEEP_BINOMIAL  k states at any time (bytes/size of a state, for     the least possible: about
  *                     k = 0)                                               r n, with (k + r)! / (k! r!) >= n
  *
  * The last is Algorithm 799 (revolve) of Griewank and Walther, ACM TOMS 26 (2000). */
-typedef enum ad_keep { AD_KEEP_STATES, AD_KEEP_EVERY, AD_KEEP_BINOMIAL } ad_keep;
+typedef enum ad_keep { AD_KEEP_STATES, AD_KEEP_EVERY, AD_KEEP_BINOMIAL, AD_KEEP_ALL } ad_keep;
 
 /* How many steps AD_KEEP_BINOMIAL computes again in all for n steps and k states, the least possible: r n -
  * (k + r)!/((k + 1)! (r - 1)!) with r the least for which (k + r)!/(k! r!) >= n; the first way forward is counted,

@@ -84,6 +84,7 @@ static void batch_functions(assembly *a, ad_function *v) {
   a->c->f = batched(a, c->f, a->mapped);
   a->c->g = c->kind == CARRIER_BRANCH ? batched(a, c->g, a->mapped) : NULL;
   a->c->v = batched(a, v, a->mapped);
+  a->c->r = batched(a, c->r, a->mapped);
 }
 
 static uint32_t record(assembly *a) {
@@ -92,6 +93,7 @@ static uint32_t record(assembly *a) {
   ad_function_free(c->f);
   ad_function_free(c->g);
   ad_function_free(c->v);
+  ad_function_free(c->r);
   a->failed |= i == INVALID_INDEX;
   return i;
 }
@@ -149,7 +151,7 @@ static bool record_steps(assembly *a, ad_var z[]) {
   for (; k < c->n_in + selectors(c); k++) put(a, a->b->x[k]);
   for (int j = 0; j < c->n_out && cotangents; j++)
     if (active_out(c)[j]) put_operand(a, k++, true, role_out(c)[j] == ROLE_EACH);
-  /* stacked states go from a scan to its adjoint and nowhere else: they stay as they are inside */
+  /* what is kept goes from a scan to its adjoint and nowhere else: it stays as it is inside */
   for (; k < a->b->operands; k++) {
     if (a->b->batched[k]) put(a, a->b->x[k]);
     else put_operand(a, k, true, true);
@@ -162,6 +164,8 @@ static bool record_steps(assembly *a, ad_var z[]) {
     z[c->n_out + i] = result(a, node, c->n_out + i);
     i++;
   }
+  for (int j = c->n_out; c->r && j < c->r->n_out && !a->failed; j++)
+    z[carrier_states(c) + j] = result(a, node, carrier_states(c) + j);
   for (int i = 0, j = 0; i < c->n_in && c->adjoint && !a->failed; i++) {
     if (!active_in(c)[i]) continue;
     z[j] = result(a, node, j);

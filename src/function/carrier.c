@@ -38,11 +38,12 @@ static ad_type stacked(ad_type type, int64_t n) {
 
 /* States can be stacked where the number of steps is known. */
 bool carrier_has_record(const carrier *c) {
-  return c->kind == CARRIER_SCAN && c->policy == KEEP_STATES && c->n >= 0 && !c->counted;
+  return c->kind == CARRIER_SCAN && (c->policy == KEEP_STATES || c->policy == KEEP_ALL) && c->n >= 0
+         && !c->counted;
 }
 
 static int primal_results(const carrier *c) {
-  if (carrier_has_record(c)) return c->n_out + carrier_states(c);
+  if (carrier_has_record(c)) return c->n_out + carrier_states(c) + (c->r ? c->r->n_out - c->n_out : 0);
   return c->n_out + (c->kind == CARRIER_LOOP);
 }
 
@@ -71,6 +72,8 @@ static ad_type result_type(const ad_operation *op, int j) {
     return role_out(c)[j] == ROLE_EACH ? stacked(type, c->n) : type;
   }
   if (c->kind == CARRIER_LOOP) return ad_type_make(AD_I64, 0, NULL);
+  const int states = carrier_states(c);
+  if (j >= c->n_out + states) return stacked(node_type(c->r->body, c->r->out[j - states])->type, c->n);
   return stacked(*op->x[nth(c->n_in, role_in(c), ROLE_STATE, j - c->n_out)], c->n);
 }
 
@@ -85,11 +88,12 @@ static ad_status hold_one(ad_tape *t, ad_function *f) {
   return ad_tape_hold(t, f, retain, release);
 }
 
-static ad_status hold(ad_tape *t, const void *attribute) {
+ad_status carrier_hold(ad_tape *t, const void *attribute) {
   const carrier *c = attribute;
   ad_status status = hold_one(t, c->f);
   if (status == AD_OK) status = hold_one(t, c->g);
-  return status == AD_OK ? hold_one(t, c->v) : status;
+  if (status == AD_OK) status = hold_one(t, c->v);
+  return status == AD_OK ? hold_one(t, c->r) : status;
 }
 
 static ad_status refuse_type(ad_operation *op) {
@@ -101,7 +105,7 @@ static const tuple_rules carrier_rules = {
 };
 
 #define CARRIER(title, text) \
-  { .name = title, .doc = text, .traits = AD_TRAIT_NO_FOLD, .type = refuse_type, .hold = hold, \
+  { .name = title, .doc = text, .traits = AD_TRAIT_NO_FOLD, .type = refuse_type, .hold = carrier_hold, \
     .tuple = &carrier_rules }
 
 const ad_primitive carrier_primitives[5] = {

@@ -31,15 +31,19 @@ typedef enum carrier_kind {
 enum { ROLE_SHARED, ROLE_STATE, ROLE_EACH };
 
 /* What a reverse sweep over a loop keeps. */
-typedef enum keep_policy { KEEP_STATES, KEEP_EVERY, KEEP_BINOMIAL } keep_policy;
+typedef enum keep_policy { KEEP_STATES, KEEP_EVERY, KEEP_BINOMIAL, KEEP_ALL } keep_policy;
 
 /* The attribute of a carrier. Operands: the inputs x, then a branch's condition or a counted loop's number of
  * steps; an adjoint's go on with the cotangents of active outputs, and then, if recorded, the stacked states.
- * Results: the outputs, then what a reverse sweep may want: a scan's stacked states, a loop's number of steps.
+ * Results: the outputs, then what a reverse sweep may want: a scan's stacked states and, of r, what is behind
+ * the outputs; a loop's number of steps.
  * Of an adjoint: the cotangents of active inputs. */
 typedef struct carrier {
   ad_function *f, *g;               /* g: the other branch, or the loop's condition */
   ad_function *v;                   /* an adjoint's: the vjp to run, where it is not derived from f */
+  /* a scan's, KEEP_ALL: f with the values behind its outputs that the steps of its adjoint use; NULL while it
+   * has none */
+  ad_function *r;
   int64_t n;                        /* instances or steps; of a counted scan at most; -1: no bound */
   int64_t limit;                    /* a loop's steps, at most */
   int64_t keep;                     /* KEEP_EVERY: how many steps; KEEP_BINOMIAL: how many states */
@@ -70,6 +74,9 @@ int carrier_count(int n, const unsigned char flag[]);
 
 /* The primitives, by kind: their carriers and their adjoints. */
 extern const ad_primitive carrier_primitives[5], adjoint_primitives[5];
+
+/* Keeps the functions of a carrier alive with t. */
+ad_status carrier_hold(ad_tape *t, const void *attribute);
 
 /* Carrier c on x[0..n), its operands, as a node of t; c is copied. INVALID_INDEX on failure. */
 uint32_t carrier_record(ad_tape *t, const carrier *c, int n, const uint32_t x[]);

@@ -19,6 +19,7 @@ typedef struct work {
   carrier *c;                       /* the carrier that is being made */
   uint32_t *y;                      /* its operands, as they come */
   int count;
+  size_t room;                      /* for operands */
   size_t bytes;
   bool failed;
 } work;
@@ -32,8 +33,7 @@ static bool open_work(work *w, ad_tape *t, uint32_t i, int times) {
   const uint32_t *x = node_operands(t, i, &w->n);
   const size_t n_in = (size_t)w->old->n_in, n_out = (size_t)w->old->n_out, grow = (size_t)times;
   const size_t made = aligned(carrier_bytes((int)(grow*n_in), (int)(grow*n_out)));
-  const size_t room = grow*(n_in + 2*n_out) + (size_t)w->n + 4;
-  w->bytes = made + aligned(((size_t)w->n + room)*sizeof *w->x) + n_in + 3*n_out + 1;
+  w->bytes = made + aligned((size_t)w->n*sizeof *w->x) + n_in + 3*n_out + 1;
   char *block = grow*n_in < INT32_MAX/4 && grow*n_out < INT32_MAX/4
                   ? memory_get_zeroed(&t->allocator, w->bytes, 1) : NULL;
   if (!block) {
@@ -42,8 +42,7 @@ static bool open_work(work *w, ad_tape *t, uint32_t i, int times) {
   }
   w->c = (carrier *)(void *)block;
   w->x = (uint32_t *)(void *)(block + made);
-  w->y = w->x + w->n;
-  w->in = (bool *)(block + made + aligned(((size_t)w->n + room)*sizeof *w->x));
+  w->in = (bool *)(block + made + aligned((size_t)w->n*sizeof *w->x));
   w->out = w->in + n_in;
   w->f_out = w->out + n_out;
   w->g_out = w->f_out + n_out;
@@ -53,11 +52,18 @@ static bool open_work(work *w, ad_tape *t, uint32_t i, int times) {
 
 static bool close_work(work *w) {
   const bool good = !w->failed;
+  memory_release(&w->t->allocator, w->y, w->room*sizeof *w->y);
   memory_release(&w->t->allocator, w->c, w->bytes);
   return good;
 }
 
 static void put_node(work *w, uint32_t i) {
+  const size_t need = (size_t)w->count + 1;
+  if (!memory_reserve(&w->t->allocator, &w->y, &w->room, need, sizeof *w->y)) {
+    tape_fail(w->t, AD_ERROR_MEMORY, "out of memory");
+    w->failed = true;
+    return;
+  }
   w->y[w->count++] = i;
   w->failed |= i == INVALID_INDEX;
 }
@@ -132,6 +138,7 @@ static void carry_derivative(work *w, int times, ad_function *f, ad_function *g)
   c->g = g;
   c->n_in = old->n_in + times*n;
   c->n_out = old->n_out + times*m;
+  c->v = c->r = NULL;
   c->adjoint = c->recorded = false;
   memset(c->flag, 0, 2*((size_t)c->n_in + (size_t)c->n_out));
   unsigned char *in = c->flag, *out = c->flag + c->n_in;
@@ -167,14 +174,48 @@ static ad_var result(work *w, uint32_t node, int j) {
   return handle(w->t, i);
 }
 
+/* The two parts of the vjp that the steps of the adjoint in w->c run. */
+static bool split_steps(work *w, ad_function **early, ad_function **late) {
+  const carrier *c = w->c;
+  const size_t n = (size_t)c->n_in, m = (size_t)c->n_out;
+  bool *in = memory_get_zeroed(&w->t->allocator, 2*n + m + 1, 1), *sums = in + n, *out = sums + n;
+  bool good = in != NULL;
+  if (good) {
+    carrier_step_flags(c, in, out, sums);
+    good = derived_split(w->t, c->f, in, out, sums, early, late);
+  } else tape_fail(w->t, AD_ERROR_MEMORY, "out of memory");
+  memory_release(&w->t->allocator, in, 2*n + m + 1);
+  w->failed |= !good;
+  return good;
+}
+
+/* Lets the scan keep what its adjoint uses of the values inside, if it does not keep something else for another
+ * adjoint already. On a tape that traces, nothing has been computed yet, and results are recorded as they are
+ * asked for: a node may still learn to give more. */
+static void put_values(work *w, uint32_t primal) {
+  carrier *c = w->c;
+  size_t size;
+  carrier *scan = (carrier *)(uintptr_t)node_attribute(w->t, primal, &size);
+  ad_function *early, *late;
+  if (!split_steps(w, &early, &late) || (scan->r && scan->r != early)) return;
+  scan->r = early;
+  w->failed |= carrier_hold(w->t, scan) != AD_OK;
+  c->v = late;
+  const int first = c->n_out + carrier_states(c);
+  for (int k = c->n_out; k < early->n_out; k++) put_var(w, result(w, primal, first + k - c->n_out));
+}
+
 /* The adjoint of the carrier in w->c, whose operands x (with selectors) stand in w->y already; its cotangents
  * are put by the caller, who has set which outputs and inputs are active. primal: the node of the carrier
  * itself, or INVALID_INDEX. A scan's adjoint reads the states that the scan has stacked. */
 static void put_record(work *w, uint32_t primal) {
   carrier *c = w->c;
   const int states = carrier_states(c);
+  c->v = c->r = NULL;
   c->recorded = primal != INVALID_INDEX && carrier_has_record(c);
-  for (int k = 0; k < states && c->recorded; k++) put_var(w, result(w, primal, c->n_out + k));
+  if (!c->recorded) return;
+  for (int k = 0; k < states; k++) put_var(w, result(w, primal, c->n_out + k));
+  if (c->policy == KEEP_ALL && w->t->tracing) put_values(w, primal);
 }
 
 /* A loop that has run is a counted scan to its adjoint. */

@@ -284,10 +284,10 @@ static const ad_loop no_options = { .keep = AD_KEEP_STATES };
 
 static bool set_policy(building *b, const char *what, const ad_loop *o) {
   carrier *c = b->c;
-  if (o->keep < AD_KEEP_STATES || o->keep > AD_KEEP_BINOMIAL || o->k < 0 || o->bytes < 0 || o->steps < 0
+  if (o->keep < AD_KEEP_STATES || o->keep > AD_KEEP_ALL || o->k < 0 || o->bytes < 0 || o->steps < 0
       || o->limit < 0)
     return tape_fail(b->t, AD_ERROR_ARGUMENT, "%s: an option is out of range", what) == AD_OK;
-  if (o->keep != AD_KEEP_STATES && o->k == 0 && (o->keep == AD_KEEP_EVERY || o->bytes == 0))
+  if (o->k == 0 && (o->keep == AD_KEEP_EVERY || (o->keep == AD_KEEP_BINOMIAL && o->bytes == 0)))
     return tape_fail(b->t, AD_ERROR_ARGUMENT, "%s: how many states are kept is not given", what) == AD_OK;
   c->policy = (int32_t)o->keep;
   c->keep = o->k;

@@ -229,6 +229,102 @@ ad_function *derived_vjp(ad_tape *t, ad_function *f, const bool in[], const bool
   return keep(t, &r, DERIVED_VJP, number, trace(t, &r, "_vjp", vjp_body, true, 1, r.n));
 }
 
+/* --- a vjp in two parts --------------------------------------------------------------------------------- */
+
+typedef struct split {
+  ad_function *f, *vjp;
+  uint32_t *node;                   /* of vjp's body: the values that go from one part to the other */
+  int count;
+  size_t bytes;
+} split;
+
+enum { LATE = 1, WANTED = 2, CHOSEN = 4 };
+
+/* What depends on cotangents or sums is late; early operands of late nodes are chosen, and early outputs. */
+static void choose_values(const ad_function *v, int early_inputs, unsigned char mark[]) {
+  const ad_tape *t = v->body;
+  int n;
+  for (int i = early_inputs; i < v->n_in; i++) mark[v->in[i]] |= LATE;
+  for (uint32_t i = 0; i < t->count; i++) {
+    if (node_is_leaf(t, i)) continue;
+    const uint32_t *x = node_operands(t, i, &n);
+    for (int k = 0; k < n; k++) mark[i] |= mark[x[k]] & LATE;
+  }
+  for (int j = 0; j < v->n_out; j++) mark[v->out[j]] |= mark[v->out[j]] & LATE ? WANTED : CHOSEN;
+  for (uint32_t i = (uint32_t)t->count; i-- > 0;) {
+    if ((mark[i] & (LATE | WANTED)) != (LATE | WANTED) || node_is_leaf(t, i)) continue;
+    const uint32_t *x = node_operands(t, i, &n);
+    for (int k = 0; k < n; k++) mark[x[k]] |= mark[x[k]] & LATE ? WANTED : CHOSEN;
+  }
+}
+
+static bool open_split(split *s, ad_function *f, ad_function *vjp) {
+  const ad_tape *t = vjp->body;
+  unsigned char *mark = memory_get_zeroed(&t->allocator, t->count + 1, 1);
+  *s = (split){ .f = f, .vjp = vjp, .bytes = (t->count + 1)*sizeof *s->node };
+  s->node = mark ? memory_get(&t->allocator, s->bytes) : NULL;
+  if (s->node) choose_values(vjp, f->n_in, mark);
+  for (uint32_t i = 0; i < t->count && s->node; i++)
+    if (mark[i] & CHOSEN && !node_is_leaf(t, i)) s->node[s->count++] = i;
+  memory_release(&t->allocator, mark, t->count + 1);
+  return s->node != NULL;
+}
+
+static void early_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  const split *s = context;
+  if (function_apply_all(t, s->f, in, out) != AD_OK || s->count == 0) return;
+  function_copy(t, s->vjp->body, s->f->n_in, s->vjp->in, in, s->count, s->node, out + s->f->n_out);
+}
+
+static void late_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  const split *s = context;
+  const size_t n = (size_t)s->vjp->n_in + (size_t)s->count, bytes = n*sizeof(uint32_t) + 1;
+  uint32_t *node = memory_get(&t->allocator, bytes);
+  if (!node) {
+    tape_fail(t, AD_ERROR_MEMORY, "out of memory");
+    return;
+  }
+  memcpy(node, s->vjp->in, (size_t)s->vjp->n_in*sizeof *node);
+  memcpy(node + s->vjp->n_in, s->node, (size_t)s->count*sizeof *node);
+  function_copy(t, s->vjp->body, (int)n, node, in, s->vjp->n_out, s->vjp->out, out);
+  memory_release(&t->allocator, node, bytes);
+}
+
+/* One part: inputs are those of `like`, and of the late part the values. */
+static ad_function *trace_part(ad_tape *t, split *s, const ad_function *like, bool late, int n_out) {
+  const ad_allocator *a = &s->f->body->allocator;
+  const int n = like->n_in + (late ? s->count : 0);
+  ad_report report = { AD_ERROR_MEMORY, "out of memory" };
+  ad_type *in = memory_get(a, (size_t)n*sizeof *in + 1);
+  ad_function *part = NULL;
+  for (int i = 0; i < n && in; i++)
+    in[i] = i < like->n_in ? node_type(like->body, like->in[i])->type
+                           : node_type(s->vjp->body, s->node[i - like->n_in])->type;
+  if (in) part = ad_function_trace_with(a, like->name, late ? late_body : early_body, s, n, in, n_out, &report);
+  if (!part) tape_fail(t, report.status, "%s", report.message);
+  memory_release(a, in, (size_t)n*sizeof *in + 1);
+  return part;
+}
+
+bool derived_split(ad_tape *t, ad_function *f, const bool in[], const bool out[], const bool sums[],
+                   ad_function **early, ad_function **late) {
+  const int64_t number = hash_flags(f->n_in, sums);
+  const request r = { .f = f, .in = in, .out = out };
+  *early = derived_find(f, DERIVED_EARLY, number, in, out);
+  *late = derived_find(f, DERIVED_LATE, number, in, out);
+  if (*early && *late) return true;
+  ad_function *vjp = derived_vjp(t, f, in, out, sums);
+  split s = { 0 };
+  if (vjp && open_split(&s, f, vjp)) {
+    *early = keep(t, &r, DERIVED_EARLY, number, trace_part(t, &s, f, false, f->n_out + s.count));
+    *late = *early ? keep(t, &r, DERIVED_LATE, number, trace_part(t, &s, vjp, true, vjp->n_out)) : NULL;
+  } else if (vjp) tape_fail(t, AD_ERROR_MEMORY, "out of memory");
+  if (vjp) memory_release(&vjp->body->allocator, s.node, s.bytes);
+  return *early && *late;
+}
+
+/* --- Taylor --------------------------------------------------------------------------------------------- */
+
 ad_function *derived_taylor(ad_tape *t, ad_function *f, int order, const bool in[], const bool out[]) {
   ad_function *found = derived_find(f, DERIVED_TAYLOR, order, in, out);
   if (found) return found;

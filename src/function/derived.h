@@ -10,7 +10,7 @@
 #include "function/function.h"
 
 typedef enum derived_kind {
-  DERIVED_JVP, DERIVED_VJP, DERIVED_TAYLOR, DERIVED_BATCH, DERIVED_BATCH_SUMS
+  DERIVED_JVP, DERIVED_VJP, DERIVED_TAYLOR, DERIVED_BATCH, DERIVED_EARLY, DERIVED_LATE
 } derived_kind;
 
 /* out[j]: does output j depend on one of the inputs with in[i], as far as the recording tells? False when memory
@@ -23,6 +23,11 @@ ad_function *derived_jvp(ad_tape *t, ad_function *f, const bool in[], const bool
 ad_function *derived_vjp(ad_tape *t, ad_function *f, const bool in[], const bool out[], const bool sums[]);
 /* (x.., coefficients 1 of each in[i].., .., coefficients of that order) -> the same of y and out[j] */
 ad_function *derived_taylor(ad_tape *t, ad_function *f, int order, const bool in[], const bool out[]);
+
+/* derived_vjp in two parts: *early is f with the values behind its outputs that the other part uses and that do
+ * not depend on cotangents or sums; *late is the vjp, with those values as its last inputs. */
+bool derived_split(ad_tape *t, ad_function *f, const bool in[], const bool out[], const bool sums[],
+                   ad_function **early, ad_function **late);
 
 /* For other floors that derive functions: the one kept under kind, number and flags (one byte for each input
  * and output), and keeping one, which returns what is kept under that key: f, or what another thread kept

@@ -169,10 +169,11 @@ static ad_status run_map(const prepared *base, const void *const x[], void *cons
   const map_run r = { p, x, z, scratch };
   const ad_status status = run_groups(&r, message, size);
   if (status != AD_OK) return status;
+  const int64_t groups = p->c->n ? p->groups : 0;
   for (int j = 0; j < p->outputs; j++) {
     if (p->out_row[j] || !z[j] || !p->sums) continue;
     memset(z[j], 0, p->sum_bytes[j]);
-    for (int64_t g = 0; g < p->groups; g++)
+    for (int64_t g = 0; g < groups; g++)
       if (g == 0) memcpy(z[j], group_sums(&r, g) + p->sum_at[j], p->sum_bytes[j]);
       else add_to(p->dtype[j], z[j], group_sums(&r, g) + p->sum_at[j], p->sum_bytes[j]);
   }

@@ -53,6 +53,7 @@ typedef struct scan {
   const carrier *c;
   scan_body body;
   const plan *step, *condition;
+  int outputs;                      /* of the function that runs: f, or r, which gives more */
   size_t *stack_row;                /* of outputs that are stacked: bytes of a row */
   /* in the scratch: states, addresses of inputs and outputs, the workspaces of step and condition */
   size_t in, out, work, test;
@@ -83,6 +84,10 @@ static void aim(scan_run *r, int64_t i, int64_t row) {
     if (p->body.row[k]) r->in[k] = (const char *)r->x[k] + (size_t)row*p->body.row[k];
   for (int j = 0; j < c->n_out; j++)
     if (role_out(c)[j] == ROLE_EACH && r->z[j]) r->out[j] = (char *)r->z[j] + (size_t)row*p->stack_row[j];
+  for (int j = c->n_out; j < p->outputs; j++) {
+    char *z = r->z[j + p->body.states];
+    if (z) r->out[j] = z + (size_t)row*p->stack_row[j];
+  }
   for (int k = 0; k < p->body.states; k++) r->out[p->body.state_out[k]] = r->set[(i + 1)&1] + p->body.state_at[k];
 }
 
@@ -164,7 +169,7 @@ static ad_status run_scan(const prepared *base, const void *const x[], void *con
   plan_begin(p->step, scratch + p->work);
   if (p->condition) plan_begin(p->condition, scratch + p->test);
   for (int k = 0; k < c->n_in; k++) r.in[k] = x[k];
-  for (int j = 0; j < c->n_out; j++) r.out[j] = NULL;
+  for (int j = 0; j < p->outputs; j++) r.out[j] = NULL;
   int64_t n = 0;
   ad_status status = c->kind == CARRIER_LOOP ? AD_OK : scan_steps(c, x, &n, message, size);
   if (status == AD_OK) status = c->kind == CARRIER_LOOP ? run_while(&r, &n) : run_steps(&r, n);
@@ -182,7 +187,7 @@ static ad_status run_scan(const prepared *base, const void *const x[], void *con
 static void free_scan(prepared *base) {
   scan *p = (scan *)base;
   const ad_allocator a = base->allocator;
-  memory_release(&a, p->stack_row, (size_t)p->c->n_out*sizeof *p->stack_row + 1);
+  memory_release(&a, p->stack_row, (size_t)p->outputs*sizeof *p->stack_row + 1);
   scan_body_close(&p->body, &a);
   memory_release(&a, p, sizeof *p);
 }
@@ -190,14 +195,16 @@ static void free_scan(prepared *base) {
 /* All states go on, and those outputs that somebody wants. */
 static ad_status plan_step_of(scan *p, const preparation *q) {
   const carrier *c = q->c;
-  bool *wanted = memory_get(&q->allocator, (size_t)c->n_out + 1);
+  ad_function *f = c->r ? c->r : c->f;
+  bool *wanted = memory_get(&q->allocator, (size_t)p->outputs + 1);
   if (!wanted) return AD_ERROR_MEMORY;
-  for (int j = 0; j < c->n_out; j++) {
-    wanted[j] = role_out(c)[j] == ROLE_STATE || q->wanted[j];
-    if (role_out(c)[j] == ROLE_EACH) p->stack_row[j] = row_bytes(c->f, c->f->out[j]);
+  for (int j = 0; j < p->outputs; j++) {
+    const bool stacked = j >= c->n_out || role_out(c)[j] == ROLE_EACH;
+    wanted[j] = !stacked || q->wanted[j < c->n_out ? j : j + p->body.states];
+    if (stacked) p->stack_row[j] = row_bytes(f, f->out[j]);
   }
-  ad_status status = function_plan(c->f, wanted, &p->step);
-  memory_release(&q->allocator, wanted, (size_t)c->n_out + 1);
+  ad_status status = function_plan(f, wanted, &p->step);
+  memory_release(&q->allocator, wanted, (size_t)p->outputs + 1);
   if (status == AD_OK && c->kind == CARRIER_LOOP) status = function_plan(c->g, NULL, &p->condition);
   return status;
 }
@@ -208,7 +215,8 @@ ad_status prepare_scan(const preparation *q, prepared **result) {
   if (!p) return AD_ERROR_MEMORY;
   p->base = (prepared){ run_scan, free_scan, q->allocator, 0 };
   p->c = c;
-  p->stack_row = memory_get_zeroed(&q->allocator, (size_t)c->n_out*sizeof *p->stack_row + 1, 1);
+  p->outputs = c->r ? c->r->n_out : c->n_out;
+  p->stack_row = memory_get_zeroed(&q->allocator, (size_t)p->outputs*sizeof *p->stack_row + 1, 1);
   ad_status status = p->stack_row && scan_body_open(&p->body, q, c->f) ? plan_step_of(p, q) : AD_ERROR_MEMORY;
   if (status != AD_OK) {
     free_scan(&p->base);
@@ -216,7 +224,7 @@ ad_status prepare_scan(const preparation *q, prepared **result) {
   }
   p->in = 2*p->body.state_bytes;
   p->out = p->in + round_up((size_t)c->n_in*sizeof(void *));
-  p->work = p->out + round_up((size_t)c->n_out*sizeof(void *));
+  p->work = p->out + round_up((size_t)p->outputs*sizeof(void *));
   p->test = p->work + round_up(p->step->workspace);
   p->base.scratch = p->test + (p->condition ? p->condition->workspace : 0);
   *result = &p->base;

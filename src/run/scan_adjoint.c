@@ -14,7 +14,9 @@ typedef struct scan_adjoint {
   const plan *step;                 /* the vjp of the body, with sums for shared inputs */
   const plan *advance;              /* the body, states alone */
   int inputs, outputs;              /* of the vjp */
-  int states_given;                 /* operands: where the record begins */
+  int states_given;                 /* operands: where the record begins, states and then values */
+  int values, first_value;          /* values kept of each step; which input of the vjp the first one is */
+  size_t *value_row;                /* bytes of a row of each */
   /* of each output of the body: which input of the vjp its cotangent is, and which operand that is at first
    * (-1: none, zero) */
   int *seed, *operand;
@@ -91,6 +93,8 @@ static ad_status step_back(adjoint_run *r, int64_t i) {
   for (int j = 0; j < c->n_out; j++)
     if (role_out(c)[j] == ROLE_EACH && p->operand[j] >= 0)
       r->in[p->seed[j]] = (const char *)r->x[p->operand[j]] + (size_t)at*p->out_row[j];
+  for (int k = 0; k < p->values; k++)
+    r->in[p->first_value + k] = (const char *)r->x[p->states_given + b->states + k] + (size_t)at*p->value_row[k];
   for (int k = 0; k < p->outputs; k++) r->out[k] = NULL;
   for (int k = 0; k < c->n_in; k++) {
     if (p->result[k] < 0 || !r->z[p->result[k]] || role_in(c)[k] == ROLE_STATE) continue;
@@ -210,7 +214,7 @@ static int64_t rows_for(const scan_adjoint *p, int64_t n, int64_t *snapshots) {
   const carrier *c = p->c;
   *snapshots = 0;
   if (c->recorded || n == 0) return 0;
-  if (c->policy == KEEP_STATES) return n;
+  if (c->policy == KEEP_STATES || c->policy == KEEP_ALL) return n;
   if (c->policy == KEEP_EVERY) return (n + c->keep - 1)/c->keep + (c->keep < n ? c->keep : n);
   const size_t size = p->body.state_bytes ? p->body.state_bytes : 1;
   int64_t s = c->keep ? c->keep : c->bytes/(int64_t)size;
@@ -284,6 +288,7 @@ static void free_adjoint(prepared *base) {
   scan_adjoint *p = (scan_adjoint *)base;
   const ad_allocator a = base->allocator;
   memory_release(&a, p->out_row, p->lists);
+  memory_release(&a, p->value_row, (size_t)p->values*sizeof *p->value_row + 1);
   scan_body_close(&p->body, &a);
   memory_release(&a, p, sizeof *p);
 }
@@ -324,6 +329,18 @@ static void number_all(scan_adjoint *p, const bool in[], const bool out[], const
   }
 }
 
+/* Inputs of the vjp beyond those of any vjp are values that the scan has kept. */
+static bool find_values(scan_adjoint *p, const ad_function *g) {
+  p->first_value = p->inputs;
+  const int values = g->n_in - p->inputs;
+  p->value_row = memory_get(&p->base.allocator, (size_t)values*sizeof *p->value_row + 1);
+  if (!p->value_row) return false;
+  p->values = values;
+  for (int k = 0; k < values; k++) p->value_row[k] = node_type(g->body, g->in[p->inputs + k])->bytes;
+  p->inputs = g->n_in;
+  return true;
+}
+
 /* Of what comes out of a step all states are wanted, and the rest if the result is. */
 static ad_status plan_steps(scan_adjoint *p, const preparation *q, const bool in[], const bool out[],
                             const bool sums[], bool wanted[]) {
@@ -331,6 +348,7 @@ static ad_status plan_steps(scan_adjoint *p, const preparation *q, const bool in
   ad_status status;
   ad_function *g = prepare_vjp(q, c->f, in, out, sums, &status);
   if (!g) return status;
+  if (!find_values(p, g)) return AD_ERROR_MEMORY;
   for (int k = 0; k < c->n_in; k++)
     if (p->bar[k] >= 0)
       wanted[p->bar[k]] = role_in(c)[k] == ROLE_STATE || (p->result[k] >= 0 && q->wanted[p->result[k]]);
