@@ -58,6 +58,7 @@ static void one_process(const void *data, double result[]) {
   static ad_var in[MOST_INPUTS];
   static double part[4][MOST_ROUNDS];
   workload_fill(j.workload, x);
+  for (int i = 0; i < inputs; i++) in[i] = ad_real(0);      /* the program's own memory is not the tape's */
   touch_code();
   const double before = peak_bytes(), start = cpu_seconds();
   ad_tape *t = ad_tape_new();

@@ -12,41 +12,50 @@
 
 /* Big blocks are mappings of their own. Each reserves address space far beyond its size, so that growing it
  * moves and copies nothing: a fresh 4 KiB page costs as much as a hundred recorded operations, and a block
- * that moves as it grows has many. From 1 MiB on they begin at a huge page, which costs a sixth of that per
- * byte. How much is reserved follows from the size alone, so nothing needs to be remembered. */
-enum { BIG = 64 << 10, HUGE_FROM = 1 << 20, HUGE_PAGE = 2 << 20 };
+ * that moves as it grows has many. A huge page costs as much as fifty small ones, a tenth per byte; but what
+ * is not used of it is memory lost. So the first MiB of a block consists of small pages, what follows of huge
+ * ones: the block begins that much before a boundary of huge pages. A block of a given size, which is not
+ * likely to grow, does not round up to a huge page that it would use less than half of. How much is reserved
+ * follows from the size alone, so nothing needs to be remembered. */
+enum { BIG = 128 << 10, SMALL_PART = 1 << 20, HUGE_PAGE = 2 << 20 };
 
 static size_t rounded(size_t size, size_t page) { return (size + page - 1) & ~(page - 1); }
 
 static size_t reserve_of(size_t size) {
-  if (size < HUGE_FROM) return HUGE_FROM;
   for (size_t reserve = (size_t)64 << 20; reserve <= (size_t)1 << 38; reserve <<= 6)
     if (size <= reserve) return reserve;
   return rounded(size, HUGE_PAGE);
 }
 
-/* Makes [from, to) of a reservation usable. */
-static bool commit(char *block, size_t from, size_t to) {
-  const size_t reserve = reserve_of(to), page = reserve == HUGE_FROM ? HUGE_FROM : HUGE_PAGE;
-  from = from/page*page;
-  to = rounded(to, page);
+/* How much of a block of that size is usable memory. */
+static size_t usable(size_t size) {
+  if (size <= SMALL_PART) return SMALL_PART;
+  const size_t reserve = reserve_of(size), end = SMALL_PART + rounded(size - SMALL_PART, HUGE_PAGE);
+  return end < reserve ? end : reserve;
+}
+
+/* Makes [from, to) usable, of which [.., huge) may be huge pages. */
+static bool commit(char *block, size_t from, size_t to, size_t huge) {
   if (from >= to) return true;
   if (mprotect(block + from, to - from, PROT_READ | PROT_WRITE)) return false;
 #ifdef MADV_HUGEPAGE
-  if (reserve > HUGE_FROM) (void)madvise(block + from, to - from, MADV_HUGEPAGE);
+  if (from < SMALL_PART) from = SMALL_PART;
+  if (from < huge) (void)madvise(block + from, huge - from, MADV_HUGEPAGE);
+#else
+  (void)huge;
 #endif
   return true;
 }
 
 static void *map_new(size_t size) {
-  const size_t reserve = reserve_of(size), more = reserve + HUGE_PAGE;
+  const size_t reserve = reserve_of(size), more = reserve + HUGE_PAGE, to = usable(size);
   if (more < size) return NULL;
   char *base = mmap(NULL, more, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (base == MAP_FAILED) return NULL;
-  char *block = base + (HUGE_PAGE - (uintptr_t)base%HUGE_PAGE)%HUGE_PAGE;
+  char *block = base + (HUGE_PAGE + SMALL_PART - (uintptr_t)base%HUGE_PAGE)%HUGE_PAGE;
   if (block > base) munmap(base, (size_t)(block - base));
   munmap(block + reserve, (size_t)(base + more - (block + reserve)));
-  if (commit(block, 0, size)) return block;
+  if (commit(block, 0, to, to - size > HUGE_PAGE/2 ? to - HUGE_PAGE : to)) return block;
   munmap(block, reserve);
   return NULL;
 }
@@ -59,13 +68,16 @@ static void release(void *pointer, size_t size) {
 static void *resize(void *pointer, size_t old_size, size_t new_size) {
   if (new_size < BIG && old_size < BIG) return realloc(pointer, new_size);
   if (pointer && old_size >= BIG && new_size >= BIG && reserve_of(old_size) == reserve_of(new_size))
-    return new_size <= old_size || commit(pointer, old_size, new_size) ? pointer : NULL;
+    return commit(pointer, usable(old_size), usable(new_size), usable(new_size)) ? pointer : NULL;
   void *block = new_size >= BIG ? map_new(new_size) : malloc(new_size);
   if (!block) return NULL;
   if (pointer) memcpy(block, pointer, old_size < new_size ? old_size : new_size);
   release(pointer, old_size);
   return block;
 }
+
+/* A growing list would soon move to a mapping: from a quarter of that size on it begins there. */
+static size_t growing(size_t bytes) { return bytes >= BIG/4 && bytes < BIG ? BIG : bytes; }
 
 #else
 
@@ -74,6 +86,7 @@ static void *resize(void *pointer, size_t old_size, size_t new_size) {
   (void)old_size;
   return realloc(pointer, new_size);
 }
+static size_t growing(size_t bytes) { return bytes; }
 
 #endif
 
@@ -111,6 +124,7 @@ bool memory_reserve(const ad_allocator *a, void *items, size_t *capacity, size_t
   if (wanted < need) wanted = need;
   if (wanted < 16) wanted = 16;
   if (wanted > SIZE_MAX/size/2) return false;
+  if (*capacity && a->reallocate == standard) wanted = (growing(wanted*size) + size - 1)/size;
   void *old;
   memcpy(&old, items, sizeof old);
   void *block = memory_resize(a, old, *capacity*size, wanted*size);

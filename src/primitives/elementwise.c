@@ -17,6 +17,7 @@
 #define HELPER(name) name##_in_f64
 #include "primitives/helpers.h"
 #include "primitives/row_names.h"
+#include "primitives/scalar_tanh.h"
 
 #define EVALUATE(function, value) \
   static double function(double x, double y, double w, double a) { \
@@ -54,6 +55,8 @@
 #define REAL float
 #define MATH(name) name##f
 #define HELPER(name) name##_in_f32
+#undef tanh
+#define tanh MATH(tanh)
 #define EVALUATE_F32(function, value) \
   static float function(float x, float y, float w, double attribute) { \
     const float a = (float)attribute; \

@@ -10,6 +10,7 @@
 #define HELPER(name) name##_in_f64
 #include "primitives/helpers.h"
 #include "primitives/row_names.h"
+#include "primitives/scalar_tanh.h"
 
 /* Chains are what scalar programs are made of: an operand that is the result of the instruction before comes
  * from a register, not from the slot it was stored to a moment ago. Such instructions have numbers of their

@@ -16,6 +16,7 @@
 #define HELPER(name) name##_in_f64
 #include "primitives/helpers.h"
 #include "primitives/row_names.h"
+#include "primitives/scalar_tanh.h"
 
 /* Tapes lie above the sentinels that mark literals and lost tapes. */
 static inline bool on_tape(const ad_tape *t) { return (uintptr_t)t > (uintptr_t)NO_TAPE; }

@@ -4,8 +4,8 @@
 
 #include "tape/tape.h"
 
-/* old[k]: node from + k has changed. Goes up from there: what depends on a changed node is old as well, and
- * is computed now or becomes unknown. */
-void refresh_dependents(ad_tape *t, uint32_t from, size_t n, unsigned char old[]);
+/* Goes up the tape from the changed inputs: what depends on one of them is old, and is computed now or becomes
+ * unknown. There must be a change. */
+ad_status refresh_dependents(ad_tape *t);
 
 #endif

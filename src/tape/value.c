@@ -72,15 +72,8 @@ void tape_forget_readings(ad_tape *t) {
 
 ad_status tape_settle(ad_tape *t) {
   if (t->changes == 0) return AD_OK;
-  uint32_t from = UINT32_MAX;
-  for (size_t k = 0; k < t->changes; k++)
-    if (t->changed[k] < from) from = t->changed[k];
-  size_t n = t->count - from;
-  unsigned char *old = memory_get_zeroed(&t->allocator, n, 1);
-  if (!old) return tape_fail(t, AD_ERROR_MEMORY, "out of memory");
-  for (size_t k = 0; k < t->changes; k++) old[t->changed[k] - from] = 1;
-  refresh_dependents(t, from, n, old);
-  memory_release(&t->allocator, old, n);
+  ad_status status = refresh_dependents(t);
+  if (status != AD_OK) return status;
   t->changes = t->rechecked = 0;
   t->room = t->capacity;
   t->stale_from = UINT32_MAX;
@@ -88,18 +81,22 @@ ad_status tape_settle(ad_tape *t) {
   return AD_OK;
 }
 
-static ad_status change(ad_var x, const void *data) {
-  ad_tape *t = x.tape;
-  uint32_t i = x.at.node.index;
-  if (node_primitive_number(&t->node[i]) != PRIMITIVE_INPUT || t->tracing)
+/* For f64 scalars sizes are known to the compiler: a program may have thousands of inputs. */
+static inline ad_status change(ad_tape *t, uint32_t i, const void *data) {
+  tape_node *e = &t->node[i];
+  if (node_primitive_number(e) != PRIMITIVE_INPUT || t->tracing)
     return tape_fail(t, AD_ERROR_ARGUMENT, "set: only inputs can be set, this is a \"%s\"",
-                     ad_operation_name(x));
-  size_t bytes = node_type(t, i)->bytes;
-  void *old = node_type(t, i)->type.rank ? t->node[i].value.data : &t->node[i].value;
-  if (bytes == 0 || !memcmp(old, data, bytes)) return AD_OK;
-  if (!memory_reserve(&t->allocator, &t->changed, &t->changed_capacity, t->changes + 1, sizeof *t->changed))
+                     ad_operation_name(handle(t, i)));
+  const bool f64 = node_type_number(e) == 0;
+  const size_t bytes = f64 ? sizeof(double) : node_type(t, i)->bytes;
+  void *old = f64 || !node_type(t, i)->type.rank ? &e->value : e->value.data;
+  if (bytes == 0 || !(f64 ? memcmp(&e->value, data, sizeof(double)) : memcmp(old, data, bytes))) return AD_OK;
+  if (t->changes == t->changed_capacity
+      && !memory_reserve(&t->allocator, &t->changed, &t->changed_capacity, t->changes + 1,
+                         sizeof *t->changed))
     return tape_fail(t, AD_ERROR_MEMORY, "out of memory");
-  memcpy(old, data, bytes);
+  if (f64) memcpy(&e->value, data, sizeof(double));
+  else memcpy(old, data, bytes);
   t->changed[t->changes++] = i;
   t->room = 0;
   return AD_OK;
@@ -109,17 +106,20 @@ ad_status ad_set(ad_var x, const void *data) {
   ad_tape *t = handle_check(x, "set");
   if (!t) return is_literal(x) ? AD_ERROR_ARGUMENT : AD_ERROR_HANDLE;
   if (!data) return tape_fail(t, AD_ERROR_ARGUMENT, "set: no data");
-  return change(x, data);
+  return change(t, x.at.node.index, data);
 }
 
 ad_status ad_set_value(ad_var x, double value) {
-  ad_tape *t = handle_check(x, "set");
+  const bool good = (uintptr_t)x.tape > (uintptr_t)NO_TAPE && handle_good(x.tape, x);
+  ad_tape *t = good ? x.tape : handle_check(x, "set");
   if (!t) return is_literal(x) ? AD_ERROR_ARGUMENT : AD_ERROR_HANDLE;
-  const ad_type *type = &node_type(t, x.at.node.index)->type;
+  const uint32_t i = x.at.node.index;
+  if (node_type_number(&t->node[i]) == 0) return change(t, i, &value);
+  const ad_type *type = &node_type(t, i)->type;
   if (type->rank) return tape_fail(t, AD_ERROR_SHAPE, "set_value: the variable is an array");
   scalar v = { .i64 = 0 };
   kernels_best()->cast[AD_F64][type->dtype](1, &v, &value, NULL, NULL, 0);
-  return change(x, &v);
+  return change(t, i, &v);
 }
 
 /* --- reading -------------------------------------------------------------------------------------- */
