@@ -30,7 +30,8 @@ typedef struct assembly {
 static bool open_assembly(assembly *a, const carrier_batch *b) {
   const carrier *c = b->c;
   const size_t made = (carrier_bytes(c->n_in, c->n_out) + 15) & ~(size_t)15;
-  const size_t inputs = 2*(size_t)c->n_in + (size_t)c->n_out + 1;
+  /* of a vjp: inputs, cotangents, sums, and kept values, which are operands */
+  const size_t inputs = 2*(size_t)c->n_in + (size_t)c->n_out + (size_t)b->operands + 1;
   *a = (assembly){ .b = b, .bytes = made + (size_t)b->operands*sizeof *a->x + inputs };
   a->c = memory_get_zeroed(&b->t->allocator, a->bytes, 1);
   if (!a->c) {

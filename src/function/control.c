@@ -352,7 +352,8 @@ static void put_scan(building *b, const char *what, int states, const ad_loop *o
 static ad_status scan(const char *what, ad_function *f, int states, const ad_loop *o, const ad_var in[],
                       ad_var out[]) {
   if (!f) return AD_ERROR_ARGUMENT;
-  ad_tape *t = tape_for(f, NULL, in);
+  ad_tape *t = tape_for(f, NULL, in), *own = o && o->counted ? ad_tape_of(1, &o->count) : NULL;
+  if (own && (!t || own->level > t->level)) t = own;
   building b;
   if (!t || !open_building(&b, t, f, NULL, f->n_in, CARRIER_SCAN))
     return fail_all(t, f->n_out, out, t ? t->status : AD_ERROR_ARGUMENT);

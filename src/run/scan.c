@@ -95,7 +95,7 @@ static void keep_states(scan_run *r, int64_t at) {
   const scan *p = r->p;
   for (int k = 0; k < p->body.states; k++) {
     void *row = record_row(r, k, at);
-    if (row) memcpy(row, r->in[p->body.state_in[k]], scan_state_size(&p->body, k));
+    if (row) copy_state(row, r->in[p->body.state_in[k]], scan_state_size(&p->body, k));
   }
 }
 
@@ -176,7 +176,7 @@ static ad_status run_scan(const prepared *base, const void *const x[], void *con
   if (status != AD_OK) return status;
   for (int k = 0; k < p->body.states; k++)
     if (z[p->body.state_out[k]])
-      memcpy(z[p->body.state_out[k]], r.in[p->body.state_in[k]], scan_state_size(&p->body, k));
+      copy_state(z[p->body.state_out[k]], r.in[p->body.state_in[k]], scan_state_size(&p->body, k));
   if (c->counted) clear_rest(&r, n);
   if (c->kind == CARRIER_LOOP && z[c->n_out]) memcpy(z[c->n_out], &n, sizeof n);
   return AD_OK;

@@ -4,6 +4,8 @@
 
 #include "run/carrier.h"
 
+#include <string.h>
+
 typedef struct scan_body {
   const ad_function *f;
   int states;
@@ -17,6 +19,11 @@ typedef struct scan_body {
 bool scan_body_open(scan_body *b, const preparation *q, ad_function *f);
 void scan_body_close(scan_body *b, const ad_allocator *a);
 size_t scan_state_size(const scan_body *b, int k);
+
+/* Empty arrays may have no address, which memcpy does not take. */
+static inline void copy_state(void *to, const void *from, size_t bytes) {
+  if (bytes) memcpy(to, from, bytes);
+}
 
 /* How many steps to make: as recorded, or what the operand behind the inputs says. */
 ad_status scan_steps(const carrier *c, const void *const x[], int64_t *n, char *message, size_t size);

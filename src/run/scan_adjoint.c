@@ -120,7 +120,7 @@ static void begin(adjoint_run *r) {
     const int j = b->state_out[k];
     if (p->seed[j] < 0) continue;
     char *to = bars(r, 0) + p->bar_at[k];
-    if (p->operand[j] >= 0) memcpy(to, r->x[p->operand[j]], scan_state_size(b, k));
+    if (p->operand[j] >= 0) copy_state(to, r->x[p->operand[j]], scan_state_size(b, k));
     else memset(to, 0, scan_state_size(b, k));
   }
   for (int k = 0; k < c->n_in; k++) {
@@ -138,7 +138,7 @@ static void finish(const adjoint_run *r) {
   for (int k = 0; k < b->states; k++) {
     const int i = b->state_in[k];
     if (p->result[i] >= 0 && r->z[p->result[i]])
-      memcpy(r->z[p->result[i]], bars(r, r->done) + p->bar_at[k], scan_state_size(b, k));
+      copy_state(r->z[p->result[i]], bars(r, r->done) + p->bar_at[k], scan_state_size(b, k));
   }
 }
 
@@ -162,7 +162,7 @@ static char *row(const adjoint_run *r, int64_t k) { return r->row + (size_t)k*r-
 static void gather_start(const adjoint_run *r, char *to) {
   const scan_body *b = &r->p->body;
   for (int k = 0; k < b->states; k++)
-    memcpy(to + b->state_at[k], r->x[b->state_in[k]], scan_state_size(b, k));
+    copy_state(to + b->state_at[k], r->x[b->state_in[k]], scan_state_size(b, k));
 }
 
 /* Steps [from, to) backwards, their first states in row 0 of `rows`, which has room for all of them. */

@@ -18,7 +18,7 @@
 #include <string.h>
 
 enum {
-  MOST_BODIES = 48, MOST_STATEMENTS = 24, MOST_VALUES = 64, MOST_LIST = 8, MOST_DEPTH = 4, MOST_ELEMENTS = 96
+  MOST_BODIES = 48, MOST_STATEMENTS = 28, MOST_VALUES = 72, MOST_LIST = 8, MOST_DEPTH = 4, MOST_ELEMENTS = 96
 };
 
 /* NAME(text): what it computes of floats a, b with numbers c, d, unless it says otherwise. */
@@ -209,7 +209,7 @@ static void print_type(ad_type type) {
 }
 
 static void print_options(const program *p, int b, const statement *s) {
-  static const char *const policies[] = { "", ", keep every", ", keep binomial" };
+  static const char *const policies[] = { "", ", keep every", ", keep binomial", ", keep all" };
   if (s->op == OP_MAP || s->op == OP_SCAN || s->op == OP_FOLD) printf(", n %lld", (long long)s->n);
   if (s->op == OP_SCAN || s->op == OP_FOLD) printf(", states %d", s->states);
   if (s->backwards) printf(", backwards");

@@ -88,6 +88,7 @@ static bool has_room(const generator *g, int b, int results) {
 
 static reference append(generator *g, int b, statement s, int n_results, const ad_type type[]) {
   body *own = &g->p->b[b];
+  if (own->n_statements == MOST_STATEMENTS || own->n_values + n_results > MOST_VALUES) abort();
   s.first = own->n_values;
   s.n_results = n_results;
   for (int j = 0; j < n_results; j++) own->type[own->n_values++] = type[j];
@@ -97,11 +98,16 @@ static reference append(generator *g, int b, statement s, int n_results, const a
 
 static reference append_one(generator *g, int b, statement s, ad_type type) { return append(g, b, s, 1, &type); }
 
-/* A value of that type, made if there is none. */
+/* A value of that type, made if there is none: from a scalar if that can be, which the program's first input is. */
 static reference need(generator *g, int b, ad_type type) {
   reference r;
   if (pick(g, b, match_same, type, &r)) return r;
-  r = append_one(g, b, blank(g, OP_FILL), type);
+  statement s = blank(g, type.dtype == AD_F64 && type.rank && chance(g, 0.8) ? OP_BROADCAST : OP_FILL);
+  if (s.op == OP_BROADCAST) {
+    s.n_args = 1;
+    if (!pick(g, b, match_same, scalar_type(AD_F64), &s.arg[0])) s.arg[0] = (reference){ g->p->b[b].depth, 0 };
+  }
+  r = append_one(g, b, s, type);
   g->used[b][r.value] = true;
   return r;
 }
@@ -143,6 +149,7 @@ static void add_shape(generator *g, int b) {
   }
   if (!pick(g, b, match_array, f64, &s.arg[0])) return;
   ad_type type = type_of(g->p, b, s.arg[0]);
+  if (s.op == OP_LOGSUMEXP && ad_type_count(type) == 0) s.op = OP_SUM;
   if (s.op == OP_SUM || s.op == OP_LOGSUMEXP) type = scalar_type(type.dtype);
   if (s.op == OP_AT) s.n = below(g, (int)type.dim[0]);
   if (s.op == OP_TAKE && !pick(g, b, match_integer_scalar, f64, &s.arg[s.n_args++])) return;
@@ -213,10 +220,23 @@ static int new_body(generator *g, int parent, int n_params, const ad_type type[]
 
 static void fill_body(generator *g, int b);
 
+/* A value of that type that depends on two others. */
+static reference mixed(generator *g, int b, ad_type type) {
+  static const operation some[] = { OP_LINEAR, OP_TIMES, OP_OVER, OP_CHOOSE, OP_MAX };
+  const reference r = need(g, b, type);
+  statement s = blank(g, some[below(g, 5)]);
+  if (!is_float(type) || chance(g, 0.3) || !pick(g, b, match_beside, type, &s.arg[1])) return r;
+  const ad_type other = type_of(g->p, b, s.arg[1]);
+  if (other.rank > type.rank || other.dtype > type.dtype) return r;
+  s.n_args = 2;
+  s.arg[0] = r;
+  return append_one(g, b, s, type);
+}
+
 /* A state after a step. */
 static reference bounded(generator *g, int b, ad_type type) {
   static const operation some[] = { OP_SIN, OP_TANH, OP_ATAN, OP_AFFINE };
-  reference r = need(g, b, type);
+  reference r = mixed(g, b, type);
   if (type.dtype == AD_BOOL && chance(g, 0.5)) return r;
   statement s = blank(g, type.dtype == AD_BOOL ? OP_NOT : is_float(type) ? some[below(g, 4)] : OP_CYCLE);
   s.n_args = 1;
@@ -284,7 +304,8 @@ static int body_for(generator *g, int b, const statement *s, const wish *w) {
 }
 
 static void set_options(generator *g, statement *s) {
-  s->keep = chance(g, 0.5) ? AD_KEEP_STATES : chance(g, 0.5) ? AD_KEEP_EVERY : AD_KEEP_BINOMIAL;
+  static const ad_keep some[] = { AD_KEEP_STATES, AD_KEEP_STATES, AD_KEEP_ALL, AD_KEEP_EVERY, AD_KEEP_BINOMIAL };
+  s->keep = some[below(g, 5)];
   s->k = 1 + below(g, 4);
   if (s->keep == AD_KEEP_BINOMIAL && chance(g, 0.3)) s->k = 0, s->bytes = 1 + below(g, 400);
   s->backwards = (s->op == OP_SCAN || s->op == OP_FOLD) && chance(g, 0.3);
@@ -393,7 +414,7 @@ static void add_scan(generator *g, int b) {
   }
   if (s.n_args == 0) return;
   pick_shared(g, b, &s, below(g, 3));
-  s.counted = chance(g, 0.3) && pick(g, b, match_integer_scalar, scalar_type(AD_I64), &s.selector);
+  s.counted = (rows || s.n) && chance(g, 0.3) && pick(g, b, match_integer_scalar, scalar_type(AD_I64), &s.selector);
   if (s.counted && !rows && s.op == OP_FOLD && chance(g, 0.5)) s.n = -1;
   if (s.op == OP_SCAN) w.more = 1 + below(g, 2);
   ad_type type[MOST_LIST];
@@ -439,8 +460,9 @@ static int condition_for(generator *g, int b, const statement *w, bool integer) 
   s.n_args = 2;
   s.c = integer ? 2 + below(g, 6) : check_uniform(&g->state, -0.5, g->repeated[b] > 8 ? 0.5 : 1.5);
   s.arg[0] = (reference){ 0, 0 };
-  s.arg[1] = need(g, f, type[0]);
   if (chance(g, 0.3)) fill_body(g, f);
+  s.arg[1] = need(g, f, type[0]);
+  if (s.arg[1].up == 0 && s.arg[1].value == 0) s.arg[1] = (reference){ g->p->b[f].depth, integer ? 2 : 0 };
   g->p->b[f].out[g->p->b[f].n_outputs++] = append_one(g, f, s, scalar_type(AD_BOOL));
   return f;
 }
@@ -485,7 +507,7 @@ static void fill_body(generator *g, int b) {
   static adder *const some[] = { add_unary, add_unary, add_binary, add_binary, add_binary, add_shape, add_conversion,
                                  add_choice };
   const int depth = g->p->b[b].depth, n = depth ? 1 + below(g, 5) : 3 + below(g, 5);
-  for (int i = 0; i < n && has_room(g, b, 16) && g->p->b[b].n_statements < MOST_STATEMENTS - 14; i++) {
+  for (int i = 0; i < n && has_room(g, b, 20) && g->p->b[b].n_statements < MOST_STATEMENTS - 18; i++) {
     if (chance(g, carriers[depth]) && g->p->n_bodies < MOST_CARRIERS) add_carrier(g, b);
     else some[below(g, 8)](g, b);
   }
@@ -496,7 +518,7 @@ static void add_inputs(generator *g) {
                           scalar_type(AD_I64), scalar_type(AD_BOOL), vector_type(AD_I64, 4),
                           vector_type(AD_F64, 1 + below(g, 6)), scalar_type(AD_F32), vector_type(AD_F32, 3) };
   body *own = &g->p->b[0];
-  own->type[own->n_values++] = all[0];
+  own->type[own->n_values++] = all[0];      /* and the third one are what can always be captured */
   own->type[own->n_values++] = chance(g, 0.5) ? all[1] : all[2];
   own->type[own->n_values++] = all[3];
   const int more = below(g, 4);
