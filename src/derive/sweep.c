@@ -7,6 +7,7 @@
 #include "derive/mask.h"
 #include "adit/arrays.h"
 #include "adit/elementwise.h"
+#include "tape/note.h"
 #include "tape/tuple.h"
 
 #include <string.h>
@@ -28,6 +29,7 @@ typedef struct sweep {
   /* of operations with several results: the flows of all of them, from where the operation's slot says */
   flow *result;
   size_t results, result_capacity;
+  char label[NOTE_TEXT];            /* of the tape before the sweep: what it records goes under its operands' */
 } sweep;
 
 /* Depends on an x; some y depends on it; is an x (its tangent is given); above
@@ -58,12 +60,14 @@ static void close_sweep(sweep *s) {
   memory_release(a, s->wanted, s->operands*sizeof *s->wanted);
   memory_release(a, s->flow, s->operands*sizeof *s->flow);
   memory_release(a, s->result, s->result_capacity*sizeof *s->result);
+  if (s->t->notes) tape_set_note(s->t, s->label);
 }
 
 /* The range from the first x to the last y; empty when every y comes before every x. */
 static ad_status open_sweep(sweep *s, ad_tape *t, int n, const uint32_t x[], int m, const uint32_t y[],
                             unsigned how) {
   *s = (sweep){ .t = t, .low = UINT32_MAX, .how = how };
+  tape_save_note(t, s->label);
   for (int i = 0; i < n; i++) s->low = x[i] < s->low ? x[i] : s->low;
   for (int j = 0; j < m; j++) s->high = y[j] + 1 > s->high ? y[j] + 1 : s->high;
   if (s->high <= s->low) s->high = s->low = 0;
@@ -216,6 +220,7 @@ static ad_status collect_result(sweep *s, uint32_t i) {
 static ad_status reverse_node(sweep *s, uint32_t i) {
   ad_tape *t = s->t;
   if (node_is_result(t, i)) return collect_result(s, i);
+  tape_copy_note(t, t, i);
   flow zbar = node_tuple(t, i) ? flow_none() : get(s, i);
   int n;
   const uint32_t *operand = node_operands(t, i, &n);
@@ -289,6 +294,7 @@ static ad_status forward_node(sweep *s, uint32_t i) {
     any |= flow_connected(s->flow[k]) && flow_passes(t, i, k);
   }
   if (!any) return AD_OK;
+  tape_copy_note(t, t, i);
   if (node_tuple(t, i)) return forward_results(s, i);
   flow zdot = flow_forward(t, i, s->flow, how_for(s, i));
   if (flow_connected(zdot) && !ad_is_valid(zdot.value))

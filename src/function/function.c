@@ -1,6 +1,7 @@
 /* function.c -- making functions and letting go of them. */
 #include "function/function.h"
 #include "function/carrier.h"
+#include "tape/note.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -108,6 +109,7 @@ static ad_status copy_needed(ad_tape *dst, ad_tape *src, uint32_t highest, const
       }
       x = more, room = (size_t)n;
     }
+    if (!node_is_leaf(src, i)) tape_copy_note(dst, src, i);
     map[i] = node_is_leaf(src, i) ? copy_leaf(dst, src, i) : copy_operation(dst, src, i, map, x, &o);
     if (map[i] == INVALID_INDEX) status = dst->status == AD_OK ? AD_ERROR_MEMORY : dst->status;
   }
@@ -139,7 +141,10 @@ ad_status function_copy(ad_tape *dst, ad_tape *src, int n_in, const uint32_t in[
   unsigned char *needed = memory_get_zeroed(&dst->allocator, n, 1);
   uint32_t *map = memory_get(&dst->allocator, n*sizeof *map);
   ad_status status = needed && map ? AD_OK : tape_fail(dst, AD_ERROR_MEMORY, "out of memory");
+  char label[NOTE_TEXT];            /* what follows is labelled as before */
+  tape_save_note(dst, label);
   if (status == AD_OK) status = copy_between(dst, src, n_in, in, x, n_out, out, y, needed, map, highest);
+  if (src->notes) tape_set_note(dst, label);
   memory_release(&dst->allocator, needed, n);
   memory_release(&dst->allocator, map, n*sizeof *map);
   return status;

@@ -74,6 +74,7 @@ void ad_tape_free(ad_tape *t) {
   tape_forget_numbers(t);
   if (t->free_rules) t->free_rules(t);
   tape_free_rewrites(t);
+  tape_free_notes(t);
   arena_free(t);
   for (size_t i = 0; i < t->types; i++) memory_release(&a, t->type[i], sizeof *t->type[i]);
   memory_release(&a, t->type, t->type_capacity*sizeof *t->type);
@@ -195,6 +196,7 @@ void tape_truncate(ad_tape *t, ad_mark m) {
   size_t kept = 0;
   free_array_values(t, m.nodes);
   tape_release_held(t, m.nodes);
+  tape_forget_notes(t, m.words);
   tape_forget_numbers(t);
   t->count = m.nodes;
   t->arena.used = m.words;

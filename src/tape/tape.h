@@ -125,6 +125,8 @@ struct ad_tape {
   int level;                        /* number of tapes further out */
   captured_variable *captured;
   size_t captures, captured_capacity;
+  struct tape_note *note;           /* labels, see note.h */
+  size_t notes, note_capacity;
   void *rules;                      /* parsed rules, the rule reader's */
   void (*free_rules)(struct ad_tape *);
   struct rewrite_table *rewrites;   /* the rows of rewrites.def that this tape has met, see rewrite.c */
@@ -279,6 +281,10 @@ ad_status tape_settle(ad_tape *t);
 
 /* Lets go of what only nodes from `from` on refer to. */
 void tape_release_held(ad_tape *t, uint32_t from);
+
+/* Lets go of labels made when the arena had that many words or more; of all of them. */
+void tape_forget_notes(ad_tape *t, uint32_t words);
+void tape_free_notes(ad_tape *t);
 
 /* What was read, with nothing recorded since, has decided nothing yet: forgets readings at the end of the
  * tape whose value is another by now. */
