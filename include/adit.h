@@ -11,5 +11,9 @@
 #include "adit/derive.h"
 #include "adit/function.h"
 #include "adit/control.h"
+#include "adit/custom.h"
+#include "adit/debug.h"
+#include "adit/implicit.h"
+#include "adit/ode.h"
 #include "adit/formula.h"
 #endif
