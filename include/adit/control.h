@@ -62,7 +62,9 @@ AD_API ad_function *ad_function_map(ad_function *f, int64_t n, const bool mapped
  *   AD_KEEP_BINOMIAL  k states at any time (bytes/size of a state, for     the least possible: about
  *                     k = 0)                                               r n, with (k + r)! / (k! r!) >= n
  *
- * The last is Algorithm 799 (revolve) of Griewank and Walther, ACM TOMS 26 (2000). */
+ * The first two need to know n when the scan is recorded. A loop whose number of steps is known only when it runs
+ * (while, count) has no record to keep: its reverse sweep goes forward once more, n - 1 steps, and keeps the states
+ * then. The last is Algorithm 799 (revolve) of Griewank and Walther, ACM TOMS 26 (2000). */
 typedef enum ad_keep { AD_KEEP_STATES, AD_KEEP_EVERY, AD_KEEP_BINOMIAL, AD_KEEP_ALL } ad_keep;
 
 /* How many steps AD_KEEP_BINOMIAL computes again in all for n steps and k states, the least possible: r n -
@@ -74,7 +76,7 @@ typedef struct ad_loop {
   ad_keep keep;
   int64_t k;                        /* see ad_keep; at least 1 */
   /* Memory for the states of a reverse sweep, at most: AD_KEEP_BINOMIAL makes do with it, the others fail
-   * with AD_ERROR_LIMIT when they run. 0: no limit. */
+   * with AD_ERROR_LIMIT when they run. Of a loop in a map: for each instance. 0: no limit. */
   int64_t bytes;
   int64_t steps;                    /* scan: number of steps where no input has an axis of them */
   /* scan: an integer scalar, how many steps to make, known when it runs: 0 <= count <= n, else AD_ERROR_LIMIT.

@@ -28,11 +28,13 @@ extern "C" {
 
 /* When an iteration has converged: as soon as
  *
- *   max |r| <= absolute, or max |step| <= relative * (the largest |x| met so far)
+ *   max |r| <= absolute, or max |step| <= relative * max |x|
  *
- * where step is a whole one, and is still made. For root and minimize it is Newton's, whose next one would be
- * about its square: the default of relative, 1e-10 (f32: 1e-4), gives x to the last digits. The steps of a
- * fixed point shrink slowly: its default is 1e-13 (f32: 1e-6). Zeros mean the defaults; absolute is 0 then. */
+ * where step is a whole one, and is still made. An x that is zero but for rounding counts too: it and the step
+ * are below 1024 units in the last place of the largest |x| met so far. For root and minimize the step is
+ * Newton's, whose next one would be about its square: the default of relative, 1e-10 (f32: 1e-4), gives x to the
+ * last digits. The steps of a fixed point shrink slowly: its default is 1e-13 (f32: 1e-6). Zeros mean the
+ * defaults; absolute is 0 then. */
 typedef struct ad_solver {
   double relative, absolute;
   int64_t iterations;               /* at most; 0: 100, for fixed_point 1000 */

@@ -92,6 +92,9 @@ struct ad_primitive {
    * scratch_bytes: none. */
   ad_status (*run)(const ad_operation *op, void *z, const void *const x[], void *scratch);
   size_t (*scratch_bytes)(const ad_operation *op);
+  /* Writes why run failed on these operands (size bytes, "" on entry): "class 12 at [3] is not in 0 .. 9".
+   * NULL, or nothing written: the sentence of the status. */
+  void (*explain)(const ad_operation *op, const void *const x[], char *message, size_t size);
   /* Derivatives. jvp may be NULL where the primitive is linear in k: the library applies the primitive itself
    * to the tangent. vjp may be NULL: the library transposes the jvp rule; for operands in which the primitive
    * is linear, vjp is its transpose. */

@@ -224,11 +224,18 @@ static ad_var single_node(const batching *b, uint32_t i, const ad_operation *op)
   return handle(t, z);
 }
 
+static bool room_in_several(const ad_operation *op, int results) {
+  bool room = true;
+  for (int k = 0; k < op->n; k++) room &= op->x[k]->rank < AD_MAX_RANK;
+  for (int j = 0; j < results; j++) room &= op->primitive->tuple->result_type(op, j).rank < AD_MAX_RANK;
+  return room;
+}
+
 /* Operations with several results on batched operands: all of them are recorded, and kept for the nodes that
  * stand for them. Only carriers can be batched. */
 static ad_var batch_several(batching *b, uint32_t i, const ad_operation *op) {
   const int n = tuple_results(b->f->body, i);
-  if (op->primitive->tuple->run || n == 0) return not_batchable(b);
+  if (op->primitive->tuple->run || n == 0 || !room_in_several(op, n)) return not_batchable(b);
   if (!memory_reserve(&b->t->allocator, &b->several, &b->several_capacity, b->severals + (size_t)n,
                       sizeof *b->several))
     return ad_fail(b->t, AD_ERROR_MEMORY, "out of memory");

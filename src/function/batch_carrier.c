@@ -51,12 +51,30 @@ static void put(assembly *a, ad_var v) {
   if (!a->failed) a->x[a->count++] = v.at.node.index;
 }
 
-/* v with its first two axes exchanged. */
-static ad_var exchanged(ad_var v) {
+static ad_var exchange(ad_var v) {
   int perm[AD_MAX_RANK];
   const int rank = ad_type_of(v).rank;
   for (int i = 0; i < rank; i++) perm[i] = i < 2 ? 1 - i : i;
   return ad_transpose(v, perm);
+}
+
+static ad_type exchanged_type(ad_type type) {
+  const int64_t first = type.dim[0];
+  type.dim[0] = type.dim[1];
+  type.dim[1] = first;
+  return type;
+}
+
+/* v with its first two axes exchanged; of what has been exchanged already, what it was. Equal operations are
+ * one node where a function is traced, so the same exchange of v's operand says whether v is that. */
+static ad_var exchanged(ad_var v) {
+  const ad_tape *t = v.tape;
+  const uint32_t i = v.at.node.index;
+  int n = 0;
+  const uint32_t *x = node_is_leaf(t, i) || node_tuple(t, i) ? NULL : node_operands(t, i, &n);
+  if (n != 1 || !ad_type_equal(node_type(t, x[0])->type, exchanged_type(ad_type_of(v)))) return exchange(v);
+  const ad_var u = handle(v.tape, x[0]), again = exchange(u);
+  return ad_is_valid(again) && again.at.node.index == i ? u : exchange(v);
 }
 
 /* Operand k with a leading axis of n: as it comes, or repeated. */
@@ -139,11 +157,24 @@ static ad_function *vjp_of(assembly *a, int *inputs) {
   return v;
 }
 
+/* A result that has its steps in front of the instances, the other way round. */
+static ad_var stacked_result(assembly *a, uint32_t i, int j) {
+  const ad_var v = result(a, i, j);
+  return a->failed ? v : exchanged(v);
+}
+
+/* A budget of bytes is that of each instance. */
+static int64_t budget_of_all(const carrier_batch *b) {
+  const int64_t n = b->n > 0 ? b->n : 1, bytes = b->c->bytes;
+  return bytes > INT64_MAX/n ? INT64_MAX : bytes*n;
+}
+
 static bool record_steps(assembly *a, ad_var z[]) {
   const carrier *c = a->b->c;
   const int cotangents = c->adjoint ? carrier_count(c->n_out, active_out(c)) : 0;
   ad_function *v = NULL;
   int inputs = c->n_in, k = 0;
+  a->c->bytes = budget_of_all(a->b);
   choose_inputs(a);
   if (c->adjoint) v = vjp_of(a, &inputs);
   for (int i = c->n_in; i < inputs; i++) a->mapped[i] = true;
@@ -152,25 +183,19 @@ static bool record_steps(assembly *a, ad_var z[]) {
   for (; k < c->n_in + selectors(c); k++) put(a, a->b->x[k]);
   for (int j = 0; j < c->n_out && cotangents; j++)
     if (active_out(c)[j]) put_operand(a, k++, true, role_out(c)[j] == ROLE_EACH);
-  /* what is kept goes from a scan to its adjoint and nowhere else: it stays as it is inside */
-  for (; k < a->b->operands; k++) {
-    if (a->b->batched[k]) put(a, a->b->x[k]);
-    else put_operand(a, k, true, true);
-  }
+  for (; k < a->b->operands; k++) put_operand(a, k, true, true);      /* what is kept, which is stacked */
   const uint32_t node = record(a);
   for (int j = 0, i = 0; j < c->n_out && !c->adjoint && !a->failed; j++) {
-    z[j] = result(a, node, j);
-    if (role_out(c)[j] == ROLE_EACH && !a->failed) z[j] = exchanged(z[j]);
+    z[j] = role_out(c)[j] == ROLE_EACH ? stacked_result(a, node, j) : result(a, node, j);
     if (role_out(c)[j] != ROLE_STATE || !carrier_has_record(c)) continue;
-    z[c->n_out + i] = result(a, node, c->n_out + i);
+    z[c->n_out + i] = stacked_result(a, node, c->n_out + i);
     i++;
   }
   for (int j = c->n_out; c->r && j < c->r->n_out && !a->failed; j++)
-    z[carrier_states(c) + j] = result(a, node, carrier_states(c) + j);
+    z[carrier_states(c) + j] = stacked_result(a, node, carrier_states(c) + j);
   for (int i = 0, j = 0; i < c->n_in && c->adjoint && !a->failed; i++) {
     if (!active_in(c)[i]) continue;
-    z[j] = result(a, node, j);
-    if (role_in(c)[i] == ROLE_EACH && !a->failed) z[j] = exchanged(z[j]);
+    z[j] = role_in(c)[i] == ROLE_EACH ? stacked_result(a, node, j) : result(a, node, j);
     j++;
   }
   return !a->failed;

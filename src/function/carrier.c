@@ -36,10 +36,13 @@ static ad_type stacked(ad_type type, int64_t n) {
   return type;
 }
 
-/* States can be stacked where the number of steps is known. */
+/* States can be stacked where the number of steps is known, and one axis more is possible. */
 bool carrier_has_record(const carrier *c) {
-  return c->kind == CARRIER_SCAN && (c->policy == KEEP_STATES || c->policy == KEEP_ALL) && c->n >= 0
-         && !c->counted;
+  bool room = c->policy == KEEP_STATES || c->policy == KEEP_ALL;
+  if (c->kind != CARRIER_SCAN || c->counted || c->n < 0) return false;
+  for (int k = 0; k < c->n_in && room; k++)
+    room = role_in(c)[k] != ROLE_STATE || node_type(c->f->body, c->f->in[k])->type.rank < AD_MAX_RANK;
+  return room;
 }
 
 static int primal_results(const carrier *c) {

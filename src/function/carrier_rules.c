@@ -189,6 +189,13 @@ static bool split_steps(work *w, ad_function **early, ad_function **late) {
   return good;
 }
 
+/* Can what a step computes beside f's outputs be stacked? */
+static bool stackable(const carrier *c, const ad_function *early) {
+  for (int k = c->n_out; k < early->n_out; k++)
+    if (node_type(early->body, early->out[k])->type.rank == AD_MAX_RANK) return false;
+  return true;
+}
+
 /* Lets the scan keep what its adjoint uses of the values inside, if it does not keep something else for another
  * adjoint already. On a tape that traces, nothing has been computed yet, and results are recorded as they are
  * asked for: a node may still learn to give more. */
@@ -197,7 +204,7 @@ static void put_values(work *w, uint32_t primal) {
   size_t size;
   carrier *scan = (carrier *)(uintptr_t)node_attribute(w->t, primal, &size);
   ad_function *early, *late;
-  if (!split_steps(w, &early, &late) || (scan->r && scan->r != early)) return;
+  if (!split_steps(w, &early, &late) || (scan->r && scan->r != early) || !stackable(c, early)) return;
   scan->r = early;
   w->failed |= carrier_hold(w->t, scan) != AD_OK;
   c->v = late;

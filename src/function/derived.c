@@ -116,8 +116,9 @@ static void jvp_body(ad_tape *t, const ad_var in[], ad_var out[], void *context)
   const request *r = context;
   const ad_function *f = r->f;
   const size_t room = (size_t)r->n + (size_t)r->m;
-  ad_var *x = vars_get(t, room), *y = x + r->n;
+  ad_var *x = vars_get(t, room);
   if (!x) return;
+  ad_var *y = x + r->n;
   t->inlines = true;
   if (function_apply_all(t, r->f, in, out) == AD_OK) {
     select_flagged(f->n_in, r->in, in, x);
@@ -131,8 +132,9 @@ static void vjp_body(ad_tape *t, const ad_var in[], ad_var out[], void *context)
   const request *r = context;
   const ad_function *f = r->f;
   const size_t room = (size_t)r->n + (size_t)r->m + (size_t)f->n_out;
-  ad_var *x = vars_get(t, room), *y = x + r->n, *all = y + r->m;
+  ad_var *x = vars_get(t, room);
   if (!x) return;
+  ad_var *y = x + r->n, *all = y + r->m;
   t->inlines = true;
   if (function_apply_all(t, r->f, in, all) == AD_OK) {
     select_flagged(f->n_in, r->in, in, x);
@@ -152,8 +154,9 @@ static void taylor_body(ad_tape *t, const ad_var in[], ad_var out[], void *conte
   const request *r = context;
   const ad_function *f = r->f;
   const size_t n = (size_t)r->n, m = (size_t)r->m, order = (size_t)r->order, room = n + m + n*order + m*(order + 1);
-  ad_var *x = vars_get(t, room), *y = x + n, *xc = y + m, *yc = xc + n*order;
+  ad_var *x = vars_get(t, room);
   if (!x) return;
+  ad_var *y = x + n, *xc = y + m, *yc = xc + n*order;
   t->inlines = true;
   if (function_apply_all(t, r->f, in, out) == AD_OK) {
     select_flagged(f->n_in, r->in, in, x);

@@ -1,5 +1,6 @@
 /* function.c -- making functions and letting go of them. */
 #include "function/function.h"
+#include "adit/control.h"
 #include "function/carrier.h"
 #include "tape/note.h"
 

@@ -1,4 +1,4 @@
-/* implicit.c -- recording roots, fixed points and minima: each becomes a residual, its Jacobian, and a node. */
+/* implicit.c -- recording roots, fixed points, minima: each becomes a residual, its Jacobian, and a node. */
 #include "function/implicit.h"
 #include "adit/arrays.h"
 #include "adit/control.h"
@@ -142,12 +142,25 @@ static void mapped_columns(ad_tape *t, const ad_var in[], ad_var out[], void *co
   vars_release(t, v, (size_t)n);
 }
 
+/* The e-th unit vector as one element placed into zeros, so that the rest is not connected. */
+static ad_var unit(ad_tape *t, ad_type type, int64_t e) {
+  const ad_type number = ad_type_make(type.dtype, 0, NULL);
+  return type.rank ? ad_at_add(ad_zeros(t, type), ad_ones(t, number), 1, &e) : ad_ones(t, number);
+}
+
 static void written_columns(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
-  const int first = 0;
-  ad_function *r = context, *j = ad_function_jacobian(r, 1, &first);
-  if (j) function_apply_all(t, j, in, out);
-  else tape_fail(t, AD_ERROR_DERIVATIVE, "%s has no derivative by the unknown", r->name);
-  ad_function_free(j);
+  const ad_type x = ad_type_of(in[0]);
+  const int n = (int)ad_type_count(x);
+  const int64_t square[2] = { n, n };
+  ad_var r, column[COLUMNS_BELOW];
+  t->inlines = true;
+  if (function_apply_all(t, context, in, &r) != AD_OK) return;
+  for (int e = 0; e < n; e++) {
+    const ad_var tangent = unit(t, x, e);
+    if (ad_jvp(1, in, &tangent, 1, &r, &column[e]) != AD_OK) return;
+  }
+  if (x.rank == 0) out[0] = column[0];
+  else out[0] = n ? ad_stack(n, column, 1) : ad_zeros(t, ad_type_make(x.dtype, 2, square));
 }
 
 static ad_function *mapped_jacobian(ad_tape *t, ad_function *r, const ad_type in[]) {
@@ -160,7 +173,8 @@ static ad_function *mapped_jacobian(ad_tape *t, ad_function *r, const ad_type in
     which[0] = true;
     columns c = { derived_jvp(t, r, which, &one), in[0] };
     if (c.tangent)
-      kept = function_kept(t, r, DERIVED_IMPLICIT, KEPT_JACOBIAN, "_jacobian", mapped_columns, &c, r->n_in, in, 1);
+      kept = function_kept(t, r, DERIVED_IMPLICIT, KEPT_JACOBIAN, "_jacobian", mapped_columns, &c, r->n_in, in,
+                           1);
   }
   memory_release(&t->allocator, which, bytes);
   return kept;
@@ -202,7 +216,8 @@ static ad_status refuse_type(ad_operation *op) {
   return ad_refuse(op, AD_ERROR_ARGUMENT, "is recorded by the functions of adit/implicit.h");
 }
 
-#define RULES(run) { one_result, one_result, result_type, implicit_forward, implicit_reverse, implicit_taylor, run }
+#define RULES(run) \
+  { one_result, one_result, result_type, implicit_forward, implicit_reverse, implicit_taylor, run }
 #define IMPLICIT(title, text, rules) \
   { .name = title, .doc = text, .traits = AD_TRAIT_NO_FOLD, .not_connected = 1, .type = refuse_type, \
     .hold = hold, .tuple = &rules }

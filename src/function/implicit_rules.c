@@ -24,6 +24,8 @@ typedef struct theorem {
   bool failed;
 } theorem;
 
+static bool out_of_memory(ad_tape *t) { return tape_fail(t, AD_ERROR_MEMORY, "out of memory") != AD_OK; }
+
 static bool open_theorem(theorem *h, ad_tape *t, uint32_t i, size_t more) {
   size_t size;
   *h = (theorem){ .t = t, .a = node_attribute(t, i, &size) };
@@ -31,7 +33,7 @@ static bool open_theorem(theorem *h, ad_tape *t, uint32_t i, size_t more) {
   h->room = (size_t)h->n + more;
   h->v = vars_get(t, h->room);
   h->in = memory_get_zeroed(&t->allocator, (size_t)h->n + 1, 1);
-  if (h->v && !h->in) tape_fail(t, AD_ERROR_MEMORY, "out of memory");
+  if (h->v && !h->in) out_of_memory(t);
   for (int k = 0; h->v && k < h->n; k++) h->v[k] = handle(t, x[k]);
   const uint32_t x0 = h->v && h->in ? tuple_result(t, i, 0) : INVALID_INDEX;
   h->failed = x0 == INVALID_INDEX;
@@ -71,7 +73,7 @@ static const bool whole[1] = { true };
 /* Does the residual depend on the inputs flagged? */
 static bool depends(theorem *h) {
   bool reached = false;
-  h->failed |= !derived_reached(h->a->residual, h->in, &reached);
+  if (!derived_reached(h->a->residual, h->in, &reached)) h->failed = out_of_memory(h->t);
   return reached && !h->failed;
 }
 
@@ -118,6 +120,7 @@ bool implicit_reverse(ad_tape *t, uint32_t i, const flow zbar[], const bool want
     const ad_type type = ad_type_of(h.v[0]);
     h.v[n] = solved(&h, flow_value(t, zbar[0], &type), true);
     bool *none = memory_get_zeroed(&t->allocator, (size_t)n, 1);
+    if (!none) out_of_memory(t);
     ad_function *f = none ? derived_vjp(t, h.a->residual, h.in, whole, none) : NULL;
     ad_var *pbar = f ? vars_get(t, (size_t)f->n_out) : NULL;
     h.failed |= !pbar || ad_function_apply(f, h.v, pbar) != AD_OK;

@@ -106,8 +106,9 @@ static ad_status jacobian(ad_tape *t, int n, const ad_var x[], int m, const ad_v
 static void jacobian_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
   const wrt_list *w = context;
   const size_t n = (size_t)w->n, m = (size_t)w->f->n_out;
-  ad_var *x = vars_get(t, n + m), *y = x + n;
+  ad_var *x = vars_get(t, n + m);
   if (!x) return;
+  ad_var *y = x + n;
   for (int i = 0; i < w->n; i++) x[i] = in[w->input[i]];
   t->inlines = true;
   if (function_apply_on(t, w->f, in, y) == AD_OK)
@@ -119,8 +120,9 @@ static void jacobian_body(ad_tape *t, const ad_var in[], ad_var out[], void *con
 static void hessian_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
   const wrt_list *w = context;
   const size_t n = (size_t)w->n;
-  ad_var *x = vars_get(t, 2*n + 1), *y = x + n;
+  ad_var *x = vars_get(t, 2*n + 1);
   if (!x) return;
+  ad_var *y = x + n;
   for (int i = 0; i < w->n; i++) x[i] = in[w->input[i]];
   gradient_body(t, in, y, context);
   if (t->status == AD_OK) jacobian(t, w->n, x, w->n, y + 1, true, out);

@@ -1,4 +1,4 @@
-/* ode.c -- integration through all times: a loop of steps from one time to the next, in a scan over the times.
+/* ode.c -- integration through all times: a loop of steps from one time to the next, in a scan over times.
  *
  * A flow is one function, (y0, times, p..) -> (m, y), for an equation, options and a number of times; it is
  * made once and kept by the function of the equation.
@@ -10,28 +10,51 @@
 #include "function/implicit.h"
 #include "function/wrt.h"
 
+#include <math.h>
 #include <string.h>
 
-/* --- the key -------------------------------------------------------------------------------------------- */
+/* --- the keeper ----------------------------------------------------------------------------------------- */
 
-static uint64_t mix_in(uint64_t h, uint64_t word) {
-  h = (h ^ word)*0x9E3779B97F4A7C15u;
-  return h ^ h >> 29;
-}
+enum { WORDS = 8 };
 
-static uint64_t mix_real(uint64_t h, double x) {
+static uint64_t bits_of(double x) {
   uint64_t word;
   memcpy(&word, &x, sizeof word);
-  return mix_in(h, word);
+  return word;
 }
 
-int64_t ode_key(const ode *o, ode_kept which, int64_t times) {
-  const ad_ode *p = &o->options;
-  uint64_t h = mix_in(mix_in(0, which), (uint64_t)times);
-  h = mix_real(mix_real(mix_real(h, p->relative), p->absolute), p->first_step);
-  h = mix_in(mix_in(mix_in(h, p->fixed), (uint64_t)p->steps), (uint64_t)p->adjoint);
-  return (int64_t)mix_in(mix_in(mix_in(h, (uint64_t)p->keep), (uint64_t)p->k), (uint64_t)p->bytes);
+static void to_words(const ad_ode *p, uint64_t word[WORDS]) {
+  const uint64_t choices = (uint64_t)p->fixed | (uint64_t)p->adjoint << 8 | (uint64_t)p->keep << 16;
+  const uint64_t all[WORDS] = { bits_of(p->relative), bits_of(p->absolute), bits_of(p->first_step), choices,
+                                (uint64_t)p->steps, (uint64_t)p->k, (uint64_t)p->bytes };
+  memcpy(word, all, sizeof all);
 }
+
+static uint64_t hash(const uint64_t word[WORDS]) {
+  uint64_t h = 0;
+  for (int i = 0; i < WORDS; i++) {
+    h = (h ^ word[i])*0x9E3779B97F4A7C15u;
+    h ^= h >> 29;
+  }
+  return h;
+}
+
+static void words_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  (void)in;
+  out[0] = ad_constant(t, AD_I64(WORDS), context);
+}
+
+/* The hash finds it, and the words decide: another keeper in its place sends us to the next one. */
+ad_function *ode_keeper(ad_tape *t, ad_function *f, const ode *o) {
+  uint64_t word[WORDS];
+  to_words(&o->options, word);
+  for (uint64_t h = hash(word);; h++) {
+    ad_function *k = function_kept(t, f, DERIVED_ODE, (int64_t)h, "", words_body, word, 0, NULL, 1);
+    if (!k || !memcmp(node_data(k->body, k->out[0]), word, sizeof word)) return k;
+  }
+}
+
+int64_t ode_number(ode_kept which, int64_t times) { return times*ODE_KINDS + (int64_t)which; }
 
 /* --- from one time to the next -------------------------------------------------------------------------- */
 
@@ -47,9 +70,12 @@ typedef struct integrator {
 
 static int parameters(const ode *o) { return o->f->n_in - 2; }
 
-static void wanting_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
-  (void)t, (void)context;
-  out[0] = ad_greater(ad_mul(ad_sub(in[ODE_TARGET], in[ODE_T]), ad_sign(in[ODE_H])), ad_real(0));
+/* Is the target still ahead, and the last time too? A size that came down to 0 has its direction still. */
+static void wanting_body(ad_tape *tape, const ad_var in[], ad_var out[], void *context) {
+  (void)tape, (void)context;
+  const ad_var direction = ad_copysign(ad_real(1), in[ODE_H]), t = in[ODE_T];
+  const ad_var short_of_target = ad_greater(ad_mul(ad_sub(in[ODE_TARGET], t), direction), ad_real(0));
+  out[0] = ad_logical_and(short_of_target, ad_greater(ad_mul(ad_sub(in[ODE_STOP], t), direction), ad_real(0)));
 }
 
 static ad_function *trace(ad_tape *t, const ode *o, const char *name, ad_body *body, void *context, int n_in,
@@ -74,7 +100,7 @@ static bool open_integrator(integrator *w, ad_tape *t, const ode *o) {
   w->in[ODE_Y] = w->in[ODE_K] = w->in[ODE_Y_OLD] = w->in[ODE_K_OLD] = w->in[ODE_BOW] = y;
   for (int k = 0; k < parameters(o); k++) w->in[ODE_PARAMETERS + k] = node_type(f->body, f->in[k + 2])->type;
   w->step = trace(t, o, "ode_step", ode_step, (void *)(uintptr_t)o, w->n_in, w->in, ODE_STATES);
-  w->wanting = w->step ? trace(t, o, "ode_wanting", wanting_body, NULL, ODE_TARGET + 1, w->in, 1) : NULL;
+  w->wanting = w->step ? trace(t, o, "ode_wanting", wanting_body, NULL, ODE_STOP + 1, w->in, 1) : NULL;
   return w->wanting != NULL;
 }
 
@@ -107,6 +133,7 @@ static ad_var later(ad_tape *t, integrator *w, int64_t m, ad_var times, ad_var v
   ad_var out[ODE_STATES + 1], y = handle_invalid(t);
   if (m == 2) {
     v[ODE_TARGET] = v[ODE_STOP];
+    out[ODE_STATES] = y;
     advance_body(t, v, out, w);
     return ad_expand(out[ODE_STATES], 0);
   }
@@ -116,6 +143,13 @@ static ad_var later(ad_tape *t, integrator *w, int64_t m, ad_var times, ad_var v
   if (f && ad_scan(f, ODE_STATES, &options, v, out) == AD_OK) y = out[ODE_STATES];
   ad_function_free(f);
   return y;
+}
+
+/* Are the times in order, from the first to the last? */
+static ad_var in_order(ad_var times, int64_t m) {
+  const ad_var length = ad_sub(time_at(times, m - 1), time_at(times, 0));
+  const ad_var gap = ad_sub(ad_slice(times, 0, 1, m - 1, 1), ad_slice(times, 0, 0, m - 1, 1));
+  return ad_all(ad_greater_equal(ad_mul(gap, ad_sign(length)), ad_real(0)), AD_ALL_AXES, false);
 }
 
 static void flow_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
@@ -133,12 +167,13 @@ static void flow_body(ad_tape *t, const ad_var in[], ad_var out[], void *context
     ode_begin(t, o, time_at(in[1], 0), in[0], v[ODE_STOP], v + ODE_PARAMETERS, v);
     const ad_var both[2] = { out[0], later(t, &w, m, in[1], v) };
     out[0] = ad_concat(2, both, 0);
+    if (m > 2) out[0] = ad_select(in_order(in[1], m), out[0], ad_real(NAN));
   }
   close_integrator(&w);
   vars_release(t, v, n);
 }
 
-ad_function *ode_flow(ad_tape *t, ad_function *of, const ode *o, ode_kept which, int64_t times) {
+ad_function *ode_flow(ad_tape *t, ad_function *keeper, const ode *o, ode_kept which, int64_t times) {
   const int n = o->f->n_in;
   const size_t bytes = (size_t)n*sizeof(ad_type);
   ad_type *in = memory_get(&t->allocator, bytes);
@@ -149,7 +184,7 @@ ad_function *ode_flow(ad_tape *t, ad_function *of, const ode *o, ode_kept which,
   for (int k = 0; k < n; k++) in[k] = node_type(o->f->body, o->f->in[k])->type;
   in[0] = in[1];
   in[1] = ad_type_make(AD_F64, 1, &times);
-  ad_function *kept = function_kept(t, of, DERIVED_ODE, ode_key(o, which, times), "_flow", flow_body,
+  ad_function *kept = function_kept(t, keeper, DERIVED_ODE, ode_number(which, times), "_flow", flow_body,
                                     (void *)(uintptr_t)o, n, in, 1);
   memory_release(&t->allocator, in, bytes);
   return kept;
@@ -162,7 +197,8 @@ static bool is_time(ad_type type) { return type.rank == 0 && type.dtype >= AD_F3
 static ad_status check_types(ad_tape *t, const ad_function *f, const ad_var in[]) {
   char p[192], q[192];
   if (function_visible(f) < 2 || f->n_out != 1 || !is_time(ad_function_input_type(f, 0)))
-    return tape_fail(t, AD_ERROR_ARGUMENT, "odeint: %s is no f(t, y, ..) -> dy/dt with a float scalar t", f->name);
+    return tape_fail(t, AD_ERROR_ARGUMENT, "odeint: %s is no f(t, y, ..) -> dy/dt with a float scalar t",
+                     f->name);
   const ad_type y = ad_function_input_type(f, 1), dy = ad_function_output_type(f, 0);
   if (y.dtype < AD_F32 || !ad_type_equal(y, dy))
     return tape_fail(t, y.dtype < AD_F32 ? AD_ERROR_DTYPE : AD_ERROR_SHAPE,
@@ -182,8 +218,9 @@ static ad_status set_options(ad_tape *t, const ad_ode *given, ode *o) {
   ad_ode *p = &o->options;
   bool good = p->relative >= 0 && p->absolute >= 0 && p->first_step >= 0 && p->steps >= 0
               && (p->adjoint == AD_ADJOINT_DISCRETE || p->adjoint == AD_ADJOINT_CONTINUOUS)
-              && p->keep >= AD_KEEP_STATES && p->keep <= AD_KEEP_BINOMIAL && p->k >= 0 && p->bytes >= 0;
-  good &= p->keep == AD_KEEP_STATES || p->k > 0 || (p->keep == AD_KEEP_BINOMIAL && p->bytes > 0);
+              && p->keep >= AD_KEEP_STATES && p->keep <= AD_KEEP_ALL && p->k >= 0 && p->bytes >= 0;
+  good &= p->keep == AD_KEEP_STATES || p->keep == AD_KEEP_ALL || p->k > 0
+          || (p->keep == AD_KEEP_BINOMIAL && p->bytes > 0);
   if (!good) return tape_fail(t, AD_ERROR_ARGUMENT, "odeint: an option is out of range");
   if (p->fixed && p->first_step == 0)
     return tape_fail(t, AD_ERROR_ARGUMENT, "odeint: fixed steps need first_step");
@@ -212,9 +249,10 @@ static ad_var integrate(ad_tape *t, ad_function *f, ode *o, const ad_var in[]) {
   const int64_t m = ad_type_of(in[1]).dim[0];
   ad_var *x = operands(t, f, in), y = handle_invalid(t);
   o->f = x ? function_closed(t, f) : NULL;
-  ad_function *way = o->f ? ode_flow(t, f, o, ODE_FLOW, m) : NULL;
+  ad_function *keeper = o->f ? ode_keeper(t, f, o) : NULL;
+  ad_function *way = keeper ? ode_flow(t, keeper, o, ODE_FLOW, m) : NULL;
   const bool continuous = o->options.adjoint == AD_ADJOINT_CONTINUOUS && m > 1;
-  ad_function *back = way && continuous ? ode_adjoint(t, f, o, m) : NULL;
+  ad_function *back = way && continuous ? ode_adjoint(t, keeper, o, m) : NULL;
   if (way && !continuous) ad_function_apply(way, x, &y);
   if (back) y = ode_record(t, (ode_pair){ way, back }, f->n_in, x);
   if (x) vars_release(t, x, (size_t)f->n_in);

@@ -37,19 +37,21 @@ ad_var ode_interpolate(const ad_var state[], ad_var t);
 
 /* --- all times: ode.c ----------------------------------------------------------------------------------- */
 
-/* What the function of an equation keeps, and a key for it with these options and this number of times. */
-typedef enum ode_kept { ODE_FLOW, ODE_AUGMENTED, ODE_AUGMENTED_FLOW, ODE_ADJOINT } ode_kept;
-int64_t ode_key(const ode *o, ode_kept which, int64_t times);
+/* What is made of an equation, options and a number of times is kept by a function that stands for the first
+ * two: () -> the options as words. f, the equation as given, keeps that one. NULL with the error on t. */
+ad_function *ode_keeper(ad_tape *t, ad_function *f, const ode *o);
+/* What a keeper keeps, and the number under which it does. */
+typedef enum ode_kept { ODE_FLOW, ODE_AUGMENTED, ODE_AUGMENTED_FLOW, ODE_ADJOINT, ODE_KINDS } ode_kept;
+int64_t ode_number(ode_kept which, int64_t times);
 
-/* (y0, times, p..) -> y at the times, for o->f; kept by of, which o->f must not refer to. NULL with the error
- * on t. */
-ad_function *ode_flow(ad_tape *t, ad_function *of, const ode *o, ode_kept which, int64_t times);
+/* (y0, times, p..) -> y at the times, for o->f; kept by the keeper. NULL with the error on t. */
+ad_function *ode_flow(ad_tape *t, ad_function *keeper, const ode *o, ode_kept which, int64_t times);
 
 /* --- the continuous adjoint: ode_adjoint.c, ode_node.c -------------------------------------------------- */
 
 /* (y0, times, p.., y at the times, its cotangent) -> cotangents of y0, of the times and of the float
- * parameters; kept by of. NULL with the error on t. */
-ad_function *ode_adjoint(ad_tape *t, ad_function *of, const ode *o, int64_t times);
+ * parameters; kept by the keeper. NULL with the error on t. */
+ad_function *ode_adjoint(ad_tape *t, ad_function *keeper, const ode *o, int64_t times);
 
 /* The attribute of an integration whose cotangents are the adjoint's business. */
 typedef struct ode_pair { ad_function *flow, *adjoint; } ode_pair;

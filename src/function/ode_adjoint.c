@@ -54,8 +54,9 @@ static void augmented_body(ad_tape *t, const ad_var in[], ad_var out[], void *co
   const augmented *w = context;
   const int n = parameters(w);
   int64_t at = 0;
-  ad_var *v = vars_get(t, 2*(size_t)n + 6), *z = v + n + 3;
+  ad_var *v = vars_get(t, 2*(size_t)n + 6);
   if (!v) return;
+  ad_var *z = v + n + 3;
   v[0] = in[0];
   v[1] = part(in[1], &at, &w->y);
   memcpy(v + 2, in + 2, (size_t)n*sizeof *v);
@@ -102,8 +103,9 @@ static ad_function *interval(ad_tape *t, augmented *w) {
     in[2] = in[3] = ad_type_make(AD_F64, 0, NULL);
     for (int k = 0; k < n; k++) in[6 + k] = parameter_type(w, k);
   }
-  ad_function *f = in ? ad_function_trace_with(&t->allocator, "ode_interval", interval_body, w, n_in, in, 2, &report)
-                      : NULL;
+  ad_function *f = NULL;
+  if (in)
+    f = ad_function_trace_with(&t->allocator, "ode_interval", interval_body, w, n_in, in, 2, &report);
   if (!f) tape_fail(t, report.status, "%s", report.message);
   memory_release(&t->allocator, in, (size_t)n_in*sizeof *in);
   return f;
@@ -149,7 +151,8 @@ static ad_var rates(ad_tape *t, augmented *w, const ad_var in[], ad_var lambda) 
   ad_var *v = type ? vars_get(t, (size_t)n_in) : NULL, tbar = handle_invalid(t);
   for (int k = 0; k < n && v; k++) type[3 + k] = parameter_type(w, k), v[3 + k] = in[2 + k];
   if (v) type[0] = ad_type_make(AD_F64, 0, NULL), type[1] = type[2] = w->y;
-  ad_function *f = v ? ad_function_trace_with(&t->allocator, "ode_rate", rate_body, w, n_in, type, 1, &report) : NULL;
+  ad_function *f = NULL;
+  if (v) f = ad_function_trace_with(&t->allocator, "ode_rate", rate_body, w, n_in, type, 1, &report);
   if (!f) tape_fail(t, report.status, "%s", report.message);
   if (f) {
     const ad_var first = ad_expand(ad_neg(lambda), 0), others = ad_slice(in[n + 3], 0, 1, m - 1, 1);
@@ -210,15 +213,15 @@ static void free_types(ad_tape *t, const ad_function *f, ad_type *in, int more) 
 }
 
 /* z has the options of y, and two times. */
-static ad_function *augmented_flow(ad_tape *t, ad_function *of, augmented *w) {
+static ad_function *augmented_flow(ad_tape *t, ad_function *keeper, augmented *w) {
   const ad_function *f = w->o->f;
   const ad_type type = ad_type_make(w->y.dtype, 1, &w->all);
   ad_type *in = types_with(t, f, &type, 0);
   ode z = *w->o;
-  z.f = in ? function_kept(t, of, DERIVED_ODE, ode_key(w->o, ODE_AUGMENTED, 0), "_adjoint", augmented_body, w,
+  z.f = in ? function_kept(t, keeper, DERIVED_ODE, ode_number(ODE_AUGMENTED, 0), "_augmented", augmented_body, w,
                            f->n_in, in, 1) : NULL;
   free_types(t, f, in, 0);
-  return z.f ? ode_flow(t, of, &z, ODE_AUGMENTED_FLOW, 2) : NULL;
+  return z.f ? ode_flow(t, keeper, &z, ODE_AUGMENTED_FLOW, 2) : NULL;
 }
 
 static int count_all(augmented *w) {
@@ -232,12 +235,12 @@ static int count_all(augmented *w) {
   return active;
 }
 
-ad_function *ode_adjoint(ad_tape *t, ad_function *of, const ode *o, int64_t times) {
+ad_function *ode_adjoint(ad_tape *t, ad_function *keeper, const ode *o, int64_t times) {
   augmented w = { .o = o, .y = node_type(o->f->body, o->f->in[1])->type };
   w.n = ad_type_count(w.y);
   const int n = o->f->n_in, outputs = 2 + count_all(&w);
   w.vjp = slope_vjp(t, &w);
-  w.flow = w.vjp ? augmented_flow(t, of, &w) : NULL;
+  w.flow = w.vjp ? augmented_flow(t, keeper, &w) : NULL;
   ad_type *in = w.flow ? types_with(t, o->f, &w.y, 2) : NULL;
   if (!in) return NULL;
   ad_type path = w.y;
@@ -247,8 +250,8 @@ ad_function *ode_adjoint(ad_tape *t, ad_function *of, const ode *o, int64_t time
   in[0] = w.y;
   in[1] = ad_type_make(AD_F64, 1, &times);
   in[n] = in[n + 1] = path;
-  ad_function *f = function_kept(t, of, DERIVED_ODE, ode_key(o, ODE_ADJOINT, times), "_adjoint", adjoint_body, &w,
-                                 n + 2, in, outputs);
+  ad_function *f = function_kept(t, keeper, DERIVED_ODE, ode_number(ODE_ADJOINT, times), "_adjoint",
+                                 adjoint_body, &w, n + 2, in, outputs);
   free_types(t, o->f, in, 2);
   return f;
 }

@@ -81,7 +81,7 @@ ad_status prepare_call(const preparation *q, prepared **result) {
   if (status == AD_OK && c->kind == CARRIER_BRANCH) status = side_plan(q, c->g, p, 1);
   p->list = round_up((size_t)p->n*sizeof(void *));
   p->base.scratch += p->list;
-  *result = &p->base;
-  if (status != AD_OK) free_call(&p->base);
+  if (status == AD_OK) *result = &p->base;
+  else free_call(&p->base);
   return status;
 }

@@ -126,7 +126,7 @@ static ad_status iterate(mixing *w) {
     const ad_status status = evaluate(w);
     if (status != AD_OK) return status;
     const double length = largest(s->n, w->f);
-    if (length <= s->how->absolute || length <= s->how->relative*s->scale) return AD_OK;
+    if (length <= s->how->absolute || iteration_small(s, length, s->how->relative)) return AD_OK;
     if (k == s->how->iterations) return iteration_fail(s, k, length, "no convergence");
     if (go_back(w, before)) {
       compared = false;

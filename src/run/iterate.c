@@ -86,7 +86,7 @@ ad_status iteration_open(iteration *s, const ad_operation *op, const void *const
   if (status != AD_OK) return status;
   memcpy(s->in, x, (size_t)op->n*sizeof *x);
   widen(s->dtype, (size_t)s->n, x[0], s->x);
-  s->scale = largest(s->n, s->x);
+  s->largest_met = largest(s->n, s->x);
   return AD_OK;
 }
 
@@ -117,7 +117,12 @@ void iteration_step(const iteration *s, double x[], const double y[], double a, 
 
 void iteration_move(iteration *s, const double x[]) {
   memmove(s->x, x, (size_t)s->n*sizeof *x);
-  s->scale = fmax(s->scale, largest(s->n, x));
+  s->largest_met = fmax(s->largest_met, largest(s->n, x));
+}
+
+bool iteration_small(const iteration *s, double length, double relative) {
+  const double size = largest(s->n, s->x), zero = 1024*precision(s)*s->largest_met;
+  return length <= relative*size || (size <= zero && length <= zero);
 }
 
 ad_status iteration_fail(const iteration *s, int64_t k, double residual, const char *text) {

@@ -16,7 +16,7 @@ typedef struct iteration {
   int n;
   double *number;                   /* room that the method asked for */
   double *x;                        /* the point; n elements */
-  double scale;                     /* the largest |x| met */
+  double largest_met;               /* the largest |x| so far */
   const plan *residual, *jacobian, *value;
   const void **in;
   void *point, *answer;             /* as the functions take and give them: used where dtype is f32 */
@@ -40,6 +40,8 @@ ad_status iteration_call(iteration *s, const plan *f, const double x[], size_t c
 void iteration_step(const iteration *s, double x[], const double y[], double a, const double z[]);
 /* Moves the point there. */
 void iteration_move(iteration *s, const double x[]);
+/* Is a step of that length small beside the point? So is one at a point that is zero beside those met. */
+bool iteration_small(const iteration *s, double length, double relative);
 
 /* Says "name: text after k iterations, residual r" and gives AD_ERROR_CONVERGENCE. */
 ad_status iteration_fail(const iteration *s, int64_t k, double residual, const char *text);

@@ -101,7 +101,7 @@ static ad_status stationary(descent *w, int64_t k) {
 }
 
 static ad_status stuck(descent *w, int64_t k, double length, double shift) {
-  if (shift == 0 && length <= sqrt(precision(&w->s))*w->s.scale) return AD_OK;
+  if (shift == 0 && iteration_small(&w->s, length, sqrt(precision(&w->s)))) return AD_OK;
   return iteration_fail(&w->s, k, largest(w->s.n, w->g), "no step makes the function smaller");
 }
 
@@ -121,7 +121,7 @@ static ad_status iterate(descent *w) {
     if (shift < 0) return iteration_fail(s, k, gradient, "the Hessian is not finite");
     find_step(w);
     const double length = largest(s->n, w->step);
-    if (shift == 0 && length <= s->how->relative*s->scale) {
+    if (shift == 0 && iteration_small(s, length, s->how->relative)) {
       iteration_step(s, s->x, s->x, 1, w->step);
       return AD_OK;
     }

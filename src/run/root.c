@@ -44,13 +44,13 @@ static ad_status newton_step(newton *w, int64_t k) {
   int info;
   const ad_status status = iteration_call(s, s->jacobian, s->x, n*n, w->j);
   if (status != AD_OK) return status;
-  if (!isfinite(largest(s->n, w->r))) return iteration_fail(s, k, largest(s->n, w->r), "the residual is not finite");
+  const double residual = largest(s->n, w->r);
+  if (!isfinite(residual)) return iteration_fail(s, k, residual, "the residual is not finite");
   dgetrf_(&s->n, &s->n, w->j, &s->n, w->pivot, &info);
   if (info > 0) return singular(w, k);
   for (size_t i = 0; i < n; i++) w->step[i] = -w->r[i];
   dgetrs_("T", &s->n, &one, w->j, &s->n, w->pivot, w->step, &s->n, &info, 1);
-  return isfinite(largest(s->n, w->step)) ? AD_OK
-           : iteration_fail(s, k, largest(s->n, w->r), "the step is not finite");
+  return isfinite(largest(s->n, w->step)) ? AD_OK : iteration_fail(s, k, residual, "the step is not finite");
 }
 
 /* Goes along the step as far as the residual gets smaller; *moved says whether it did. */
@@ -72,7 +72,7 @@ static ad_status search(newton *w, bool *moved) {
 
 /* A residual that no step makes smaller is at the level of rounding, if Newton's step is small. */
 static ad_status stuck(newton *w, int64_t k, double length) {
-  if (length <= sqrt(precision(&w->s))*w->s.scale) return AD_OK;
+  if (iteration_small(&w->s, length, sqrt(precision(&w->s)))) return AD_OK;
   return iteration_fail(&w->s, k, largest(w->s.n, w->r), "no step makes the residual smaller");
 }
 
@@ -86,7 +86,7 @@ static ad_status iterate(newton *w) {
     status = newton_step(w, k);
     if (status != AD_OK) return status;
     const double length = largest(s->n, w->step);
-    if (length <= s->how->relative*s->scale) {
+    if (iteration_small(s, length, s->how->relative)) {
       iteration_step(s, s->x, s->x, 1, w->step);
       return AD_OK;
     }

@@ -26,7 +26,7 @@ bool scan_body_open(scan_body *b, const preparation *q, ad_function *f) {
     if (role_in(c)[i] != ROLE_STATE) continue;
     b->state_in[k] = i;
     b->state_at[k++] = b->state_bytes;
-    b->state_bytes += round_up(bytes);
+    b->state_bytes += round_state(bytes);
   }
   for (int j = 0, k = 0; j < c->n_out; j++)
     if (role_out(c)[j] == ROLE_STATE) b->state_out[k++] = j;
@@ -42,7 +42,8 @@ ad_status scan_steps(const carrier *c, const void *const x[], int64_t *n, char *
   if (!c->counted) return AD_OK;
   memcpy(n, x[c->n_in], sizeof *n);
   if (*n >= 0 && (c->n < 0 || *n <= c->n)) return AD_OK;
-  if (message) snprintf(message, size, "scan: %lld steps, of %lld", (long long)*n, (long long)c->n);
+  if (message && c->n < 0) snprintf(message, size, "scan: %lld steps", (long long)*n);
+  else if (message) snprintf(message, size, "scan: %lld steps, of %lld", (long long)*n, (long long)c->n);
   return AD_ERROR_LIMIT;
 }
 
@@ -52,6 +53,7 @@ typedef struct scan {
   prepared base;
   const carrier *c;
   scan_body body;
+  bool records;                     /* states for an adjoint */
   const plan *step, *condition;
   int outputs;                      /* of the function that runs: f, or r, which gives more */
   size_t *stack_row;                /* of outputs that are stacked: bytes of a row */
@@ -72,7 +74,7 @@ typedef struct scan_run {
 } scan_run;
 
 static void *record_row(const scan_run *r, int k, int64_t i) {
-  char *record = carrier_has_record(r->p->c) ? r->z[r->p->c->n_out + k] : NULL;
+  char *record = r->p->records ? r->z[r->p->c->n_out + k] : NULL;
   return record ? record + (size_t)i*scan_state_size(&r->p->body, k) : NULL;
 }
 
@@ -215,6 +217,7 @@ ad_status prepare_scan(const preparation *q, prepared **result) {
   if (!p) return AD_ERROR_MEMORY;
   p->base = (prepared){ run_scan, free_scan, q->allocator, 0 };
   p->c = c;
+  p->records = carrier_has_record(c);
   p->outputs = c->r ? c->r->n_out : c->n_out;
   p->stack_row = memory_get_zeroed(&q->allocator, (size_t)p->outputs*sizeof *p->stack_row + 1, 1);
   ad_status status = p->stack_row && scan_body_open(&p->body, q, c->f) ? plan_step_of(p, q) : AD_ERROR_MEMORY;
@@ -222,7 +225,7 @@ ad_status prepare_scan(const preparation *q, prepared **result) {
     free_scan(&p->base);
     return status;
   }
-  p->in = 2*p->body.state_bytes;
+  p->in = round_up(2*p->body.state_bytes);
   p->out = p->in + round_up((size_t)c->n_in*sizeof(void *));
   p->work = p->out + round_up((size_t)p->outputs*sizeof(void *));
   p->test = p->work + round_up(p->step->workspace);

@@ -16,6 +16,11 @@ typedef struct scan_body {
   size_t bytes;
 } scan_body;
 
+/* States lie packed, but for arrays of a cache line or more. */
+static inline size_t round_state(size_t bytes) {
+  return bytes < 64 ? (bytes + 7) & ~(size_t)7 : round_up(bytes);
+}
+
 bool scan_body_open(scan_body *b, const preparation *q, ad_function *f);
 void scan_body_close(scan_body *b, const ad_allocator *a);
 size_t scan_state_size(const scan_body *b, int k);

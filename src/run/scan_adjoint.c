@@ -216,8 +216,8 @@ static int64_t rows_for(const scan_adjoint *p, int64_t n, int64_t *snapshots) {
   if (c->recorded || n == 0) return 0;
   if (c->policy == KEEP_STATES || c->policy == KEEP_ALL) return n;
   if (c->policy == KEEP_EVERY) return (n + c->keep - 1)/c->keep + (c->keep < n ? c->keep : n);
-  const size_t size = p->body.state_bytes ? p->body.state_bytes : 1;
-  int64_t s = c->keep ? c->keep : c->bytes/(int64_t)size;
+  const int64_t size = p->body.state_bytes ? (int64_t)p->body.state_bytes : 1, most = c->bytes/size;
+  int64_t s = c->keep && (c->bytes == 0 || c->keep < most) ? c->keep : most;
   if (s < 1) s = 1;
   *snapshots = s < n ? s : n;
   return *snapshots + 1;
@@ -241,17 +241,24 @@ static size_t bytes_for(const scan_adjoint *p, int64_t rows, int64_t snapshots) 
   return (size_t)rows*each + round_up(revolve_stack_bytes(snapshots));
 }
 
+/* Do the states kept, the scan's own record or those computed again, fit into the caller's budget? */
+static bool within_budget(const adjoint_run *r, int64_t rows) {
+  const scan_adjoint *p = r->p;
+  const carrier *c = p->c;
+  const size_t bytes = bytes_for(p, c->recorded ? r->n : rows, 0);
+  if (c->bytes == 0 || c->policy == KEEP_BINOMIAL || bytes <= (size_t)c->bytes) return true;
+  if (r->message) snprintf(r->message, r->size, "%s: the states of %lld steps take %zu bytes, of %lld",
+                           c->f->name, (long long)r->n, bytes, (long long)c->bytes);
+  return false;
+}
+
 /* The memory for states is part of the workspace when the number of steps is known beforehand. */
 static ad_status run_with_memory(adjoint_run *r) {
   const scan_adjoint *p = r->p;
   int64_t snapshots;
   const int64_t rows = rows_for(p, r->n, &snapshots);
   const size_t bytes = bytes_for(p, rows, snapshots);
-  if (p->c->bytes && p->c->policy != KEEP_BINOMIAL && !p->c->recorded && bytes > (size_t)p->c->bytes) {
-    if (r->message) snprintf(r->message, r->size, "%s: the states of %lld steps take %zu bytes, of %lld",
-                             p->c->f->name, (long long)r->n, bytes, (long long)p->c->bytes);
-    return AD_ERROR_LIMIT;
-  }
+  if (!within_budget(r, rows)) return AD_ERROR_LIMIT;
   if (p->rows >= 0) {
     r->row = r->scratch + p->at_rows;
     return run_schedule(r, rows, snapshots);
@@ -363,7 +370,7 @@ static void lay_out(scan_adjoint *p) {
   p->at_in = 2*p->next_bytes;
   p->at_out = p->at_in + round_up((size_t)p->inputs*sizeof(void *));
   p->at_sets = p->at_out + round_up((size_t)outputs*sizeof(void *));
-  p->at_step = p->at_sets + 2*p->body.state_bytes;
+  p->at_step = p->at_sets + round_up(2*p->body.state_bytes);
   p->at_advance = p->at_step + round_up(p->step->workspace);
   p->at_rows = p->at_advance + round_up(p->advance->workspace);
   p->base.scratch = p->at_rows;
@@ -374,7 +381,7 @@ static void lay_out(scan_adjoint *p) {
   const size_t bytes = bytes_for(p, rows, snapshots);
   if (bytes > PTRDIFF_MAX/4) return;
   p->rows = rows;
-  p->base.scratch += bytes;
+  p->base.scratch += round_up(bytes);
 }
 
 ad_status prepare_scan_adjoint(const preparation *q, prepared **result) {
@@ -402,5 +409,5 @@ ad_status prepare_scan_adjoint(const preparation *q, prepared **result) {
 }
 
 int64_t ad_binomial_cost(int64_t n, int64_t k) {
-  return n <= 1 || k < 1 || n > REVOLVE_MOST_STEPS ? 0 : revolve_cost(n, k);
+  return n <= 1 || k < 1 ? 0 : k >= n ? n - 1 : revolve_cost(n, k);
 }

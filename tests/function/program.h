@@ -42,6 +42,9 @@ enum {
   X(SUM, "sum") X(LOGSUMEXP, "logsumexp") X(AT, "at") X(FLIP, "flip") X(CUMSUM, "cumsum") X(STACK, "stack") \
   X(BROADCAST, "broadcast") X(MATMUL, "matmul") \
   X(TAKE, "take")                   /* a[i mod n], an integer i */ \
+  X(SORT, "sort")                   /* of a + 0.37 i along the first axis */ \
+  X(CUMPROD, "cumprod")             /* of tanh a */ \
+  X(SOLVE, "solve")                 /* (5 I + sin a (cos a)^T)^-1 a */ \
   X(TO_F64, "f64") X(TO_F32, "f32") X(TO_I64, "i64") \
   X(CYCLE, "cycle")                 /* of integers: (c a + d) mod 7 */ \
   X(LESS, "less")                   /* a < c b + d */ \

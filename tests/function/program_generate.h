@@ -137,8 +137,8 @@ static void add_binary(generator *g, int b) {
 
 static void add_shape(generator *g, int b) {
   static const operation some[] = { OP_SUM, OP_LOGSUMEXP, OP_AT, OP_FLIP, OP_CUMSUM, OP_TAKE, OP_STACK,
-                                    OP_BROADCAST, OP_MATMUL };
-  statement s = blank(g, some[below(g, 9)]);
+                                    OP_BROADCAST, OP_MATMUL, OP_SORT, OP_CUMPROD, OP_SOLVE };
+  statement s = blank(g, some[below(g, 12)]);
   s.n_args = 1;
   const ad_type f64 = scalar_type(AD_F64);
   if (s.op == OP_STACK || s.op == OP_BROADCAST) {
@@ -150,6 +150,7 @@ static void add_shape(generator *g, int b) {
   if (!pick(g, b, match_array, f64, &s.arg[0])) return;
   ad_type type = type_of(g->p, b, s.arg[0]);
   if (s.op == OP_LOGSUMEXP && ad_type_count(type) == 0) s.op = OP_SUM;
+  if (s.op == OP_SOLVE && type.rank != 1) s.op = OP_SORT;
   if (s.op == OP_SUM || s.op == OP_LOGSUMEXP) type = scalar_type(type.dtype);
   if (s.op == OP_AT) s.n = below(g, (int)type.dim[0]);
   if (s.op == OP_TAKE && !pick(g, b, match_integer_scalar, f64, &s.arg[s.n_args++])) return;

@@ -7,6 +7,7 @@
 #include "adit/derive.h"
 #include "adit/elementwise.h"
 #include "adit/function.h"
+#include "adit/linear.h"
 #include "adit/primitive.h"
 #include "function/program.h"
 
@@ -84,6 +85,20 @@ static ad_var run_binary(const statement *s, ad_var x, ad_var y) {
   }
 }
 
+/* Its ties are accidents, where two ways of computing an element would order equal ones differently. */
+static ad_var sorted(ad_tape *t, ad_var x) {
+  const ad_type type = ad_type_of(x);
+  int64_t dim[AD_MAX_RANK] = { type.dim[0], 1, 1, 1, 1, 1, 1, 1 };
+  const ad_var i = ad_arange(t, 0, (double)type.dim[0], 1, type.dtype);
+  return ad_sort(ad_add(x, ad_mul(0.37, ad_reshape(i, type.rank, dim))), 0, false);
+}
+
+static ad_var solved(ad_tape *t, ad_var x) {
+  const ad_type type = ad_type_of(x);
+  const ad_var five = ad_mul(5, ad_eye(t, type.dim[0], type.dim[0], 0, type.dtype));
+  return ad_solve(ad_add(five, ad_outer(ad_sin(x), ad_cos(x))), x);
+}
+
 static ad_var run_shape(const frame *f, const statement *s, const ad_var a[], ad_type result) {
   const int64_t dim = s->op == OP_TAKE ? ad_type_of(a[0]).dim[0] : 0;
   switch (s->op) {
@@ -93,6 +108,9 @@ static ad_var run_shape(const frame *f, const statement *s, const ad_var a[], ad
     case OP_AT:         return ad_at(a[0], 1, &s->n);
     case OP_FLIP:       return ad_flip(a[0], AD_AXES(0));
     case OP_CUMSUM:     return ad_cumsum(a[0], 0);
+    case OP_SORT:       return sorted(f->t, a[0]);
+    case OP_CUMPROD:    return ad_cumprod(ad_tanh(a[0]), 0);
+    case OP_SOLVE:      return solved(f->t, a[0]);
     case OP_STACK:      return ad_stack(2, a, 0);
     case OP_BROADCAST:  return ad_broadcast_to(a[0], result.rank, result.dim);
     case OP_MATMUL:     return ad_matmul(a[0], a[1]);

@@ -13,7 +13,8 @@ endfunction()
 adit_add_test(packaging/install packaging sh "${here}/install.sh" "${PROJECT_BINARY_DIR}" "${prefix}")
 set_tests_properties(packaging/install PROPERTIES FIXTURES_SETUP installed)
 
-adit_add_installed_test(packaging/symbols sh "${here}/symbols.sh" "${prefix}/${CMAKE_INSTALL_LIBDIR}")
+adit_add_installed_test(packaging/symbols sh "${here}/symbols.sh" "${prefix}/${CMAKE_INSTALL_LIBDIR}"
+  "${prefix}/${CMAKE_INSTALL_INCLUDEDIR}")
 adit_add_installed_test(packaging/headers sh "${here}/headers.sh" "${prefix}/include")
 foreach(way pkgconfig cmake)
   foreach(kind shared static)
