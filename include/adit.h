@@ -15,5 +15,8 @@
 #include "adit/debug.h"
 #include "adit/implicit.h"
 #include "adit/ode.h"
+#include "adit/random.h"
+#include "adit/learn.h"
+#include "adit/npy.h"
 #include "adit/formula.h"
 #endif
