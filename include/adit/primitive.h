@@ -14,6 +14,7 @@ extern "C" {
 #endif
 
 typedef struct ad_primitive ad_primitive;
+typedef struct ad_writer ad_writer;
 
 /* One operation as its primitive sees it. */
 typedef struct ad_operation {
@@ -114,10 +115,21 @@ struct ad_primitive {
   void (*block)(size_t n, double *z, const double *x, const double *y, const double *w);
   const char *rule[3];
 
+  /* And the value itself, where functions that use the primitive are to be written as C (adit/code.h): its text
+   * in the row language, "x*exp(-y)". NULL: they cannot. */
+  const char *value;
+
   /* Records the operation on all instances of a batch; returns the results with a leading axis of n. Values
    * only: batches are made after differentiation. NULL, or ad_none() returned: the library loops over the
    * instances. Elementwise primitives need none. */
   ad_var (*batch)(const ad_batch *b);
+  /* Writes the C statements of run, through ad_write: z and x[k] are expressions that can be indexed (z[i]), of
+   * dense arrays. z may be x[0] where the traits say so, and is no other operand. NULL: the operation
+   * cannot be written. */
+  ad_status (*write)(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]);
+  /* The operation on scalars: z[e], element e of the result, from x[k][e], those of the operands. Values only, as
+   * batch. False: not to be had. NULL: never. */
+  bool (*elements)(const ad_operation *op, ad_tape *tape, const ad_var *const x[], ad_var z[]);
   /* Called for every node that is recorded: keeps what the attribute refers to alive by ad_tape_hold. NULL:
    * the attribute is all there is. */
   ad_status (*hold)(ad_tape *tape, const void *attribute);
@@ -130,6 +142,30 @@ struct ad_primitive {
  * is being recorded: calls retain(object) now and release(object) then. retain may be NULL. */
 AD_API ad_status ad_tape_hold(ad_tape *tape, void *object, void (*retain)(void *object),
                               void (*release)(void *object));
+
+/* --- for write rules ------------------------------------------------------------------------------------- */
+
+/* A line of C. What a "{" at its end opens is indented, down to the line that begins with "}". */
+AD_API void ad_write(ad_writer *w, const char *format, ...)
+#if defined(__GNUC__)
+  __attribute__((format(printf, 2, 3)))
+#endif
+  ;
+/* How a data type is written. */
+AD_API const char *ad_write_type(ad_dtype dtype);
+/* A line that ends the function with that status; write it under a condition. */
+AD_API void ad_write_failure(ad_writer *w, ad_status status);
+/* Memory for the statements of this operation: n elements; the name of the first. It stays good until seven more
+ * names have been asked for. */
+AD_API const char *ad_write_scratch(ad_writer *w, ad_dtype dtype, int64_t n);
+/* A function for that type, written once in a file; returns its name, which stays good as above. text is one or
+ * more lines; in it REAL is the type, UNSIGNED its unsigned form, MATH(exp) a function of <math.h> for it,
+ * C(0.5) a constant and HELPER(name) this function and others written so before. */
+AD_API const char *ad_write_routine(ad_writer *w, ad_dtype dtype, const char *name, const char *text);
+/* An array of constants; returns its name, which stays good as above. */
+AD_API const char *ad_write_constants(ad_writer *w, ad_dtype dtype, const void *data, int64_t n);
+/* Is CBLAS there? */
+AD_API bool ad_write_cblas(const ad_writer *w);
 
 /* Records primitive on operands x[0..n). Literals are taken as f64 or i64 scalars (elementwise: as the
  * operands' type). attribute (size bytes, padding zeroed; may be NULL) is copied. tape may be NULL when an

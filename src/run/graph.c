@@ -79,8 +79,10 @@ static bool is_scalar(const run_graph *g, uint32_t i, const ad_primitive *p) {
 static node_kind classify(const run_graph *g, uint32_t i, unsigned options) {
   const ad_primitive *p = node_primitive(g->t, g->node[i]);
   if (p == &result_primitive) return KIND_RESULT;
-  if (!(options & GRAPH_LANES) && is_scalar(g, i, p)) return KIND_SCALAR;
-  return p->row || !p->type || p == &cast_primitive ? KIND_ELEMENTWISE : KIND_STRUCTURED;
+  const bool elementwise = p->row || !p->type || p == &cast_primitive;
+  if (options & GRAPH_WRITE && elementwise && graph_type(g, i)->rank == 0) return KIND_SCALAR;
+  if (!(options & (GRAPH_LANES | GRAPH_WRITE)) && is_scalar(g, i, p)) return KIND_SCALAR;
+  return elementwise ? KIND_ELEMENTWISE : KIND_STRUCTURED;
 }
 
 /* --- the graph ------------------------------------------------------------------------------------ */

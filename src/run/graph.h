@@ -28,7 +28,8 @@ typedef struct run_graph {
 
 enum {
   GRAPH_USE_KNOWN = 1,              /* known nodes are given */
-  GRAPH_LANES = 2                   /* scalars are operations of a region too: one element for each lane */
+  GRAPH_LANES = 2,                  /* scalars are operations of a region too: one element for each lane */
+  GRAPH_WRITE = 4                   /* elementwise operations on scalars of any type are KIND_SCALAR */
 };
 
 /* Everything that targets[0..n) need (INVALID_INDEX: not wanted), down to given nodes. Leaves are always

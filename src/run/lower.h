@@ -20,10 +20,14 @@ typedef struct planner {
   uint32_t *input_of;               /* which input it is; NOWHERE: none */
   unsigned char *is_target;
   /* Of each place: */
-  struct lifetime { uint32_t first, last, node; bool pinned; } *life;
+  struct lifetime { uint32_t first, last, node; bool pinned, scalar; } *life;
   size_t life_capacity;
   uint32_t attribute_slot;          /* the next attribute's constant slot, in schedule order */
 } planner;
+
+/* Begins with a graph and a schedule, q->g and q->s, and ends with them. False when memory fails. */
+bool planner_open(planner *q);
+void planner_close(planner *q);
 
 /* Each appends to the last step of the plan. False when memory fails. */
 bool lower_scalars(planner *q, const schedule_step *s);
@@ -33,6 +37,10 @@ bool lower_region(planner *q, const schedule_step *s);
 bool number_slots(planner *q);
 /* Places for all that array steps read and write, and their memory. */
 bool choose_places(planner *q);
+/* Outputs are computed where the caller wants them, as far as that goes; the others are copied at the end. */
+bool place_outputs(planner *q);
 bool assign_memory(planner *q);
+/* Of arrays of one type only, in a memory of their own, counted in elements: *count of them are needed. */
+bool assign_pool(planner *q, ad_dtype dtype, size_t *count);
 
 #endif

@@ -20,8 +20,8 @@ static bool add_place(planner *q, uint32_t node, place_kind kind, uint32_t numbe
   /* A result is written by the step of the operation it belongs to. */
   const bool result = q->g.kind[node] == KIND_RESULT;
   const uint32_t step = q->s.step_of[result ? q->g.operand[q->g.operand_start[node]] : node];
-  q->life[p->places] = (struct lifetime){ step == NOWHERE ? 0 : step, step == NOWHERE ? 0 : step, node,
-                                          false };
+  q->life[p->places] = (struct lifetime){ step == NOWHERE ? 0 : step, step == NOWHERE ? 0 : step, node, false,
+                                          graph_type(&q->g, node)->rank == 0 };
   q->place_of[node] = p->places++;
   return true;
 }
@@ -145,8 +145,6 @@ typedef struct pool {
   size_t holes, capacity, end;
 } pool;
 
-static size_t rounded(size_t bytes) { return (bytes + 63) & ~(size_t)63; }
-
 static size_t take(pool *m, size_t bytes) {
   for (size_t i = 0; i < m->holes; i++) {
     if (m->hole[i].bytes < bytes) continue;
@@ -183,56 +181,97 @@ static bool give_back(pool *m, const ad_allocator *a, size_t offset, size_t byte
 }
 
 /* Places in lists by the step that writes them, and by the step after which they are free. */
-typedef struct timetable { uint32_t *begin, *end, *next_begin, *next_end; } timetable;
+typedef struct timetable {
+  uint32_t *begin, *end, *next_begin, *next_end;
+  size_t steps, places;
+} timetable;
+
+static size_t timetable_bytes(const timetable *t) { return 2*(t->steps + t->places)*sizeof(uint32_t); }
+
+static bool open_timetable(const planner *q, timetable *t) {
+  t->steps = q->s.steps + 1u;
+  t->places = q->p->places + 1u;
+  t->begin = memory_get(&q->p->allocator, timetable_bytes(t));
+  if (!t->begin) return false;
+  memset(t->begin, 0xFF, timetable_bytes(t));
+  t->end = t->begin + t->steps;
+  t->next_begin = t->end + t->steps;
+  t->next_end = t->next_begin + t->places;
+  return true;
+}
+
+static void close_timetable(const planner *q, timetable *t) {
+  memory_release(&q->p->allocator, t->begin, timetable_bytes(t));
+}
+
+static void enter(const planner *q, timetable *t, uint32_t i) {
+  const struct lifetime *l = &q->life[i];
+  t->next_begin[i] = t->begin[l->first], t->begin[l->first] = i;
+  t->next_end[i] = t->end[l->last], t->end[l->last] = i;
+}
 
 static bool needs_memory(const planner *q, uint32_t i) {
   return q->p->place[i].kind == PLACE_WORK && q->g.kind[q->life[i].node] != KIND_SCALAR;
 }
 
-static bool run_timetable(planner *q, pool *m, const timetable *t) {
+/* Sizes are multiples of unit. */
+static size_t rounded(size_t bytes, size_t unit) { return (bytes + unit - 1)/unit*unit; }
+
+enum { CACHE_LINE = 64 };
+
+static bool run_timetable(planner *q, pool *m, const timetable *t, size_t unit) {
   for (uint32_t s = 0; s < q->s.steps; s++) {
     for (uint32_t i = t->begin[s]; i != NOWHERE; i = t->next_begin[i])
-      q->p->place[i].offset = take(m, rounded(q->p->place[i].bytes));
+      q->p->place[i].offset = take(m, rounded(q->p->place[i].bytes, unit));
     for (uint32_t i = t->end[s]; i != NOWHERE; i = t->next_end[i])
-      if (!give_back(m, &q->p->allocator, q->p->place[i].offset, rounded(q->p->place[i].bytes))) return false;
+      if (!give_back(m, &q->p->allocator, q->p->place[i].offset, rounded(q->p->place[i].bytes, unit))) return false;
   }
   return true;
+}
+
+bool assign_pool(planner *q, ad_dtype dtype, size_t *count) {
+  static const size_t size[AD_DTYPES] = { 1, 4, 8, 4, 8 };
+  pool m = { NULL, 0, 0, 0 };
+  timetable t;
+  if (!open_timetable(q, &t)) return false;
+  for (uint32_t i = 0; i < q->p->places; i++) {
+    const ad_type *type = graph_type(&q->g, q->life[i].node);
+    if (needs_memory(q, i) && type->rank > 0 && type->dtype == dtype) enter(q, &t, i);
+  }
+  const bool good = run_timetable(q, &m, &t, size[dtype]);
+  for (uint32_t i = 0; i < q->p->places; i++) {
+    const ad_type *type = graph_type(&q->g, q->life[i].node);
+    if (needs_memory(q, i) && type->rank > 0 && type->dtype == dtype) q->p->place[i].offset /= size[dtype];
+  }
+  *count = m.end/size[dtype];
+  close_timetable(q, &t);
+  memory_release(&q->p->allocator, m.hole, m.capacity*sizeof *m.hole);
+  return good;
 }
 
 /* Offsets count from the end of the slots. Outputs have a reserve at the end, and so have inputs that
  * are outputs, for calls that work in place. */
 bool assign_memory(planner *q) {
   const ad_allocator *a = &q->p->allocator;
-  const size_t steps = q->s.steps + 1u, places = q->p->places + 1u,
-               bytes = 2 * (steps + places) * sizeof(uint32_t);
   pool m = { NULL, 0, 0, 0 };
   timetable t;
-  t.begin = memory_get(a, bytes);
-  if (!t.begin) return false;
-  memset(t.begin, 0xFF, bytes);
-  t.end = t.begin + steps;
-  t.next_begin = t.end + steps;
-  t.next_end = t.next_begin + places;
-  for (uint32_t i = 0; i < q->p->places; i++) {
-    if (!needs_memory(q, i)) continue;
-    const struct lifetime *l = &q->life[i];
-    t.next_begin[i] = t.begin[l->first], t.begin[l->first] = i;
-    t.next_end[i] = t.end[l->last], t.end[l->last] = i;
-  }
-  bool good = run_timetable(q, &m, &t);
+  if (!open_timetable(q, &t)) return false;
+  for (uint32_t i = 0; i < q->p->places; i++)
+    if (needs_memory(q, i)) enter(q, &t, i);
+  bool good = run_timetable(q, &m, &t, CACHE_LINE);
   for (uint32_t i = 0; i < q->p->places; i++)
     if (q->p->place[i].kind == PLACE_OUTPUT) {
       q->p->place[i].offset = m.end;
-      m.end += rounded(q->p->place[i].bytes);
+      m.end += rounded(q->p->place[i].bytes, CACHE_LINE);
     }
   for (uint32_t i = 0; i < q->p->copies && q->p->copies > 1; i++) {
     place *at = &q->p->place[q->p->copy[i].place];
     if (at->kind != PLACE_INPUT) continue;
     at->offset = m.end;
-    m.end += rounded(at->bytes);
+    m.end += rounded(at->bytes, CACHE_LINE);
   }
   q->p->scratch = m.end;
-  memory_release(a, t.begin, bytes);
+  close_timetable(q, &t);
   memory_release(a, m.hole, m.capacity*sizeof *m.hole);
   return good;
 }

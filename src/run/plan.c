@@ -105,7 +105,7 @@ static bool place_output(planner *q, uint32_t node, uint32_t number) {
   return add_copy(q, q->place_of[node], number);
 }
 
-static bool place_outputs(planner *q) {
+bool place_outputs(planner *q) {
   const plan_request *r = q->request;
   for (int j = 0; j < r->n_out && !r->keep; j++)
     if (r->out[j] != INVALID_INDEX && !place_output(q, graph_number(&q->g, r->out[j]), (uint32_t)j))
@@ -202,7 +202,7 @@ static void lay_out(plan *p) {
 
 /* --- the whole ------------------------------------------------------------------------------------ */
 
-static bool open_planner(planner *q) {
+bool planner_open(planner *q) {
   const ad_allocator *a = &q->p->allocator;
   const size_t n = q->g.n;
   uint32_t *block = memory_get(a, 4*n*sizeof *block + 1);
@@ -223,7 +223,7 @@ static bool open_planner(planner *q) {
   return true;
 }
 
-static void close_planner(planner *q) {
+void planner_close(planner *q) {
   const ad_allocator *a = &q->p->allocator;
   const size_t n = q->g.n;
   memory_release(a, q->place_of, 4*n*sizeof *q->place_of + 1);
@@ -258,8 +258,8 @@ ad_status plan_make(plan *p, const plan_request *r) {
     graph_close(&q.g);
     return status;
   }
-  if (!open_planner(&q) || !lower_all(&q)) status = q.status == AD_OK ? AD_ERROR_MEMORY : q.status;
-  close_planner(&q);
+  if (!planner_open(&q) || !lower_all(&q)) status = q.status == AD_OK ? AD_ERROR_MEMORY : q.status;
+  planner_close(&q);
   if (status != AD_OK) plan_free(p);
   return status;
 }

@@ -1,0 +1,63 @@
+/* adit/code.h -- functions as C: text to take away, and native code.
+ *
+ * The law. Written code is C11, needs <math.h> and <stdint.h> only, allocates nothing, does not recurse and has no
+ * memory of its own: it may run in any number of threads, each with its own work memory. Recorded loops are
+ * loops in it. The same function and options give the same text, byte for byte.
+ */
+#ifndef ADIT_CODE_H
+#define ADIT_CODE_H
+
+#include <stdio.h>
+
+#include "function.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What is written of a function f, as the functions of adit/function.h make it: its value and others. */
+enum {
+  AD_CODE_VALUE = 1, AD_CODE_JVP = 2, AD_CODE_VJP = 4, AD_CODE_GRADIENT = 8, AD_CODE_JACOBIAN = 16,
+  AD_CODE_HESSIAN = 32
+};
+
+/* Zeros mean the defaults. */
+typedef struct ad_code {
+  const char *name;                 /* of the entry point, and what all other names begin with; NULL: f's */
+  unsigned entries;                 /* 0: AD_CODE_VALUE; the others are called name_jvp and so on */
+  const char *header;               /* what the .c includes; NULL: name.h */
+  /* Also the interface of functions that CasADi generates:
+   *   int name(const double **arg, double **res, int *iw, double *w, int mem)
+   * with name_n_in, name_sparsity_in, name_work and so on. Matrices are dense and by columns there, all numbers
+   * doubles, and arg[i] and res[j] may be NULL. casadi_int: its integer type; NULL: "long long int". */
+  bool casadi;
+  const char *casadi_int;
+  bool cblas;                       /* matrix products are calls of CBLAS */
+  bool no_restrict;
+  bool make_static;                 /* entry points are static: to be included in another file */
+  int chunk;                        /* statements of a function, about: longer ones are cut; default 2000 */
+  int64_t most_steps;               /* of loops without a limit whose states are kept; default 1000 */
+} ad_code;
+
+/* Writes f as the pair of a .c and a .h. An entry point is
+ *
+ *   int name(const double *x0, .., double *y0, .., double *w)
+ *
+ * with the inputs and outputs in order, dense and row-major, none of them NULL, none overlapping; types are
+ * double (name_real, which is float if name_FLOAT is defined), float, int64_t, int32_t and unsigned char. w has
+ * name_WORK elements, and may be NULL if that is 0; work memory of other types follows if there is any
+ * (name_WORK_F32, ..). It returns 0, or the ad_status that the operation which failed gives. header NULL: the
+ * declarations are written to source. NULL options: the defaults.
+ *
+ * AD_ERROR_UNSUPPORTED for what has no C: callbacks, implicit functions; AD_ERROR_DERIVATIVE for entries
+ * that do not exist; AD_ERROR_IO when writing fails. report (may be NULL) says more. */
+AD_API ad_status ad_function_emit_c(ad_function *f, FILE *source, FILE *header, const ad_code *options,
+                                    ad_report *report);
+/* The same for n functions, which share what they have in common: f[i] becomes options->name_names[i]. */
+AD_API ad_status ad_functions_emit_c(int n, ad_function *const f[], const char *const names[], FILE *source,
+                                     FILE *header, const ad_code *options, ad_report *report);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

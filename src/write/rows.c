@@ -1,0 +1,282 @@
+/* rows.c -- the rows of elementwise.def, the functions of helpers.h and conversions, as C expressions.
+ *
+ * Both are read as text, word by word: names of operands, of <math.h>'s functions and of helpers are replaced, and
+ * so are the words REAL, C, MATH and HELPER, which those texts use to serve several types.
+ */
+#include "write/writer.h"
+#include "primitives/library.h"
+
+#include <ctype.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* --- the helper functions ------------------------------------------------------------------------------- */
+
+static const char *const helper_line[] = {
+#include "write/helpers_text.inc"
+  ""
+};
+enum { HELPER_LINES = sizeof helper_line/sizeof *helper_line };
+
+/* What integers need beside: as helpers.h, with UNSIGNED for the unsigned type of REAL. */
+static const char *const integer_line[] = {
+  "/* x/0 is 0; what overflows wraps. */",
+  "static inline REAL HELPER(quotient)(REAL x, REAL y) {",
+  "  return y == 0 ? 0 : y == -1 ? (REAL)(0 - (UNSIGNED)x) : (REAL)(x/y);",
+  "}",
+  "",
+  "static inline REAL HELPER(remainder)(REAL x, REAL y) { return y == 0 || y == -1 ? 0 : (REAL)(x%y); }",
+  "",
+  "/* x^n; n < 0 truncates the quotient 1/x^-n. */",
+  "static inline REAL HELPER(power)(REAL x, REAL n) {",
+  "  UNSIGNED z = 1, p = (UNSIGNED)x;",
+  "  if (n < 0) return x == 1 ? 1 : x == -1 ? ((n & 1) ? -1 : 1) : 0;",
+  "  for (; n; n >>= 1, p *= p)",
+  "    if (n & 1) z *= p;",
+  "  return (REAL)z;",
+  "}",
+  ""
+};
+enum { INTEGER_LINES = sizeof integer_line/sizeof *integer_line };
+
+/* Conversions of floats: they truncate and saturate, and nan gives 0. */
+static const char *const cast_line[] = {
+  "static inline int32_t HELPER(to_i32)(REAL x) {",
+  "  return x >= (REAL)2147483648.0 ? INT32_MAX : x >= -(REAL)2147483648.0 ? (int32_t)x : x < 0 ? INT32_MIN : 0;",
+  "}",
+  "",
+  "static inline int64_t HELPER(to_i64)(REAL x) {",
+  "  return x >= (REAL)9223372036854775808.0 ? INT64_MAX",
+  "         : x >= -(REAL)9223372036854775808.0 ? (int64_t)x : x < 0 ? INT64_MIN : 0;",
+  "}",
+  ""
+};
+enum { CAST_LINES = sizeof cast_line/sizeof *cast_line };
+
+typedef struct lines { const char *const *line; int count; } lines;
+
+static const lines sources[] = {
+  { helper_line, HELPER_LINES }, { integer_line, INTEGER_LINES }, { cast_line, CAST_LINES }
+};
+
+/* The lines [*from, *to) of the paragraph that defines a function; which has no indentation but its body. */
+static bool find_helper(const lines *s, const char *name, size_t length, int *from, int *to) {
+  for (int i = 0; i < s->count; i++) {
+    const char *at = strstr(s->line[i], "HELPER(");
+    if (!at || s->line[i][0] == ' ' || strncmp(at + 7, name, length) || at[7 + length] != ')') continue;
+    for (*from = i; *from > 0 && s->line[*from - 1][0]; ) --*from;
+    for (*to = i; *to < s->count && s->line[*to][0]; ) ++*to;
+    return true;
+  }
+  return false;
+}
+
+static const lines *find_source(const char *name, size_t length, int *from, int *to) {
+  for (size_t k = 0; k < sizeof sources/sizeof *sources; k++)
+    if (find_helper(&sources[k], name, length, from, to)) return &sources[k];
+  return NULL;
+}
+
+static bool is_helper(const char *name, size_t length) {
+  int from, to;
+  return find_source(name, length, &from, &to) != NULL;
+}
+
+/* --- words ---------------------------------------------------------------------------------------------- */
+
+typedef struct words {
+  ad_writer *w;
+  text *to;
+  ad_dtype dtype;
+  const char *const *x;             /* operands, NULL: the names stay */
+  const char *attribute;
+} words;
+
+static const char *suffix(ad_dtype dtype) {
+  static const char *const of[AD_DTYPES] = { "_b", "_i32", "_i64", "_f32", "" };
+  return of[dtype];
+}
+
+static void put_math(const words *p, const char *name, size_t length) {
+  if (p->dtype == AD_F32) text_put(p->to, "%.*sf", (int)length, name);
+  else text_put(p->to, "M(%.*s)", (int)length, name);
+}
+
+static bool is_word(const char *name, size_t length, const char *word) {
+  return strlen(word) == length && !strncmp(name, word, length);
+}
+
+/* The inner part of MACRO(inner), and the length of all of it. */
+static size_t macro(const char *at, size_t word, const char **inner, size_t *length) {
+  *inner = at + word + 1;
+  *length = strcspn(*inner, ")");
+  return word + *length + 2;
+}
+
+/* One of the words that texts for several types have; 0: none of them. */
+static size_t put_type_word(const words *p, const char *at, size_t length) {
+  const char *inner;
+  size_t n, all;
+  if (is_word(at, length, "REAL")) text_put(p->to, "%s", write_type(p->dtype));
+  else if (is_word(at, length, "UNSIGNED")) text_put(p->to, p->dtype == AD_I32 ? "uint32_t" : "uint64_t");
+  else {
+    if (at[length] != '(') return 0;
+    all = macro(at, length, &inner, &n);
+    if (is_word(at, length, "C")) text_put(p->to, "(%s)%.*s", write_type(p->dtype), (int)n, inner);
+    else if (is_word(at, length, "MATH")) put_math(p, inner, n);
+    else if (is_word(at, length, "HELPER")) text_put(p->to, "%s", write_helper(p->w, p->dtype, inner, n));
+    else return 0;
+    return all;
+  }
+  return length;
+}
+
+/* A row's names of functions are other rows', which are helpers or functions of <math.h>. */
+static void put_call_name(const words *p, const char *at, size_t length) {
+  if (is_word(at, length, "fmax") || is_word(at, length, "fmin")) at++, length--;
+  if (is_helper(at, length)) text_put(p->to, "%s", write_helper(p->w, p->dtype, at, length));
+  else put_math(p, at, length);
+}
+
+static void put_word(const words *p, const char *at, size_t length) {
+  if (!p->x) text_put_bytes(p->to, at, length);
+  else if (at[length] == '(') put_call_name(p, at, length);
+  else if (is_word(at, length, "x")) text_put(p->to, "%s", p->x[0]);
+  else if (is_word(at, length, "y")) text_put(p->to, "%s", p->x[1]);
+  else if (is_word(at, length, "w")) text_put(p->to, "%s", p->x[2]);
+  else if (is_word(at, length, "a")) text_put(p->to, "%s", p->attribute);
+  else text_put_bytes(p->to, at, length);
+}
+
+static void put_words(const words *p, const char *at) {
+  while (*at) {
+    size_t length = 0;
+    if (isalpha((unsigned char)*at) || *at == '_') {
+      while (isalnum((unsigned char)at[length]) || at[length] == '_') length++;
+      const size_t all = put_type_word(p, at, length);
+      if (!all) put_word(p, at, length);
+      at += all ? all : length;
+      continue;
+    }
+    /* a number, with what is part of it, or one other character */
+    while (isalnum((unsigned char)at[length]) || (at[length] == '.' && isdigit((unsigned char)at[length + 1])))
+      length++;
+    if (!length) length = 1;
+    text_put_bytes(p->to, at, length);
+    at += length;
+  }
+}
+
+/* All functions of a paragraph are written together. */
+static void mark_others(ad_writer *w, ad_dtype dtype, const lines *s, int from, int to) {
+  for (int i = from; i < to; i++) {
+    const char *at = strstr(s->line[i], "HELPER(");
+    if (!at || s->line[i][0] == ' ') continue;
+    writer_has(w, writer_text(w, "%.40s_%.*s%s", w->prefix, (int)strcspn(at + 7, ")"), at + 7, suffix(dtype)));
+  }
+}
+
+const char *write_helper(ad_writer *w, ad_dtype dtype, const char *name, size_t length) {
+  int from, to;
+  char own[WRITE_NAME];
+  const lines *s = find_source(name, length, &from, &to);
+  snprintf(own, sizeof own, "%.40s_%.*s%s", w->prefix, (int)length, name, suffix(dtype));
+  if (s && !writer_has(w, own)) {
+    text t = text_on(&w->allocator);
+    mark_others(w, dtype, s, from, to);
+    const words p = { w, &t, dtype, NULL, NULL };
+    for (int i = from; i < to; i++) {
+      put_words(&p, s->line[i]);
+      text_put(&t, "\n");
+    }
+    /* those it calls have been written by now */
+    text_put(&w->routines, "%s\n", text_of(&t));
+    if (t.failed) w->routines.failed = true;
+    written_free(&t);
+  }
+  return writer_text(w, "%s", own);
+}
+
+const char *ad_write_routine(ad_writer *w, ad_dtype dtype, const char *name, const char *lines_of_text) {
+  char own[WRITE_NAME];
+  snprintf(own, sizeof own, "%.40s_%.40s%s", w->prefix, name, suffix(dtype));
+  if (!writer_has(w, own)) {
+    const words p = { w, &w->routines, dtype, NULL, NULL };
+    put_words(&p, lines_of_text);
+    text_put(&w->routines, "\n");
+  }
+  return writer_text(w, "%s", own);
+}
+
+/* --- rows ----------------------------------------------------------------------------------------------- */
+
+/* What differs from the row's text for integers: see run/kernels/kernels_integer.inc. */
+static const char *integer_text(const elementwise_row *row) {
+  static const struct { elementwise_id id; const char *value; } own[] = {
+    { ROW_add, "(REAL)((UNSIGNED)x + (UNSIGNED)y)" }, { ROW_sub, "(REAL)((UNSIGNED)x - (UNSIGNED)y)" },
+    { ROW_mul, "(REAL)((UNSIGNED)x*(UNSIGNED)y)" },   { ROW_neg, "(REAL)(0 - (UNSIGNED)x)" },
+    { ROW_abs, "(REAL)(x < 0 ? 0 - (UNSIGNED)x : (UNSIGNED)x)" },
+    { ROW_square, "(REAL)((UNSIGNED)x*(UNSIGNED)x)" }, { ROW_div, "HELPER(quotient)(x, y)" },
+    { ROW_fmod, "HELPER(remainder)(x, y)" }, { ROW_powi, "HELPER(power)(x, a)" },
+    { ROW_max, "x > y ? x : y" }, { ROW_min, "x < y ? x : y" }, { ROW_floor, "x" }, { ROW_ceil, "x" },
+    { ROW_round, "x" }, { ROW_trunc, "x" }
+  };
+  for (size_t k = 0; k < sizeof own/sizeof *own; k++)
+    if (row == &elementwise_rows[own[k].id]) return own[k].value;
+  return row->value;
+}
+
+/* x^n for a small whole n, as a function of its own: the products of helpers.h's powi without the loop. */
+static void put_power(ad_writer *w, text *to, ad_dtype dtype, int n, const char *x) {
+  char name[WRITE_NAME];
+  const int m = n < 0 ? -n : n;
+  snprintf(name, sizeof name, "%.40s_%s%d%s", w->prefix, n < 0 ? "over_pow" : "pow", m, suffix(dtype));
+  if (!writer_has(w, name)) {
+    text *r = &w->routines;
+    const char *type = write_type(dtype), *times = "";
+    text_put(r, "static inline %s %s(%s x1) {\n", type, name, type);
+    for (int k = 2; k <= m; k *= 2) text_put(r, "  const %s x%d = x%d*x%d;\n", type, k, k/2, k/2);
+    text_put(r, n < 0 ? "  return 1/(" : "  return ");
+    for (int k = 1; k <= m; k *= 2)
+      if (m & k) {
+        text_put(r, "%sx%d", times, k);
+        times = "*";
+      }
+    text_put(r, n < 0 ? ");\n}\n\n" : ";\n}\n\n");
+  }
+  text_put(to, "%s(%s)", name, x);
+}
+
+void put_expression(ad_writer *w, text *to, const char *expression, ad_dtype dtype, const char *const x[],
+                    const char *attribute) {
+  const words p = { w, to, dtype, x, attribute };
+  put_words(&p, expression);
+}
+
+void put_row(ad_writer *w, text *to, const elementwise_row *row, ad_dtype dtype, const char *const x[],
+             double attribute) {
+  const bool integer = dtype < AD_F32;
+  text a = text_on(&w->allocator);
+  if (row == &elementwise_rows[ROW_powi] && !integer && attribute == rint(attribute) && fabs(attribute) <= 64
+      && attribute != 0) {
+    put_power(w, to, dtype, (int)attribute, x[0]);
+    return;
+  }
+  if (row->attributed && integer) text_put(&a, "%lld", (long long)attribute);
+  else if (row->attributed) {
+    const float single = (float)attribute;
+    /* an order of polygamma is a double whatever the operand is */
+    put_literal(&a, dtype, dtype == AD_F32 ? (const void *)&single : &attribute, true);
+  }
+  put_expression(w, to, integer ? integer_text(row) : row->value, dtype, x, text_of(&a));
+  written_free(&a);
+}
+
+void put_cast(ad_writer *w, text *to, ad_dtype from, ad_dtype type, const char *x) {
+  if (from == type) text_put(to, "%s", x);
+  else if (type == AD_BOOL) text_put(to, "%s != 0", x);
+  else if (from >= AD_F32 && type < AD_F32)
+    text_put(to, "%s(%s)", write_helper(w, from, type == AD_I32 ? "to_i32" : "to_i64", 6), x);
+  else text_put(to, "(%s)%s", write_type(type), x);
+}

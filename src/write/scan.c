@@ -1,0 +1,229 @@
+/* scan.c -- scans and loops forwards: a C loop around the written step. States that are scalars are locals, others
+ * two buffers of work memory that change places. */
+#include "write/carriers.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* Element counts of the body's inputs and outputs. */
+static int64_t count_in(const carrier *c, int k) { return node_type(c->f->body, c->f->in[k])->count; }
+static ad_dtype dtype_in(const carrier *c, int k) { return node_type(c->f->body, c->f->in[k])->type.dtype; }
+
+/* --- states --------------------------------------------------------------------------------------------- */
+
+bool states_open(state_texts *s, carrier_text *c, const char *name) {
+  const carrier *a = c->c;
+  *s = (state_texts){ .c = c, .name = name, .n = carrier_states(a) };
+  s->bytes = (size_t)s->n*2*sizeof(int) + 1;
+  s->in = memory_get(&c->u->w->allocator, s->bytes);
+  if (!s->in) return writer_fail(c->u->w, AD_ERROR_MEMORY, "out of memory");
+  s->out = s->in + s->n;
+  for (int k = 0, i = 0; k < a->n_in; k++)
+    if (role_in(a)[k] == ROLE_STATE) s->in[i++] = k;
+  for (int j = 0, i = 0; j < a->n_out; j++)
+    if (role_out(a)[j] == ROLE_STATE) s->out[i++] = j;
+  return true;
+}
+
+void states_close(state_texts *s) { memory_release(&s->c->u->w->allocator, s->in, s->bytes); }
+
+/* "R c0, d0;" for scalars, "R *c0 = w + .., *d0 = ..;" for arrays. */
+void states_declare(const state_texts *s, const bool chosen[]) {
+  unit *u = s->c->u;
+  for (int k = 0; k < s->n; k++) {
+    if (chosen && !chosen[k]) continue;
+    const ad_dtype dtype = dtype_in(s->c->c, s->in[k]);
+    const int64_t n = count_in(s->c->c, s->in[k]);
+    const char *type = write_type(dtype);
+    if (node_type(s->c->c->f->body, s->c->c->f->in[s->in[k]])->type.rank == 0)
+      unit_line(u, "%s %s%d[1], %s%d_next[1];", type, s->name, k, s->name, k);
+    else {
+      const char *one = unit_take(u, dtype, n), *two = unit_take(u, dtype, n);
+      unit_line(u, "%s *%s%d = %s, *%s%d_next = %s;", type, s->name, k, one, s->name, k, two);
+    }
+  }
+}
+
+void states_set(const state_texts *s, int k, const char *from) {
+  const int64_t n = count_in(s->c->c, s->in[k]);
+  unit_copy(s->c->u, writer_text(s->c->u->w, "%s%d", s->name, k), from, n);
+}
+
+void states_clear(const state_texts *s, int k) {
+  const int64_t n = count_in(s->c->c, s->in[k]);
+  if (n == 1) unit_line(s->c->u, "%s%d[0] = 0;", s->name, k);
+  else unit_line(s->c->u, "for (int64_t i = 0; i < %lld; i++) %s%d[i] = 0;", (long long)n, s->name, k);
+}
+
+/* The next states become the states. */
+void states_turn(const state_texts *s, const bool chosen[]) {
+  unit *u = s->c->u;
+  for (int k = 0; k < s->n; k++) {
+    if (chosen && !chosen[k]) continue;
+    const ad_type type = node_type(s->c->c->f->body, s->c->c->f->in[s->in[k]])->type;
+    if (type.rank == 0) unit_line(u, "%s%d[0] = %s%d_next[0];", s->name, k, s->name, k);
+    else unit_line(u, "{ %s *const last = %s%d; %s%d = %s%d_next; %s%d_next = last; }", write_type(type.dtype),
+                   s->name, k, s->name, k, s->name, k, s->name, k);
+  }
+}
+
+void states_get(const state_texts *s, int k, const char *to) {
+  unit_copy(s->c->u, to, writer_text(s->c->u->w, "%s%d", s->name, k), count_in(s->c->c, s->in[k]));
+}
+
+/* --- the number of steps -------------------------------------------------------------------------------- */
+
+void write_steps_count(carrier_text *c, const char *name) {
+  const carrier *a = c->c;
+  unit *u = c->u;
+  if (!a->counted) {
+    unit_line(u, "const int64_t %s = %lld;", name, (long long)a->n);
+    return;
+  }
+  unit_line(u, "const int64_t %s = %s[0];", name, c->x[a->n_in]);
+  if (a->n >= 0) unit_line(u, "if (%s < 0 || %s > %lld) return %d;", name, name, (long long)a->n, (int)AD_ERROR_LIMIT);
+  else unit_line(u, "if (%s < 0) return %d;", name, (int)AD_ERROR_LIMIT);
+  u->info->fails = true;
+}
+
+/* "x + at*12": the row of a stacked array. */
+const char *text_row(carrier_text *c, const char *base, int64_t count) {
+  if (count == 0) return writer_text(c->u->w, "%s", base);
+  if (count == 1) return writer_text(c->u->w, "(%s + at)", base);
+  return writer_text(c->u->w, "(%s + at*%lld)", base, (long long)count);
+}
+
+/* --- arguments of a step -------------------------------------------------------------------------------- */
+
+bool arguments_open(argument_texts *a, ad_writer *w, int n, int m) {
+  *a = (argument_texts){ .w = w, .n = n, .m = m };
+  const size_t count = (size_t)n + (size_t)m + 1;
+  a->bytes = count*(sizeof(char *) + WRITE_NAME) + (size_t)m + 1;
+  a->in = memory_get_zeroed(&w->allocator, a->bytes, 1);
+  if (!a->in) return writer_fail(w, AD_ERROR_MEMORY, "out of memory");
+  a->out = a->in + n;
+  a->room = (char *)(a->in + count);
+  a->wanted = (bool *)(a->room + count*WRITE_NAME);
+  return true;
+}
+
+void arguments_close(argument_texts *a) { memory_release(&a->w->allocator, a->in, a->bytes); }
+
+static const char *keep(argument_texts *a, int at, const char *address) {
+  char *to = a->room + (size_t)at*WRITE_NAME;
+  snprintf(to, WRITE_NAME, "%s", address);
+  return to;
+}
+
+void set_in(argument_texts *a, int k, const char *address) { a->in[k] = keep(a, k, address); }
+void set_out(argument_texts *a, int j, const char *address) {
+  a->out[j] = keep(a, a->n + j, address);
+  a->wanted[j] = true;
+}
+
+/* --- scans ---------------------------------------------------------------------------------------------- */
+
+static void write_record(carrier_text *c, const state_texts *s) {
+  const carrier *a = c->c;
+  for (int k = 0; k < s->n && carrier_has_record(a); k++) {
+    const int j = a->n_out + k;
+    if (j >= c->results || !c->z[j]) continue;
+    const int64_t n = count_in(a, s->in[k]);
+    unit_copy(c->u, text_row(c, c->z[j], n), writer_text(c->u->w, "%s%d", s->name, k), n);
+  }
+}
+
+/* Rows that no step writes. */
+static void write_rest(carrier_text *c, const ad_function *f, const char *steps) {
+  const carrier *a = c->c;
+  for (int j = 0; j < a->n_out && a->counted && a->n >= 0; j++) {
+    if (role_out(a)[j] != ROLE_EACH || j >= c->results || !c->z[j]) continue;
+    const int64_t n = node_type(f->body, f->out[j])->count;
+    unit_line(c->u, "for (int64_t i = %s*%lld; i < %lld; i++) %s[i] = 0;", steps, (long long)n,
+              (long long)(n*a->n), c->z[j]);
+  }
+}
+
+/* The body is f, or r, whose outputs behind those of f are stacked too. */
+static bool set_arguments(carrier_text *c, const state_texts *s, const ad_function *f, argument_texts *p) {
+  const carrier *a = c->c;
+  for (int k = 0; k < f->n_in; k++)
+    if (role_in(a)[k] == ROLE_EACH) set_in(p, k, text_row(c, c->x[k], count_in(a, k)));
+    else if (role_in(a)[k] == ROLE_SHARED) set_in(p, k, c->x[k]);
+  for (int j = 0; j < f->n_out; j++) {
+    const int result = j < a->n_out ? j : j + s->n;
+    if (j < a->n_out && role_out(a)[j] == ROLE_STATE) continue;
+    if (result >= c->results || !c->z[result]) continue;
+    set_out(p, j, text_row(c, c->z[result], node_type(f->body, f->out[j])->count));
+  }
+  for (int k = 0; k < s->n; k++) {
+    set_in(p, s->in[k], writer_text(c->u->w, "%s%d", s->name, k));
+    set_out(p, s->out[k], writer_text(c->u->w, "%s%d_next", s->name, k));
+  }
+  return true;
+}
+
+static bool write_step_call(carrier_text *c, ad_function *f, const argument_texts *p) {
+  const unit_info *step = text_unit(c, f, p->wanted);
+  if (step) unit_call(c->u, step, p->in, p->out);
+  return step != NULL;
+}
+
+static bool write_counted(carrier_text *c, const state_texts *s, ad_function *f, const argument_texts *p) {
+  unit *u = c->u;
+  write_steps_count(c, "steps");
+  write_rest(c, f, "steps");
+  unit_open(u, "for (int64_t step = 0; step < steps; step++) ");
+  unit_line(u, c->c->backwards ? "const int64_t at = steps - 1 - step;" : "const int64_t at = step;");
+  unit_line(u, "(void)at;");
+  write_record(c, s);
+  const bool good = write_step_call(c, f, p);
+  states_turn(s, NULL);
+  unit_close(u);
+  return good;
+}
+
+/* condition: the states that the loop goes through, or inputs that stay. */
+static bool write_condition(carrier_text *c, const argument_texts *p) {
+  unit *u = c->u;
+  ad_function *g = c->c->g;
+  const ad_dtype dtype = node_type(g->body, g->out[0])->type.dtype;
+  const char *out[1] = { "go" };
+  unit_line(u, "%s go[1];", write_type(dtype));
+  const unit_info *test = text_unit(c, g, NULL);
+  if (!test) return false;
+  unit_call(u, test, p->in, out);
+  unit_line(u, "if (go[0] == 0) break;");
+  return true;
+}
+
+static bool write_while(carrier_text *c, const state_texts *s, ad_function *f, const argument_texts *p) {
+  unit *u = c->u;
+  unit_line(u, "int64_t steps = 0;");
+  unit_open(u, "for (;; steps++) ");
+  bool good = write_condition(c, p);
+  unit_line(u, "if (steps == INT64_C(%lld)) return %d;", (long long)c->c->limit, (int)AD_ERROR_LIMIT);
+  u->info->fails = true;
+  good = good && write_step_call(c, f, p);
+  states_turn(s, NULL);
+  unit_close(u);
+  if (c->c->n_out < c->results && c->z[c->c->n_out]) unit_line(u, "%s[0] = steps;", c->z[c->c->n_out]);
+  return good;
+}
+
+bool write_scan(carrier_text *c) {
+  const carrier *a = c->c;
+  ad_function *f = a->r ? a->r : a->f;
+  state_texts s;
+  argument_texts p;
+  if (!states_open(&s, c, "c")) return false;
+  bool good = arguments_open(&p, c->u->w, f->n_in, f->n_out) && set_arguments(c, &s, f, &p);
+  states_declare(&s, NULL);
+  for (int k = 0; k < s.n; k++) states_set(&s, k, c->x[s.in[k]]);
+  if (good) good = a->kind == CARRIER_LOOP ? write_while(c, &s, f, &p) : write_counted(c, &s, f, &p);
+  for (int k = 0; k < s.n; k++)
+    if (s.out[k] < c->results && c->z[s.out[k]]) states_get(&s, k, c->z[s.out[k]]);
+  arguments_close(&p);
+  states_close(&s);
+  return good;
+}

@@ -1,0 +1,285 @@
+/* steps.c -- statements: scalars one by one, elementwise operations in loops, structured ones by their own rules. */
+#include "write/unit.h"
+#include "primitives/library.h"
+#include "run/region.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* --- the value of an elementwise operation -------------------------------------------------------------- */
+
+enum { OPERAND_TEXT = 160 };
+
+typedef struct operand_texts { char of[3][OPERAND_TEXT]; const char *x[3]; } operand_texts;
+
+static bool is_literal_node(const unit *u, uint32_t i) {
+  return u->q.g.kind[i] == KIND_GIVEN && u->q.input_of[i] == NOWHERE && graph_type(&u->q.g, i)->rank == 0;
+}
+
+/* z = row(x..) as an expression; x: how the operands are written. */
+static bool put_value(unit *u, text *to, uint32_t i, const char *const x[]) {
+  const run_graph *g = &u->q.g;
+  const uint32_t node = g->node[i], first = g->operand[g->operand_start[i]];
+  const ad_primitive *p = node_primitive(g->t, node);
+  const ad_dtype from = graph_type(g, first)->dtype, type = graph_type(g, i)->dtype;
+  const elementwise_row *row = p->row;
+  if (row) {
+    const bool tests = row->kind == CLASS_COMPARE || row->kind == CLASS_PREDICATE || row->kind == CLASS_LOGICAL;
+    put_row(u->w, to, row, tests ? from : type, x, node_row_attribute(g->t, node));
+  } else if (p == &cast_primitive) put_cast(u->w, to, from, type, x[0]);
+  else if (p->value) put_expression(u->w, to, p->value, type, x, "0");
+  else return writer_fail(u->w, AD_ERROR_UNSUPPORTED, "%s has no value as text: its function cannot be written", p->name);
+  return true;
+}
+
+/* --- scalars -------------------------------------------------------------------------------------------- */
+
+static void read_operands(unit *u, uint32_t i, operand_texts *o) {
+  const run_graph *g = &u->q.g;
+  const uint32_t first = g->operand_start[i], n = g->operand_start[i + 1] - first;
+  bool literals = true;
+  for (uint32_t k = 0; k < n; k++) literals &= is_literal_node(u, g->operand[first + k]);
+  for (uint32_t k = 0; k < n && k < 3; k++) {
+    text t = text_on(&u->w->allocator);
+    put_scalar(u, &t, g->operand[first + k], !literals);
+    snprintf(o->of[k], OPERAND_TEXT, "%s", text_of(&t));
+    o->x[k] = o->of[k];
+    u->failed |= t.failed;
+    written_free(&t);
+  }
+}
+
+/* Outputs are stored as soon as they are there. */
+static void store_outputs(unit *u, uint32_t i) {
+  const uint32_t node = u->q.g.node[i];
+  for (int j = 0; j < u->f->n_out; j++)
+    if (u->target[j] == node) unit_output(u, j, unit_scalar(u, i));
+}
+
+bool unit_statement(unit *u, uint32_t i) {
+  operand_texts o = { 0 };
+  text t = text_on(&u->w->allocator);
+  read_operands(u, i, &o);
+  const bool good = put_value(u, &t, i, o.x);
+  if (u->slot_of[i] != NOWHERE) unit_line(u, "%s = %s;", unit_scalar(u, i), text_of(&t));
+  else unit_line(u, "const %s v%u = %s;", write_type(graph_type(&u->q.g, i)->dtype), i, text_of(&t));
+  if (u->q.is_target[i]) store_outputs(u, i);
+  u->failed |= t.failed;
+  written_free(&t);
+  return good;
+}
+
+/* --- regions -------------------------------------------------------------------------------------------- */
+
+/* The box of a region: its axes, those joined that every operand goes through as through one. */
+typedef struct box {
+  unit *u;
+  const schedule_step *s;
+  uint32_t step;
+  int rank;
+  int64_t dim[AD_MAX_RANK];
+  bool joined[AD_MAX_RANK];         /* axis d continues axis d + 1 in all arrays */
+  const ad_type *shape;
+} box;
+
+static bool is_inside(const box *b, uint32_t i) { return b->u->q.s.step_of[i] == b->step; }
+
+/* Strides of an operand in the region, 0 where it is broadcast. */
+static void operand_strides(const box *b, uint32_t i, int64_t stride[]) {
+  const ad_type *x = graph_type(&b->u->q.g, i);
+  int64_t step = 1;
+  for (int d = b->shape->rank; d-- > 0;) {
+    const int e = d - (b->shape->rank - x->rank);
+    const int64_t dim = e < 0 ? 1 : x->dim[e];
+    stride[d] = dim == 1 ? 0 : step;
+    step *= dim;
+  }
+}
+
+/* Calls f for each operand that comes from outside. */
+static void find_joins(box *b) {
+  const run_graph *g = &b->u->q.g;
+  int64_t stride[AD_MAX_RANK];
+  for (int d = 0; d + 1 < b->shape->rank; d++) b->joined[d] = true;
+  for (uint32_t k = 0; k < b->s->count; k++) {
+    const uint32_t node = b->u->q.s.order[b->s->first + k];
+    for (uint32_t e = g->operand_start[node]; e < g->operand_start[node + 1]; e++) {
+      if (is_inside(b, g->operand[e])) continue;
+      operand_strides(b, g->operand[e], stride);
+      for (int d = 0; d + 1 < b->shape->rank; d++)
+        b->joined[d] &= b->shape->dim[d] == 1 || stride[d] == stride[d + 1]*b->shape->dim[d + 1];
+    }
+  }
+}
+
+/* "i0*12 + i1" for an array with those strides, or "" if it has but one element for all. */
+static void put_index(const box *b, text *to, const int64_t stride[]) {
+  const char *plus = "";
+  for (int d = 0, axis = 0; d < b->shape->rank; d++) {
+    if (d + 1 < b->shape->rank && b->joined[d]) continue;
+    if (stride[d] && b->shape->dim[d] > 0) {
+      if (stride[d] == 1) text_put(to, "%si%d", plus, axis);
+      else text_put(to, "%si%d*%lld", plus, axis, (long long)stride[d]);
+      plus = " + ";
+    }
+    axis++;
+  }
+  if (!*plus) text_put(to, "0");
+}
+
+static void put_element(const box *b, text *to, uint32_t i) {
+  unit *u = b->u;
+  int64_t stride[AD_MAX_RANK];
+  if (is_inside(b, i)) text_put(to, "v%u", i);
+  else if (graph_type(&u->q.g, i)->rank == 0) put_scalar(u, to, i, true);
+  else {
+    operand_strides(b, i, stride);
+    put_pointer(u, to, i);
+    text_put(to, "[");
+    put_index(b, to, stride);
+    text_put(to, "]");
+  }
+}
+
+/* One loop for each axis that is left, the last one for the compiler's vectors. */
+static void open_loops(box *b) {
+  int64_t count = 1;
+  for (int d = 0; d < b->shape->rank; d++) {
+    count *= b->shape->dim[d];
+    if (d + 1 < b->shape->rank && b->joined[d]) continue;
+    b->dim[b->rank++] = count;
+    count = 1;
+  }
+  for (int k = 0; k < b->rank; k++)
+    unit_open(b->u, "%sfor (int64_t i%d = 0; i%d < %lld; i%d++) ", k + 1 == b->rank ? "ADIT_SIMD " : "", k, k,
+              (long long)b->dim[k], k);
+}
+
+static bool region_statement(const box *b, uint32_t i) {
+  unit *u = b->u;
+  const run_graph *g = &u->q.g;
+  operand_texts o = { 0 };
+  text t = text_on(&u->w->allocator);
+  const uint32_t first = g->operand_start[i], n = g->operand_start[i + 1] - first;
+  for (uint32_t k = 0; k < n && k < 3; k++) {
+    put_element(b, &t, g->operand[first + k]);
+    snprintf(o.of[k], OPERAND_TEXT, "%s", text_of(&t));
+    o.x[k] = o.of[k];
+    t.length = 0;
+  }
+  const bool good = put_value(u, &t, i, o.x);
+  unit_line(u, "const %s v%u = %s;", write_type(graph_type(g, i)->dtype), i, text_of(&t));
+  if (u->q.place_of[i] != NOWHERE) {
+    int64_t stride[AD_MAX_RANK];
+    text z = text_on(&u->w->allocator);
+    operand_strides(b, i, stride);
+    put_pointer(u, &z, i);
+    text_put(&z, "[");
+    put_index(b, &z, stride);
+    unit_line(u, "%s] = v%u;", text_of(&z), i);
+    u->failed |= z.failed;
+    written_free(&z);
+  }
+  u->failed |= t.failed;
+  written_free(&t);
+  return good;
+}
+
+bool unit_region(unit *u, const schedule_step *s) {
+  const uint32_t *node = u->q.s.order + s->first;
+  box b = { .u = u, .s = s, .step = u->q.s.step_of[node[0]], .shape = graph_type(&u->q.g, node[0]) };
+  bool good = true;
+  if (ad_type_count(*b.shape) == 0) return true;
+  find_joins(&b);
+  open_loops(&b);
+  for (uint32_t k = 0; k < s->count && good; k++) good = region_statement(&b, node[k]);
+  for (int k = 0; k < b.rank; k++) unit_close(u);
+  return good;
+}
+
+/* --- structured operations ------------------------------------------------------------------------------ */
+
+/* A reshape that shares its operand's place has nothing to do. */
+static bool is_another_name(const unit *u, uint32_t i) {
+  const run_graph *g = &u->q.g;
+  return (node_primitive(g->t, g->node[i])->traits & AD_TRAIT_ALIAS)
+      && u->q.place_of[g->operand[g->operand_start[i]]] == u->q.place_of[i];
+}
+
+static bool by_rule(unit *u, uint32_t i, const ad_operation *op) {
+  ad_writer *w = u->w;
+  const run_graph *g = &u->q.g;
+  const uint32_t first = g->operand_start[i], n = g->operand_start[i + 1] - first;
+  const size_t bytes = n*sizeof(char *) + (n + 1u)*WRITE_NAME;
+  const char **x = memory_get(&w->allocator, bytes);
+  if (!x) return writer_fail(w, AD_ERROR_MEMORY, "out of memory");
+  char *of = (char *)(x + n), *z = of + n*WRITE_NAME;
+  for (uint32_t k = 0; k < n; k++) {
+    snprintf(of + k*WRITE_NAME, WRITE_NAME, "%s", unit_pointer(u, g->operand[first + k]));
+    x[k] = of + k*WRITE_NAME;
+  }
+  snprintf(z, WRITE_NAME, "%s", unit_pointer(u, i));
+  unit_open(u, "%s", "");
+  const ad_status status = op->primitive->write(w, op, z, x);
+  unit_close(u);
+  memory_release(&w->allocator, x, bytes);
+  return status == AD_OK || writer_fail(w, status, "%s: %s", op->primitive->name, ad_status_sentence(status));
+}
+
+/* Locals are declared where nothing else has: scalars that this step makes. */
+static void declare(unit *u, uint32_t i) {
+  const uint32_t at = u->q.place_of[i];
+  if (u->slot_of[i] == NOWHERE && at != NOWHERE && u->q.p->place[at].kind == PLACE_WORK && u->q.life[at].scalar)
+    unit_line(u, "%s s%u;", write_type(graph_type(&u->q.g, i)->dtype), at);
+}
+
+bool unit_structured(unit *u, uint32_t i) {
+  const run_graph *g = &u->q.g;
+  const uint32_t n = g->operand_start[i + 1] - g->operand_start[i];
+  const ad_primitive *p = node_primitive(g->t, g->node[i]);
+  const ad_type *small[4], **types = n <= 4 ? small : memory_get(&u->w->allocator, n*sizeof *types);
+  if (!types) return writer_fail(u->w, AD_ERROR_MEMORY, "out of memory");
+  const ad_operation op = node_operation(g->t, g->node[i], types);
+  bool good = true;
+  if (p->tuple) {
+    for (uint32_t k = g->user_start[i]; k < g->user_start[i + 1]; k++) declare(u, g->user[k]);
+    good = unit_tuple(u, i, &op);
+  } else if (!is_another_name(u, i)) {
+    declare(u, i);
+    good = p->write ? by_rule(u, i, &op)
+                    : writer_fail(u->w, AD_ERROR_UNSUPPORTED, "%s cannot be written as C", p->name);
+  }
+  if (types != small) memory_release(&u->w->allocator, types, n*sizeof *types);
+  return good;
+}
+
+/* --- the public words of write rules -------------------------------------------------------------------- */
+
+void ad_write(ad_writer *w, const char *format, ...) {
+  text t = text_on(&w->allocator);
+  va_list list;
+  va_start(list, format);
+  text_put_list(&t, format, list);
+  va_end(list);
+  const char *line = text_of(&t);
+  if (line[0] == '}') w->indent--;
+  unit_line(w->current, "%s", line);
+  if (t.length && line[t.length - 1] == '{') w->indent++;
+  if (t.failed) w->current->failed = true;
+  written_free(&t);
+}
+
+const char *ad_write_type(ad_dtype dtype) { return write_type(dtype); }
+
+void ad_write_failure(ad_writer *w, ad_status status) {
+  w->current->info->fails = true;
+  unit_line(w->current, "return %d;", (int)status);
+}
+
+const char *ad_write_scratch(ad_writer *w, ad_dtype dtype, int64_t n) { return unit_take(w->current, dtype, n); }
+
+const char *ad_write_constants(ad_writer *w, ad_dtype dtype, const void *data, int64_t n) {
+  return write_constants(w, dtype, data, n);
+}
+
+bool ad_write_cblas(const ad_writer *w) { return w->options.cblas; }

@@ -1,0 +1,100 @@
+/* tuple.c -- operations with several results: each kind of carrier has its own file. */
+#include "write/carriers.h"
+
+#include <string.h>
+
+/* The operand's address and its result's. */
+static bool open_lists(carrier_text *c, unit *u, uint32_t i, const carrier *a) {
+  const run_graph *g = &u->q.g;
+  const size_t n = g->operand_start[i + 1] - g->operand_start[i];
+  size_t results = 0;
+  for (uint32_t k = g->user_start[i]; k < g->user_start[i + 1]; k++) {
+    const size_t j = (size_t)result_number(g->t, g->node[g->user[k]]);
+    if (j + 1 > results) results = j + 1;
+  }
+  *c = (carrier_text){ .u = u, .node = i, .c = a, .operands = (int)n, .results = (int)results };
+  c->bytes = (n + results)*(sizeof(char *) + WRITE_NAME) + 1;
+  c->x = memory_get_zeroed(&u->w->allocator, c->bytes, 1);
+  if (!c->x) return writer_fail(u->w, AD_ERROR_MEMORY, "out of memory");
+  c->z = c->x + n;
+  char *room = (char *)(c->z + results);
+  for (size_t k = 0; k < n; k++, room += WRITE_NAME) {
+    strcpy(room, unit_pointer(u, g->operand[g->operand_start[i] + k]));
+    c->x[k] = room;
+  }
+  for (uint32_t k = g->user_start[i]; k < g->user_start[i + 1]; k++, room += WRITE_NAME) {
+    strcpy(room, unit_pointer(u, g->user[k]));
+    c->z[result_number(g->t, g->node[g->user[k]])] = room;
+  }
+  return true;
+}
+
+static bool write_carrier(unit *u, uint32_t i, const carrier *a) {
+  carrier_text c;
+  bool good = open_lists(&c, u, i, a);
+  unit_open(u, "%s", "");
+  if (good) switch (a->kind) {
+    case CARRIER_CALL: case CARRIER_BRANCH: good = write_call(&c); break;
+    case CARRIER_MAP: good = write_map(&c); break;
+    default: good = a->adjoint ? write_scan_adjoint(&c) : write_scan(&c);
+  }
+  unit_close(u);
+  memory_release(&u->w->allocator, c.x, c.bytes);
+  return good;
+}
+
+bool unit_tuple(unit *u, uint32_t i, const ad_operation *op) {
+  if (!op->primitive->tuple->run) return write_carrier(u, i, op->attribute);
+  return writer_fail(u->w, AD_ERROR_UNSUPPORTED, "%s cannot be written as C", op->primitive->name);
+}
+
+ad_function *text_vjp(carrier_text *c, ad_function *f, const bool sums[], const bool in[], const bool out[]) {
+  ad_writer *w = c->u->w;
+  if (c->c->v) return c->c->v;
+  ad_tape *t = ad_tape_new_with(&w->allocator);
+  ad_function *d = t ? derived_vjp(t, f, in, out, sums) : NULL;
+  if (!d) writer_fail(w, t && ad_tape_status(t) != AD_OK ? ad_tape_status(t) : AD_ERROR_MEMORY, "%s",
+                      t ? ad_tape_message(t) : "out of memory");
+  ad_tape_free(t);
+  return d;
+}
+
+const unit_info *text_unit(carrier_text *c, ad_function *f, const bool wanted[]) {
+  static const unit_shape plain;
+  return f ? write_unit(c->u->w, f, wanted, &plain) : NULL;
+}
+
+/* --- calls and branches --------------------------------------------------------------------------------- */
+
+static bool write_side(carrier_text *c, ad_function *f) {
+  const carrier *a = c->c;
+  const size_t n = (size_t)c->operands, m = (size_t)f->n_out + (size_t)a->n_in + (size_t)c->results;
+  const char **in = memory_get_zeroed(&c->u->w->allocator, n + m + 1, sizeof *in), **out = in + n;
+  bool *wanted = memory_get_zeroed(&c->u->w->allocator, m + (size_t)a->n_in + 1, 1);
+  bool good = in && wanted;
+  if (!good) writer_fail(c->u->w, AD_ERROR_MEMORY, "out of memory");
+  const bool skip = a->kind == CARRIER_BRANCH;
+  if (good && a->adjoint) f = text_vjp(c, f, wanted + m, (const bool *)active_in(a), (const bool *)active_out(a));
+  for (int k = 0, j = 0; good && f && j < f->n_in; k++)
+    if (!skip || k != a->n_in) in[j++] = c->x[k];
+  for (int j = 0; good && f && j < f->n_out && j < c->results; j++) {
+    out[j] = c->z[j];
+    wanted[j] = c->z[j] != NULL;
+  }
+  const unit_info *callee = good && f ? text_unit(c, f, wanted) : NULL;
+  if (callee) unit_call(c->u, callee, in, out);
+  memory_release(&c->u->w->allocator, in, (n + m + 1)*sizeof *in);
+  memory_release(&c->u->w->allocator, wanted, m + (size_t)a->n_in + 1);
+  return callee != NULL;
+}
+
+bool write_call(carrier_text *c) {
+  if (c->c->kind != CARRIER_BRANCH) return write_side(c, c->c->f);
+  unit_open(c->u, "if (%s[0]) ", c->x[c->c->n_in]);
+  bool good = write_side(c, c->c->f);
+  c->u->w->indent--;
+  unit_open(c->u, "} else ");
+  good = good && write_side(c, c->c->g);
+  unit_close(c->u);
+  return good;
+}

@@ -1,0 +1,598 @@
+/* unit.c -- from a function to a C function: where each value is, cuts, and the text around the statements. */
+#include "write/unit.h"
+
+#include <ctype.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Stands for the unit's name until it has one: units of the same text are one. */
+#define OWN_NAME "\1"
+
+/* --- where things are ----------------------------------------------------------------------------------- */
+
+static const ad_type *node_shape(const unit *u, uint32_t i) { return graph_type(&u->q.g, i); }
+static uint32_t tape_node_of(const unit *u, uint32_t i) { return u->q.g.node[i]; }
+
+/* Which parameter an input or output of a scalar form belongs to, and which element of it. */
+static void find_element(const unit *u, bool output, uint32_t number, uint32_t *array, int64_t *element) {
+  const ad_function *f = u->origin;
+  int64_t left = number;
+  *array = number;
+  *element = 0;
+  if (!f) return;
+  const uint32_t *node = output ? f->out : f->in;
+  for (*array = 0; left >= node_type(f->body, node[*array])->count; ++*array)
+    left -= node_type(f->body, node[*array])->count;
+  *element = left;
+}
+
+static int64_t array_count(const unit *u, bool output, uint32_t array) {
+  const ad_function *f = u->origin ? u->origin : u->f;
+  return node_type(f->body, (output ? f->out : f->in)[array])->count;
+}
+
+/* "x3[0]": the element of a parameter; in lanes, of instance l. */
+static void put_parameter(unit *u, text *to, bool output, uint32_t number) {
+  uint32_t array;
+  int64_t element;
+  find_element(u, output, number, &array, &element);
+  const bool own = u->shape->lanes && (output || u->shape->each[array]);
+  const int64_t count = array_count(u, output, array);
+  text_put(to, "%c%u[", output ? 'z' : 'x', array);
+  if (!own) text_put(to, "%lld]", (long long)element);
+  else if (count == 1) text_put(to, "l]");
+  else text_put(to, element ? "l*%lld + %lld]" : "l*%lld]", (long long)count, (long long)element);
+}
+
+static void put_pool(text *to, ad_dtype dtype, size_t at) {
+  text_put(to, at ? "%s + %zu" : "%s", write_pool(dtype), at);
+}
+
+/* The element of work memory where a scalar is. */
+static void put_slot(unit *u, text *to, ad_dtype dtype, uint32_t slot) {
+  text_put(to, u->shape->lanes ? "%s[%u + l]" : "%s[%u]", write_pool(dtype), slot);
+}
+
+/* Scalars that array steps write are locals, unless they take over the memory of an array. */
+static bool is_local(const unit *u, uint32_t at) {
+  return u->q.p->place[at].kind == PLACE_WORK && u->q.life[at].scalar;
+}
+
+void put_scalar(unit *u, text *to, uint32_t i, bool plain) {
+  const planner *q = &u->q;
+  const ad_dtype dtype = node_shape(u, i)->dtype;
+  const uint32_t at = q->place_of[i];
+  if (q->g.kind[i] == KIND_GIVEN && q->input_of[i] == NOWHERE)
+    put_literal(to, dtype, node_data(q->g.t, tape_node_of(u, i)), plain);
+  else if (q->g.kind[i] == KIND_GIVEN) put_parameter(u, to, false, q->input_of[i]);
+  else if (u->slot_of[i] != NOWHERE) put_slot(u, to, dtype, u->slot_of[i]);
+  else if (q->g.kind[i] == KIND_SCALAR) text_put(to, "v%u", i);
+  else {
+    if (is_local(u, at)) text_put(to, "s%u", at);
+    else {
+      put_pointer(u, to, i);
+      text_put(to, "[0]");
+    }
+  }
+}
+
+void put_pointer(unit *u, text *to, uint32_t i) {
+  const planner *q = &u->q;
+  const ad_type *type = node_shape(u, i);
+  const uint32_t at = q->place_of[i];
+  if (u->slot_of[i] != NOWHERE) {
+    text_put(to, "(");
+    put_pool(to, type->dtype, u->slot_of[i]);
+    text_put(to, ")");
+    return;
+  }
+  if (q->g.kind[i] == KIND_SCALAR) {
+    text_put(to, "(&v%u)", i);
+    return;
+  }
+  const place *p = &q->p->place[at];
+  switch (p->kind) {
+    case PLACE_FIXED:
+      text_put(to, "%s", write_constants(u->w, type->dtype, p->fixed, ad_type_count(*type)));
+      break;
+    case PLACE_INPUT: {
+      uint32_t array;
+      int64_t element;
+      find_element(u, false, p->number, &array, &element);
+      text_put(to, element ? "(x%u + %lld)" : "x%u", array, (long long)element);
+      break;
+    }
+    case PLACE_OUTPUT:
+      text_put(to, "z%u", p->number);
+      break;
+    default:
+      if (is_local(u, at)) text_put(to, "(&s%u)", at);
+      else {
+        text_put(to, "(");
+        put_pool(to, type->dtype, p->offset);
+        text_put(to, ")");
+      }
+  }
+}
+
+static const char *as_text(unit *u, uint32_t i, bool pointer) {
+  text t = text_on(&u->w->allocator);
+  if (pointer) put_pointer(u, &t, i);
+  else put_scalar(u, &t, i, false);
+  u->failed |= t.failed;
+  const char *s = writer_text(u->w, "%s", text_of(&t));
+  written_free(&t);
+  return s;
+}
+
+const char *unit_pointer(unit *u, uint32_t i) { return as_text(u, i, true); }
+const char *unit_scalar(unit *u, uint32_t i) { return as_text(u, i, false); }
+
+const char *unit_take(unit *u, ad_dtype dtype, int64_t n) {
+  const size_t at = u->own[dtype] + u->used[dtype];
+  u->used[dtype] += (size_t)n;
+  if (u->info->need[dtype] < at + (size_t)n) u->info->need[dtype] = at + (size_t)n;
+  return writer_text(u->w, at ? "(%s + %zu)" : "%s", write_pool(dtype), at);
+}
+
+/* --- lines ---------------------------------------------------------------------------------------------- */
+
+static void put_indent(unit *u) {
+  for (int k = 0; k < u->w->indent && k < WRITE_INDENT_MOST; k++) text_put(&u->body, "  ");
+}
+
+void unit_line(unit *u, const char *format, ...) {
+  va_list list;
+  put_indent(u);
+  va_start(list, format);
+  text_put_list(&u->body, format, list);
+  va_end(list);
+  text_put(&u->body, "\n");
+}
+
+void unit_open(unit *u, const char *format, ...) {
+  va_list list;
+  put_indent(u);
+  va_start(list, format);
+  text_put_list(&u->body, format, list);
+  va_end(list);
+  text_put(&u->body, "{\n");
+  u->w->indent++;
+}
+
+void unit_close(unit *u) {
+  u->w->indent--;
+  unit_line(u, "}");
+}
+
+void unit_output(unit *u, int j, const char *value) {
+  text z = text_on(&u->w->allocator);
+  put_parameter(u, &z, true, (uint32_t)j);
+  unit_line(u, "%s = %s;", text_of(&z), value);
+  u->failed |= z.failed;
+  written_free(&z);
+}
+
+void unit_copy(unit *u, const char *to, const char *from, int64_t n) {
+  if (n == 1) unit_line(u, "%s[0] = %s[0];", to, from);
+  else if (n > 0) unit_line(u, "for (int64_t i = 0; i < %lld; i++) %s[i] = %s[i];", (long long)n, to, from);
+}
+
+void unit_call(unit *u, const unit_info *callee, const char *const in[], const char *const out[]) {
+  unit_call_lanes(u, callee, "", in, out);
+}
+
+void unit_call_lanes(unit *u, const unit_info *callee, const char *lanes, const char *const in[],
+                     const char *const out[]) {
+  const int n = callee->f->n_in, m = callee->f->n_out;
+  const char *comma = *lanes ? ", " : "";
+  put_indent(u);
+  if (callee->fails) text_put(&u->body, "{ const int failed = ");
+  text_put(&u->body, "%s(%s", callee->name, lanes);
+  for (int k = 0; k < n; k++)
+    if (callee->uses[k]) {
+      text_put(&u->body, "%s%s", comma, in[k]);
+      comma = ", ";
+    }
+  for (int j = 0; j < m; j++)
+    if (callee->key[j]) {
+      text_put(&u->body, "%s%s", comma, out[j]);
+      comma = ", ";
+    }
+  for (int d = AD_DTYPES; d-- > 0;) {
+    const size_t at = u->own[d] + u->used[d];
+    if (u->info->need[d] < at + callee->need[d]) u->info->need[d] = at + callee->need[d];
+    if (!callee->pool[d]) continue;
+    text_put(&u->body, "%s", comma);
+    put_pool(&u->body, (ad_dtype)d, at);
+    comma = ", ";
+  }
+  if (callee->host) text_put(&u->body, "%shost", comma);
+  text_put(&u->body, callee->fails ? "); if (failed) return failed; }\n" : ");\n");
+  u->info->fails |= callee->fails;
+}
+
+/* --- parts ---------------------------------------------------------------------------------------------- */
+
+/* Cuts behind every so many operations. A region or a structured operation stays whole. */
+static void find_parts(unit *u) {
+  const schedule *s = &u->q.s;
+  const uint32_t chunk = (uint32_t)u->w->options.chunk;
+  uint32_t weight = 0;
+  const bool one = s->count <= chunk + chunk/2;
+  for (uint32_t k = 0; k < s->steps; k++) {
+    const schedule_step *step = &s->step[k];
+    for (uint32_t e = 0; e < step->count; e++) {
+      if (!one && weight >= chunk && (step->kind == KIND_SCALAR || e == 0)) weight = 0, u->parts++;
+      u->part_of[s->order[step->first + e]] = u->parts;
+      weight++;
+    }
+  }
+  u->parts++;
+}
+
+/* Is the value of node i read in a part other than its own? *last: in which at last. */
+static bool leaves_part(const unit *u, uint32_t i, uint32_t *last) {
+  const run_graph *g = &u->q.g;
+  *last = u->part_of[i];
+  for (uint32_t k = g->user_start[i]; k < g->user_start[i + 1]; k++) {
+    const uint32_t user = g->user[k];
+    if (u->part_of[user] > *last) *last = u->part_of[user];
+  }
+  if (g->kind[i] != KIND_SCALAR && u->q.is_target[i]) *last = u->parts - 1;      /* copied at the end */
+  return *last > u->part_of[i];
+}
+
+/* Scalars that no array step made by writing to a local. */
+static bool wants_slot(const unit *u, uint32_t i) {
+  const run_graph *g = &u->q.g;
+  if (g->kind[i] == KIND_SCALAR) return true;
+  return g->kind[i] != KIND_GIVEN && u->q.place_of[i] != NOWHERE && is_local(u, u->q.place_of[i]);
+}
+
+/* Slots of work memory for scalars that go from part to part, free again behind the last one. Free slots are
+ * lists by the part at the end of which they become free. */
+static bool assign_slots(unit *u) {
+  const schedule *s = &u->q.s;
+  const size_t lanes = u->shape->lanes ? WRITE_LANES : 1, bytes = ((size_t)u->parts + s->nodes)*sizeof(uint32_t);
+  if (u->parts == 1) return true;
+  uint32_t *list = memory_get(&u->w->allocator, bytes), *next = list ? list + u->parts : NULL;
+  uint32_t spare[AD_DTYPES], part = 0;
+  if (!list) return writer_fail(u->w, AD_ERROR_MEMORY, "out of memory");
+  memset(list, 0xFF, bytes);
+  memset(spare, 0xFF, sizeof spare);
+  for (uint32_t k = 0; k < s->count; k++) {
+    const uint32_t i = s->order[k];
+    uint32_t last;
+    for (; part < u->part_of[i]; part++)
+      for (uint32_t j = list[part], after; j != NOWHERE; j = after) {
+        const ad_dtype d = node_shape(u, j)->dtype;
+        after = next[j];
+        next[j] = spare[d];
+        spare[d] = j;
+      }
+    if (!wants_slot(u, i) || !leaves_part(u, i, &last)) continue;
+    const ad_dtype d = node_shape(u, i)->dtype;
+    if (spare[d] != NOWHERE) {
+      u->slot_of[i] = u->slot_of[spare[d]];
+      spare[d] = next[spare[d]];
+    } else {
+      u->slot_of[i] = (uint32_t)u->own[d];
+      u->own[d] += lanes;
+    }
+    next[i] = list[last];
+    list[last] = i;
+  }
+  memory_release(&u->w->allocator, list, bytes);
+  return true;
+}
+
+static bool assign_work(unit *u) {
+  for (int d = 0; d < AD_DTYPES; d++)
+    if (!assign_pool(&u->q, (ad_dtype)d, &u->own[d])) return writer_fail(u->w, AD_ERROR_MEMORY, "out of memory");
+  if (!assign_slots(u)) return false;
+  memcpy(u->info->need, u->own, sizeof u->own);
+  return true;
+}
+
+/* --- text of functions ---------------------------------------------------------------------------------- */
+
+static void put_parameters(const unit *u, text *to, const usage *a) {
+  const ad_function *f = u->origin ? u->origin : u->f;
+  const char *restricted = u->w->options.no_restrict ? "" : "restrict ", *comma = "";
+  text_put(to, "(");
+  if (u->shape->lanes) text_put(to, "int64_t n"), comma = ", ";
+  for (int k = 0; k < f->n_in; k++)
+    if (a->in[k]) {
+      text_put(to, "%sconst %s *%sx%d", comma, write_type(node_type(f->body, f->in[k])->type.dtype), restricted, k);
+      comma = ", ";
+    }
+  for (int j = 0; j < f->n_out; j++)
+    if (a->out[j]) {
+      text_put(to, "%s%s *%sz%d", comma, write_type(node_type(f->body, f->out[j])->type.dtype), restricted, j);
+      comma = ", ";
+    }
+  for (int d = AD_DTYPES; d-- > 0;)
+    if (a->pool[d]) {
+      text_put(to, "%s%s *%s%s", comma, write_type((ad_dtype)d), restricted, write_pool((ad_dtype)d));
+      comma = ", ";
+    }
+  if (a->host) text_put(to, "%sconst struct host *host", comma), comma = ", ";
+  text_put(to, *comma ? ")" : "void)");
+}
+
+static void put_arguments(const unit *u, text *to, const usage *a) {
+  const char *comma = "";
+  text_put(to, "(");
+  if (u->shape->lanes) text_put(to, "n"), comma = ", ";
+  for (int k = 0; k < u->arrays_in; k++)
+    if (a->in[k]) text_put(to, "%sx%d", comma, k), comma = ", ";
+  for (int j = 0; j < u->arrays_out; j++)
+    if (a->out[j]) text_put(to, "%sz%d", comma, j), comma = ", ";
+  for (int d = AD_DTYPES; d-- > 0;)
+    if (a->pool[d]) text_put(to, "%s%s", comma, write_pool((ad_dtype)d)), comma = ", ";
+  if (a->host) text_put(to, "%shost", comma);
+  text_put(to, ")");
+}
+
+/* What a text refers to, by the names of parameters in it. */
+static void find_usage(const unit *u, const char *at, usage *a) {
+  for (size_t n; *at; at += n ? n : 1) {
+    for (n = 0; isalnum((unsigned char)at[n]) || at[n] == '_'; n++) { }
+    if (n == 0 || isdigit((unsigned char)*at)) continue;
+    const unsigned long number = n > 1 && isdigit((unsigned char)at[1]) ? strtoul(at + 1, NULL, 10) : ULONG_MAX;
+    if (*at == 'x' && number < (unsigned long)u->arrays_in) a->in[number] = 1;
+    if (*at == 'z' && number < (unsigned long)u->arrays_out) a->out[number] = 1;
+    if (n == 4 && !strncmp(at, "host", 4)) a->host = true;
+    for (int d = 0; d < AD_DTYPES; d++)
+      if (n == strlen(write_pool((ad_dtype)d)) && !strncmp(at, write_pool((ad_dtype)d), n)) a->pool[d] = true;
+  }
+}
+
+static void join_usage(const unit *u, usage *all, const usage *here) {
+  for (int k = 0; k < u->arrays_in; k++) all->in[k] |= here->in[k];
+  for (int j = 0; j < u->arrays_out; j++) all->out[j] |= here->out[j];
+  for (int d = 0; d < AD_DTYPES; d++) all->pool[d] |= here->pool[d];
+  all->host |= here->host;
+}
+
+static void put_function(unit *u, text *to, const char *name, const usage *a, const char *body, bool loop) {
+  const bool fails = u->info->fails;
+  text_put(to, "static %s %s", fails ? "int" : "void", name);
+  put_parameters(u, to, a);
+  text_put(to, " {\n");
+  if (loop) text_put(to, "  ADIT_SIMD for (int64_t l = 0; l < n; l++) {\n");
+  text_put_bytes(to, body, strlen(body));
+  if (loop) text_put(to, "  }\n");
+  if (fails) text_put(to, "  return 0;\n");
+  text_put(to, "}\n\n");
+}
+
+/* One of several parts becomes a function of its own. Whether a unit fails is not known before its end: parts
+ * say so themselves. */
+static void end_part(unit *u, uint32_t part) {
+  find_usage(u, text_of(&u->body), &u->here);
+  if (u->parts > 1) {
+    char name[40];
+    text call = text_on(&u->w->allocator);
+    snprintf(name, sizeof name, OWN_NAME "_p%u", part);
+    put_function(u, &u->calls, name, &u->here, text_of(&u->body), u->shape->lanes);
+    put_arguments(u, &call, &u->here);
+    if (u->info->fails) text_put(&u->main, "  { const int failed = %s%s; if (failed) return failed; }\n", name, text_of(&call));
+    else text_put(&u->main, "  %s%s;\n", name, text_of(&call));
+    u->failed |= call.failed;
+    written_free(&call);
+    u->body.length = 0;
+    if (u->body.at) u->body.at[0] = 0;
+  }
+  join_usage(u, &u->all, &u->here);
+  memset(u->here.in, 0, (size_t)u->arrays_in);
+  memset(u->here.out, 0, (size_t)u->arrays_out);
+  memset(u->here.pool, 0, sizeof u->here.pool);
+  u->here.host = false;
+}
+
+/* --- steps ---------------------------------------------------------------------------------------------- */
+
+static bool write_step(unit *u, const schedule_step *s, uint32_t *part) {
+  const uint32_t *node = u->q.s.order + s->first;
+  bool good = true;
+  for (uint32_t k = 0; k < s->count && good; k++) {
+    if (u->part_of[node[k]] != *part) {
+      end_part(u, *part);
+      *part = u->part_of[node[k]];
+    }
+    memset(u->used, 0, sizeof u->used);
+    if (s->kind == KIND_SCALAR) good = unit_statement(u, node[k]);
+    else if (s->kind == KIND_ELEMENTWISE) return unit_region(u, s);
+    else if (u->q.g.kind[node[k]] != KIND_RESULT) good = unit_structured(u, node[k]);
+  }
+  return good;
+}
+
+/* Outputs that are inputs, constants, scalars of array steps, or other outputs. */
+static void write_copies(unit *u) {
+  const run_graph *g = &u->q.g;
+  for (int j = 0; j < u->f->n_out; j++) {
+    if (u->target[j] == INVALID_INDEX) continue;
+    const uint32_t i = graph_number(g, u->target[j]);
+    if (g->kind[i] == KIND_SCALAR) continue;
+    const place *p = u->q.place_of[i] == NOWHERE ? NULL : &u->p.place[u->q.place_of[i]];
+    if (p && p->kind == PLACE_OUTPUT && p->number == (uint32_t)j) continue;
+    if (node_shape(u, i)->rank == 0) {
+      unit_output(u, j, unit_scalar(u, i));
+      continue;
+    }
+    unit_copy(u, writer_text(u->w, "z%d", j), unit_pointer(u, i), ad_type_count(*node_shape(u, i)));
+  }
+}
+
+static bool write_steps(unit *u) {
+  const schedule *s = &u->q.s;
+  uint32_t part = 0;
+  u->w->indent = u->shape->lanes ? 2 : 1;
+  for (uint32_t k = 0; k < s->steps; k++)
+    if (!write_step(u, &s->step[k], &part)) return false;
+  write_copies(u);
+  end_part(u, part);
+  return true;
+}
+
+/* The text of all parts and of the function, with the name put in; or the name of a unit with the same text. */
+static bool name_unit(unit *u) {
+  ad_writer *w = u->w;
+  text t = text_on(&w->allocator);
+  text_put_bytes(&t, text_of(&u->calls), u->calls.length);
+  put_function(u, &t, OWN_NAME, &u->all, u->parts > 1 ? text_of(&u->main) : text_of(&u->body),
+               u->shape->lanes && u->parts == 1);
+  snprintf(u->info->name, sizeof u->info->name, "%.60s_f%zu", w->prefix, w->count);
+  if (writer_same(w, text_of(&t), t.length, u->info->name)) {
+    written_free(&t);
+    return true;
+  }
+  for (const char *at = text_of(&t); *at;) {
+    const size_t n = strcspn(at, OWN_NAME);
+    text_put_bytes(&w->units, at, n);
+    if (at[n]) text_put(&w->units, "%s", u->info->name);
+    at += n + (at[n] != 0);
+  }
+  const bool good = !t.failed && !w->units.failed && !u->failed && !u->body.failed && !u->calls.failed;
+  written_free(&t);
+  return good || writer_fail(w, AD_ERROR_MEMORY, "out of memory");
+}
+
+/* --- units ---------------------------------------------------------------------------------------------- */
+
+static bool open_graph(unit *u) {
+  planner *q = &u->q;
+  u->request = (plan_request){ .t = u->f->body, .n_in = u->f->n_in, .in = u->f->in, .n_out = u->f->n_out,
+                               .out = u->target };
+  const ad_status status = graph_open(&q->g, u->request.t, u->f->n_out, u->target, GRAPH_WRITE);
+  if (status != AD_OK) {
+    q->g = (run_graph){ .t = u->request.t };
+    return writer_fail(u->w, status, "%s", ad_status_sentence(status));
+  }
+  if (schedule_make(&q->s, &q->g) != AD_OK) q->s = (schedule){ 0 };
+  else if (planner_open(q) && choose_places(q) && place_outputs(q)) return true;
+  return writer_fail(u->w, AD_ERROR_MEMORY, "out of memory");
+}
+
+static bool open_lists(unit *u) {
+  const ad_allocator *a = &u->w->allocator;
+  const size_t n = u->q.g.n, arrays = (size_t)u->arrays_in + (size_t)u->arrays_out;
+  u->part_of = memory_get_zeroed(a, 2*n + 1, sizeof *u->part_of);
+  u->here.in = memory_get_zeroed(a, 2*arrays + 1, 1);
+  if (!u->part_of || !u->here.in) return writer_fail(u->w, AD_ERROR_MEMORY, "out of memory");
+  u->slot_of = u->part_of + n;
+  memset(u->slot_of, 0xFF, n*sizeof *u->slot_of);
+  u->here.out = u->here.in + u->arrays_in;
+  u->all.in = u->here.out + u->arrays_out;
+  u->all.out = u->all.in + u->arrays_in;
+  return true;
+}
+
+static void close_unit(unit *u) {
+  const ad_allocator *a = &u->w->allocator;
+  const size_t n = u->q.g.n, arrays = (size_t)u->arrays_in + (size_t)u->arrays_out;
+  memory_release(a, u->part_of, (2*n + 1)*sizeof *u->part_of);
+  memory_release(a, u->here.in, 2*arrays + 1);
+  memory_release(a, u->target, (size_t)u->f->n_out*sizeof *u->target + 1);
+  written_free(&u->body);
+  written_free(&u->calls);
+  written_free(&u->main);
+  planner_close(&u->q);
+  plan_free(&u->p);
+}
+
+static bool choose_targets(unit *u, const unsigned char wanted[]) {
+  u->target = memory_get(&u->w->allocator, (size_t)u->f->n_out*sizeof *u->target + 1);
+  if (!u->target) return writer_fail(u->w, AD_ERROR_MEMORY, "out of memory");
+  for (int j = 0; j < u->f->n_out; j++) {
+    uint32_t array;
+    int64_t element;
+    find_element(u, true, (uint32_t)j, &array, &element);
+    u->target[j] = wanted[array] ? u->f->out[j] : INVALID_INDEX;
+  }
+  return true;
+}
+
+static bool write_body(unit *u) {
+  ad_writer *w = u->w;
+  text *const out = w->out;
+  unit *const current = w->current;
+  const int indent = w->indent;
+  w->out = &u->body;
+  w->current = u;
+  find_parts(u);
+  const bool good = assign_work(u) && write_steps(u);
+  w->out = out;
+  w->current = current;
+  w->indent = indent;
+  return good;
+}
+
+static unit_info *new_info(ad_writer *w, ad_function *f, const bool wanted[], const unit_shape *shape) {
+  unit_info *info = memory_get_zeroed(&w->allocator, 1, sizeof *info);
+  unsigned char *key = memory_get_zeroed(&w->allocator, unit_key_bytes(f), 1);
+  if (!info || !key) {
+    memory_release(&w->allocator, info, sizeof *info);
+    memory_release(&w->allocator, key, unit_key_bytes(f));
+    writer_fail(w, AD_ERROR_MEMORY, "out of memory");
+    return NULL;
+  }
+  info->f = f;
+  info->key = key;
+  info->uses = key + f->n_out + f->n_in;
+  info->lanes = shape->lanes;
+  for (int j = 0; j < f->n_out; j++) key[j] = !wanted || wanted[j];
+  for (int k = 0; k < f->n_in && shape->each; k++) key[f->n_out + k] = shape->each[k];
+  return info;
+}
+
+static void free_info(ad_writer *w, unit_info *info) {
+  memory_release(&w->allocator, info->key, unit_key_bytes(info->f));
+  memory_release(&w->allocator, info, sizeof *info);
+}
+
+static const unit_info *find_unit(const ad_writer *w, const unit_info *like) {
+  for (size_t i = 0; i < w->count; i++)
+    if (w->unit[i]->f == like->f && w->unit[i]->lanes == like->lanes
+        && !memcmp(w->unit[i]->key, like->key, (size_t)like->f->n_out + (size_t)like->f->n_in))
+      return w->unit[i];
+  return NULL;
+}
+
+static bool keep_info(unit *u) {
+  ad_writer *w = u->w;
+  if (!memory_reserve(&w->allocator, &w->unit, &w->capacity, w->count + 1, sizeof *w->unit))
+    return writer_fail(w, AD_ERROR_MEMORY, "out of memory");
+  for (int k = 0; k < u->arrays_in; k++) u->info->uses[k] = u->all.in[k];
+  memcpy(u->info->pool, u->all.pool, sizeof u->info->pool);
+  u->info->host = u->all.host;
+  w->unit[w->count++] = u->info;
+  return true;
+}
+
+const unit_info *write_unit(ad_writer *w, ad_function *f, const bool wanted[], const unit_shape *shape) {
+  unit_info *info = new_info(w, f, wanted, shape);
+  if (!info) return NULL;
+  const unit_info *found = find_unit(w, info);
+  if (found) {
+    free_info(w, info);
+    return found;
+  }
+  unit u = { .w = w, .f = f, .arrays_in = f->n_in, .arrays_out = f->n_out, .shape = shape, .info = info };
+  u.body = u.calls = u.main = text_on(&w->allocator);
+  ad_function *scalars = write_scalar_form(w, f);
+  if (scalars) u.origin = f, u.f = scalars;
+  u.p = (plan){ .allocator = f->body->allocator, .threads = 1 };
+  u.q = (planner){ .request = &u.request, .p = &u.p, .g.t = f->body, .status = AD_ERROR_MEMORY };
+  const bool good = choose_targets(&u, info->key) && open_graph(&u) && open_lists(&u) && write_body(&u)
+                    && name_unit(&u) && keep_info(&u);
+  close_unit(&u);
+  if (good) return info;
+  free_info(w, info);
+  return NULL;
+}

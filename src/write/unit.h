@@ -1,0 +1,77 @@
+/* unit.h -- one function on its way to C: its graph and schedule, where its values are, its statements.
+ *
+ * Scalars are locals v7, or, where a value goes from one part of a long function to another, elements of the
+ * work memory; arrays are parameters x0, z0, constants, or lie in the work memory at fixed places. What a step
+ * needs for itself, and callees, is behind that.
+ */
+#ifndef ADIT_WRITE_UNIT_H
+#define ADIT_WRITE_UNIT_H
+
+#include "function/carrier.h"
+#include "run/lower.h"
+#include "write/writer.h"
+
+/* What a piece of text refers to: these become its parameters. */
+typedef struct usage {
+  unsigned char *in, *out;
+  bool pool[AD_DTYPES], host;
+} usage;
+
+typedef struct unit {
+  ad_writer *w;
+  ad_function *f;                   /* what is written: scalars in and out where origin is not NULL, and then */
+  ad_function *origin;              /* that is the function it is the scalar form of */
+  int arrays_in, arrays_out;        /* parameters */
+  const unit_shape *shape;
+  unit_info *info;                  /* being filled in; not in the list yet */
+  planner q;
+  plan p;                           /* for its places only */
+  plan_request request;
+  uint32_t *target;                 /* nodes that are outputs, INVALID_INDEX: not wanted */
+  uint32_t *part_of;                /* of each graph node: the part that computes it */
+  uint32_t *slot_of;                /* where a scalar is in the work memory, NOWHERE: a local */
+  uint32_t parts;
+  size_t own[AD_DTYPES];            /* elements of work memory of its own */
+  size_t used[AD_DTYPES];           /* what the step being written has taken behind that */
+  usage here, all;                  /* of the part being written, of all of them */
+  text body;                        /* statements of that part */
+  text calls, main;                 /* finished parts; what calls them */
+  bool failed;
+} unit;
+
+/* How to read scalar node i, a C expression. plain: a whole number may stand for a constant. */
+void put_scalar(unit *u, text *to, uint32_t i, bool plain);
+/* The address of the elements of node i: an expression that can be indexed. */
+void put_pointer(unit *u, text *to, uint32_t i);
+/* As texts of writer_text. */
+const char *unit_pointer(unit *u, uint32_t i);
+const char *unit_scalar(unit *u, uint32_t i);
+
+/* Output j = value. */
+void unit_output(unit *u, int j, const char *value);
+
+/* A line of the part being written, indented. */
+void unit_line(unit *u, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void unit_open(unit *u, const char *format, ...) __attribute__((format(printf, 2, 3)));   /* and "{" */
+void unit_close(unit *u);
+
+/* Work memory for the step being written: n elements; its address as C has it. */
+const char *unit_take(unit *u, ad_dtype dtype, int64_t n);
+
+/* Writes a call: in[i] and out[j] are addresses; those of outputs that are not wanted are not looked at. */
+void unit_call(unit *u, const unit_info *callee, const char *const in[], const char *const out[]);
+/* The same for a loop over that many instances. */
+void unit_call_lanes(unit *u, const unit_info *callee, const char *lanes, const char *const in[],
+                     const char *const out[]);
+
+/* to[i] = from[i] for i < n. */
+void unit_copy(unit *u, const char *to, const char *from, int64_t n);
+
+/* --- steps: each returns false after leaving the error --------------------------------------------------- */
+
+bool unit_statement(unit *u, uint32_t i);
+bool unit_region(unit *u, const schedule_step *s);
+bool unit_structured(unit *u, uint32_t i);
+bool unit_tuple(unit *u, uint32_t i, const ad_operation *op);     /* operations with several results */
+
+#endif
