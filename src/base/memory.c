@@ -15,9 +15,10 @@
  * that moves as it grows has many. A huge page costs as much as fifty small ones, a tenth per byte; but what
  * is not used of it is memory lost. So the first MiB of a block consists of small pages, what follows of huge
  * ones: the block begins that much before a boundary of huge pages. A block of a given size, which is not
- * likely to grow, does not round up to a huge page that it would use less than half of. How much is reserved
- * follows from the size alone, so nothing needs to be remembered. */
-enum { BIG = 128 << 10, SMALL_PART = 1 << 20, HUGE_PAGE = 2 << 20 };
+ * likely to grow, does not round up to a huge page that it would use less than half of. A block that grows
+ * may stop anywhere: it gets huge pages only from three MiB on, of which what it loses is less. How much is
+ * reserved follows from the size alone, so nothing needs to be remembered. */
+enum { BIG = 128 << 10, SMALL_PART = 1 << 20, HUGE_PAGE = 2 << 20, SMALL_GROWTH = SMALL_PART + HUGE_PAGE };
 
 static size_t rounded(size_t size, size_t page) { return (size + page - 1) & ~(page - 1); }
 
@@ -34,15 +35,15 @@ static size_t usable(size_t size) {
   return end < reserve ? end : reserve;
 }
 
-/* Makes [from, to) usable, of which [.., huge) may be huge pages. */
-static bool commit(char *block, size_t from, size_t to, size_t huge) {
+/* Makes [from, to) usable, of which [first, last) may be huge pages. */
+static bool commit(char *block, size_t from, size_t to, size_t first, size_t last) {
   if (from >= to) return true;
   if (mprotect(block + from, to - from, PROT_READ | PROT_WRITE)) return false;
 #ifdef MADV_HUGEPAGE
-  if (from < SMALL_PART) from = SMALL_PART;
-  if (from < huge) (void)madvise(block + from, huge - from, MADV_HUGEPAGE);
+  if (first < from) first = from;
+  if (first < last) (void)madvise(block + first, last - first, MADV_HUGEPAGE);
 #else
-  (void)huge;
+  (void)first, (void)last;
 #endif
   return true;
 }
@@ -55,7 +56,7 @@ static void *map_new(size_t size) {
   char *block = base + (HUGE_PAGE + SMALL_PART - (uintptr_t)base%HUGE_PAGE)%HUGE_PAGE;
   if (block > base) munmap(base, (size_t)(block - base));
   munmap(block + reserve, (size_t)(base + more - (block + reserve)));
-  if (commit(block, 0, to, to - size > HUGE_PAGE/2 ? to - HUGE_PAGE : to)) return block;
+  if (commit(block, 0, to, SMALL_PART, to - size > HUGE_PAGE/2 ? to - HUGE_PAGE : to)) return block;
   munmap(block, reserve);
   return NULL;
 }
@@ -65,10 +66,15 @@ static void release(void *pointer, size_t size) {
   else free(pointer);
 }
 
+static bool grow(char *block, size_t old_size, size_t new_size) {
+  const size_t to = usable(new_size);
+  return commit(block, usable(old_size), to, SMALL_GROWTH, to);
+}
+
 static void *resize(void *pointer, size_t old_size, size_t new_size) {
   if (new_size < BIG && old_size < BIG) return realloc(pointer, new_size);
   if (pointer && old_size >= BIG && new_size >= BIG && reserve_of(old_size) == reserve_of(new_size))
-    return commit(pointer, usable(old_size), usable(new_size), usable(new_size)) ? pointer : NULL;
+    return grow(pointer, old_size, new_size) ? pointer : NULL;
   void *block = new_size >= BIG ? map_new(new_size) : malloc(new_size);
   if (!block) return NULL;
   if (pointer) memcpy(block, pointer, old_size < new_size ? old_size : new_size);

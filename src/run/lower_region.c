@@ -13,8 +13,8 @@
 #define VISITED (NOWHERE - 1)       /* in the order */
 #define STORED  (NOWHERE - 2)       /* shall have one: somebody reads it from memory */
 
-/* CHAIN_LEAST: nodes that are worth a chain. CHAIN_NODES: the most; each has at most a load, its link, a
- * store, a prefetch for what it writes and two thirds of one for what it reads.
+/* CHAIN_LEAST: nodes that are worth a chain. CHAIN_NODES: the most; each has at most a load, its link and a
+ * store.
  * CALL_TILE: bytes of a tile that is worth calling a kernel for. CACHE_SHARE: bytes of L1 for temporaries. */
 enum { CHAIN_LEAST = 3, CHAIN_NODES = 32, CALL_TILE = 256, CACHE_SHARE = 16384 };
 
@@ -220,7 +220,7 @@ static chain_step *add_link(builder *b, int id, step_slots at) {
   if (!memory_reserve(&b->q->p->allocator, &r->link, &r->link_capacity, r->links + 1, sizeof *r->link))
     return NULL;
   region_step *chain = &r->step[r->steps - 1];
-  r->link[r->links] = (chain_step){ .link = chain->chain->link[id], .at = at };
+  r->link[r->links] = (chain_step){ chain->chain->link[id], chain->chain->far[id], at, NULL, 0 };
   chain->links++;
   return &r->link[r->links++];
 }
@@ -298,44 +298,10 @@ static bool link_node(builder *b, uint32_t k) {
   return add_link(b, LINK_store, (step_slots){ z, NO_SLOT, NO_SLOT, NO_SLOT });
 }
 
-/* Links that ask for what order[from, to) is the first to read. A single array the processor sees ahead by
- * itself. */
-static bool look_ahead_to_inputs(builder *b, uint32_t from, uint32_t to) {
-  uint32_t found[3], n = 0, slot;
-  for (uint32_t k = from; k < to; k++) {
-    const operands x = operands_of(b, b->order[k]);
-    for (uint32_t i = 0; i < x.n; i++) {
-      if (is_inside(b, x.of[i]) || b->slot_of[x.of[i]] != NOWHERE) continue;
-      if (!operand_slot(b, x.of[i], &slot)) return false;
-      if (b->r->slot[slot].kind == SLOT_DIRECT) found[n++] = slot;
-      if (n < 3) continue;
-      if (!add_link(b, LINK_prefetch, (step_slots){ NO_SLOT, found[0], found[1], found[2] })) return false;
-      n = 0;
-    }
-  }
-  const region_step *chain = &b->r->step[b->r->steps - 1];
-  if (n == 0 || chain->links + n == 1) return true;
-  return add_link(b, LINK_prefetch, (step_slots){ NO_SLOT, found[0], found[n > 1], found[n - 1] });
-}
-
-/* And for what they write. Their slots are made here. */
-static bool look_ahead_to_outputs(builder *b, uint32_t from, uint32_t to) {
-  if (b->r->step[b->r->steps - 1].links == 0) return true;
-  for (uint32_t k = from; k < to; k++) {
-    uint32_t z;
-    if (b->q->place_of[b->order[k]] == NOWHERE || !is_cheap(b, b->order[k])) continue;
-    if (!result_slot(b, b->order[k], &z)) return false;
-    if (!add_link(b, LINK_prefetch_z, (step_slots){ z, NO_SLOT, NO_SLOT, NO_SLOT })) return false;
-  }
-  return true;
-}
-
 static bool add_chain(builder *b, uint32_t from, uint32_t to) {
   region_step *step = add_step(b);
   if (!step) return false;
   step->chain = chains_for(b, b->order[from]);
-  if (!look_ahead_to_inputs(b, from, to) || !look_ahead_to_outputs(b, from, to)) return false;
-  step->ahead = step->links;
   for (uint32_t k = from; k < to; k++)
     if (!link_node(b, k)) return false;
   return add_link(b, LINK_stop, no_slots);
@@ -422,6 +388,56 @@ static bool assign_buffers(builder *b) {
   return good;
 }
 
+/* --- looking ahead -------------------------------------------------------------------------------------- */
+
+/* How many of the arrays that those slots are have not been met before. */
+static uint32_t meet(region *r, const step_slots *s) {
+  const uint32_t slot[3] = { s->x, s->y, s->w };
+  uint32_t fresh = 0;
+  for (int k = 0; k < 3; k++) {
+    if (slot[k] == NO_SLOT || r->slot[slot[k]].kind != SLOT_DIRECT || r->slot[slot[k]].met) continue;
+    r->slot[slot[k]].met = true;
+    fresh++;
+  }
+  return fresh;
+}
+
+/* Leaves `far` to the links of a chain that are the first to read an array, or write one that leaves the
+ * region; false when there are no two arrays to read: a single one the processor sees ahead by itself. */
+static bool look_ahead(region *r, const region_step *chain) {
+  uint32_t arrays = 0;
+  for (uint32_t k = 0; k < chain->links; k++) {
+    chain_step *s = &r->link[chain->first + k];
+    const uint32_t fresh = meet(r, &s->at);
+    const bool writes = s->at.z != NO_SLOT && r->slot[s->at.z].kind == SLOT_OUTPUT;
+    if (s->far) arrays += fresh;
+    if (!fresh && !writes) s->far = NULL;
+  }
+  return arrays > 1;
+}
+
+/* A second set of links for chains over big arrays. */
+static bool add_far_links(builder *b) {
+  region *r = b->r;
+  for (uint32_t i = 0; i < r->steps; i++) {
+    region_step *chain = &r->step[i];
+    chain->far = chain->first;
+    if (!chain->chain) meet(r, &chain->at);
+    if (!chain->chain || !look_ahead(r, chain)) continue;
+    chain->far = r->links;
+    if (!memory_reserve(&b->q->p->allocator, &r->link, &r->link_capacity, (size_t)r->links + chain->links,
+                        sizeof *r->link)) return false;
+    for (uint32_t k = 0; k < chain->links; k++) {
+      chain_step s = r->link[chain->first + k];
+      if (s.far) s.link = s.far;
+      r->link[r->links++] = s;
+    }
+  }
+  return true;
+}
+
+/* --- the region ----------------------------------------------------------------------------------------- */
+
 /* Kernels want long blocks; chains do not mind short ones, when there are many temporaries. */
 static void choose_block(region *r) {
   uint32_t still = 0;
@@ -454,7 +470,7 @@ static bool build(builder *b) {
   if (!b->order) return false;
   arrange(b, b->order + b->s->count);
   mark_stored(b);
-  const bool good = add_steps(b) && assign_buffers(b);
+  const bool good = add_steps(b) && assign_buffers(b) && add_far_links(b);
   if (good) choose_block(b->r);
   memory_release(a, b->order, bytes);
   return good;

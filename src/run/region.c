@@ -128,7 +128,7 @@ static void run_steps(const worker *u, int64_t n, int64_t padded) {
   for (uint32_t i = 0; i < u->r->steps; i++) {
     const region_step *s = &u->r->step[i];
     if (s->chain) {
-      s->chain->run(u->r->link + s->first + (u->far ? 0 : s->ahead), (size_t)padded, at);
+      s->chain->run(u->r->link + (u->far ? s->far : s->first), (size_t)padded, at);
       continue;
     }
     const void *x = at[s->at.x], *y = s->at.y == NO_SLOT ? NULL : at[s->at.y],

@@ -30,6 +30,7 @@ typedef struct region_slot {
   uint32_t place;                   /* the caller's number for its memory */
   uint32_t buffer;                  /* which thread buffer it uses */
   bool spread;                      /* SLOT_SPLAT: a kernel wants it as a block */
+  bool met;                         /* SLOT_DIRECT: some step has read it */
   size_t size;                      /* bytes of an element */
   int64_t stride[AD_MAX_RANK];      /* SLOT_STRIDED: in elements, for the region's axes */
 } region_slot;
@@ -39,8 +40,9 @@ typedef void own_block(size_t n, double *z, const double *x, const double *y, co
 typedef struct region_step {
   block_kernel *kernel;             /* a row or a cast; or: */
   own_block *own;                   /* a user's; or: */
-  const chain_table *chain;         /* links [first, first + links), of which the first few look ahead */
-  uint32_t first, links, ahead;
+  const chain_table *chain;         /* links [first, first + links) */
+  uint32_t first, links;
+  uint32_t far;                     /* where the links are that look ahead; first: there are none */
   double attribute;
   step_slots at;
 } region_step;

@@ -21,21 +21,28 @@
 /* Tapes lie above the sentinels that mark literals and lost tapes. */
 static inline bool on_tape(const ad_tape *t) { return (uintptr_t)t > (uintptr_t)NO_TAPE; }
 
-/* A known f64 scalar. Handles of this epoch are good; of older ones those that no rewind ever reached.
- * (Invalid handles have an epoch that no tape reaches.) */
-static inline bool ready(const ad_tape *t, uint32_t index, uint32_t epoch) {
-  return (epoch == t->epoch || index < t->stable) && (t->node[index].head & NODE_FAST_MASK) == NODE_KNOWN;
+/* Handles of this epoch are good; of older ones those that no rewind ever reached. (Invalid handles have an
+ * epoch that no tape reaches.) */
+static inline bool is_fresh(const ad_tape *t, ad_var v) {
+  return v.at.node.epoch == t->epoch || v.at.node.index < t->stable;
 }
-#define READY(t, v) ready(t, (v).at.node.index, (v).at.node.epoch)
+static inline bool is_known_f64(const ad_tape *t, ad_var v) {
+  return (t->node[v.at.node.index].head & NODE_FAST_MASK) == NODE_KNOWN;
+}
+/* A tape that records functions has no room, so that a plain one knows the value of every node. */
+#define READY_1(t, v) (is_fresh(t, v) && ((t)->plain || is_known_f64(t, v)))
+#define READY_2(t, v, w) \
+  (is_fresh(t, v) && is_fresh(t, w) && ((t)->plain || (is_known_f64(t, v) && is_known_f64(t, w))))
 
 /* Lines of the tape are asked for before they are written. */
 enum { RECORD_AHEAD = 128 };
 
 static inline ad_var push(ad_tape *t, uint32_t row, uint32_t n, uint32_t x, uint32_t y, double value) {
-  uint32_t i = (uint32_t)t->count++;
-  __builtin_prefetch(&t->node[i + RECORD_AHEAD], 1);
-  t->node[i] = (tape_node){ row | NODE_KNOWN | n << NODE_COUNT_SHIFT, x, y, 0, { .f64 = value } };
-  return (ad_var){ t, { .node = { i, t->epoch } } };
+  const size_t i = t->count++;
+  tape_node *e = &t->node[i];
+  __builtin_prefetch(e + RECORD_AHEAD, 1);
+  *e = (tape_node){ row | NODE_KNOWN | n << NODE_COUNT_SHIFT, x, y, 0, { .f64 = value } };
+  return (ad_var){ t, { .node = { (uint32_t)i, t->epoch } } };
 }
 
 /* A literal beside a known f64 scalar becomes a constant of its tape: 2*x is nearly as fast as y*x. Elsewhere
@@ -44,7 +51,7 @@ static __attribute__((noinline)) ad_var binary(elementwise_id row, ad_var x, ad_
   const ad_var operand[2] = { x, y };
   ad_tape *t = on_tape(x.tape) ? x.tape : y.tape;
   if (!on_tape(t) || is_literal(x) == is_literal(y) || t->count >= t->room
-      || elementwise_rows[row].kind > CLASS_NUMERIC || !READY(t, is_literal(x) ? y : x))
+      || elementwise_rows[row].kind > CLASS_NUMERIC || !READY_1(t, is_literal(x) ? y : x))
     return tape_record_row(row, 2, operand, 0);
   const uint32_t constant = tape_constant(t, AD_F64, literal_value(is_literal(x) ? x : y));
   if (constant == INVALID_INDEX || t->count >= t->room) return tape_record_row(row, 2, operand, 0);
@@ -60,7 +67,7 @@ static __attribute__((noinline)) ad_var binary(elementwise_id row, ad_var x, ad_
 #define UNARY(id, kind, traits, lo, hi, expression, rx, doc) \
   ad_var (ad_##id)(ad_var px) { \
     ad_tape *t = px.tape; \
-    if (IS_REAL(kind) && on_tape(t) && t->count < t->room && READY(t, px)) { \
+    if (IS_REAL(kind) && on_tape(t) && t->count < t->room && READY_1(t, px)) { \
       const double x = VALUE_OF(px); \
       return push(t, ROW_##id, 1, px.at.node.index, 0, expression); \
     } \
@@ -71,7 +78,7 @@ static __attribute__((noinline)) ad_var binary(elementwise_id row, ad_var x, ad_
 #define BINARY(id, kind, traits, lo1, hi1, lo2, hi2, expression, rx, ry, doc) \
   ad_var (ad_##id)(ad_var px, ad_var py) { \
     ad_tape *t = px.tape; \
-    if (IS_REAL(kind) && t == py.tape && on_tape(t) && t->count < t->room && READY(t, px) && READY(t, py)) { \
+    if (IS_REAL(kind) && t == py.tape && on_tape(t) && t->count < t->room && READY_2(t, px, py)) { \
       const double x = VALUE_OF(px), y = VALUE_OF(py); \
       return push(t, ROW_##id, 2, px.at.node.index, py.at.node.index, expression); \
     } \

@@ -41,19 +41,24 @@ static void run_row(const bench *b, elementwise_id row, void *z, const void *x, 
 }
 
 static chain_step step_of(const bench *b, int id, uint32_t z, uint32_t x, uint32_t y) {
-  return (chain_step){ .link = b->k->chain[b->dtype]->link[id], .at = { z, x, y, NO_SLOT } };
+  const chain_table *chains = b->k->chain[b->dtype];
+  return (chain_step){ .link = chains->link[id], .far = chains->far[id], .at = { z, x, y, NO_SLOT } };
 }
 
-/* Z = what the links, at most six, make of X, against want. */
+/* Z = what the links, at most six, make of X, against want; and the same looking ahead. */
 static void check_links(bench *b, const char *name, int n, const chain_step links[], const double want[N]) {
   chain_step chain[9] = { step_of(b, LINK_load, NO_SLOT, X, NO_SLOT) };
   for (int i = 0; i < n; i++) chain[i + 1] = links[i];
   chain[n + 1] = step_of(b, LINK_store, Z, NO_SLOT, NO_SLOT);
   chain[n + 2] = step_of(b, LINK_stop, NO_SLOT, NO_SLOT, NO_SLOT);
-  memset(b->block[Z], 0xFF, sizeof b->block[Z]);
-  b->k->chain[b->dtype]->run(chain, N, b->at);
-  CHECK_THAT(!memcmp(want, b->block[Z], N*ad_dtype_bytes(b->dtype)), "%s, %s, %s", b->k->name, name,
-             ad_dtype_name(b->dtype));
+  for (int far = 0; far <= 1; far++) {
+    for (int i = 0; i <= n + 2 && far; i++)
+      if (chain[i].far) chain[i].link = chain[i].far;
+    memset(b->block[Z], 0xFF, sizeof b->block[Z]);
+    b->k->chain[b->dtype]->run(chain, N, b->at);
+    CHECK_THAT(!memcmp(want, b->block[Z], N*ad_dtype_bytes(b->dtype)), "%s, %s, %s, far %d", b->k->name, name,
+               ad_dtype_name(b->dtype), far);
+  }
 }
 
 static void check_unary(bench *b, const char *name, elementwise_id row, int id) {

@@ -22,6 +22,7 @@ typedef struct step_slots { uint32_t z, x, y, w; } step_slots;
 
 typedef struct chain_step {
   chain_link *link;
+  chain_link *far;                  /* the same, looking ahead; NULL: no need */
   step_slots at;
   block_kernel *kernel;             /* LINK_call: for a tile */
   double attribute;
@@ -40,8 +41,6 @@ typedef enum chain_id {
   LINK_product_sub,                 /* x*y - t */
   LINK_horner,                      /* t = t*x + the one value y; several of one x are done at once */
   LINK_call,                        /* z = kernel(x, y, w); t is lost */
-  LINK_prefetch,                    /* asks for a later tile of x, y and w */
-  LINK_prefetch_z,                  /* and of z, to be written */
   LINK_stop,                        /* the end of a chain */
   CHAIN_LINKS
 } chain_id;
@@ -50,6 +49,9 @@ typedef enum chain_id {
 typedef struct chain_table {
   size_t tile;                      /* elements of t; divides 256 */
   chain_link *link[CHAIN_LINKS];
+  /* The same for arrays that no cache near the processor holds: each link that reads or writes memory asks
+   * for what comes later in the same arrays. NULL where there is nothing to ask for. */
+  chain_link *far[CHAIN_LINKS];
   /* Runs a chain on n elements, a multiple of tile. at[slot] is where each slot's block is. */
   void (*run)(const chain_step *first, size_t n, void *const at[]);
 } chain_table;
