@@ -57,6 +57,32 @@ AD_API ad_status ad_function_emit_c(ad_function *f, FILE *source, FILE *header, 
 AD_API ad_status ad_functions_emit_c(int n, ad_function *const f[], const char *const names[], FILE *source,
                                      FILE *header, const ad_code *options, ad_report *report);
 
+/* --- native code ------------------------------------------------------------------------------------------ */
+
+/* Zeros mean the defaults. */
+typedef struct ad_native {
+  const char *compiler;             /* a C compiler that takes gcc's options, looked for in PATH; NULL: "cc" */
+  const char *options;              /* added to the compiler's, separated by spaces; NULL: none */
+  /* The folder where compiled code is kept from run to run; NULL: $ADIT_CACHE, $XDG_CACHE_HOME/adit or
+   * $HOME/.cache/adit. It is made if it is not there, and must belong to the user and be writable by nobody else. */
+  const char *cache;
+  /* Returns at once and compiles in a thread; calls use the interpreter until that is done. What went wrong then is
+   * what ad_function_compiled says. */
+  bool background;
+} ad_native;
+
+/* Lets calls of f that want all outputs (ad_function_call) run as native code: f is written as C for this processor,
+ * compiled by the system's compiler and loaded, or found in the cache, under a hash of its text, compiler,
+ * options and processor. Results agree with the interpreter's within the errors of elementary functions.
+ * Functions derived from f are functions of their own. Compiling a function again does nothing.
+ *
+ * AD_ERROR_UNSUPPORTED without a compiler; AD_ERROR_IO when the cache cannot be used, or the compiler fails;
+ * report (may be NULL) says more. In any case f goes on working. Any number of threads and processes may compile at once. */
+AD_API ad_status ad_function_compile(ad_function *f, const ad_native *options, ad_report *report);
+/* AD_OK where calls of f run natively; AD_ERROR_NO_VALUE where they do not, or not yet; else what the compilation in the
+ * background came to. wait: until that is done. */
+AD_API ad_status ad_function_compiled(ad_function *f, bool wait, ad_report *report);
+
 #ifdef __cplusplus
 }
 #endif

@@ -28,7 +28,21 @@ struct ad_function {
   _Atomic(void *) plans;
   _Atomic(void *) derived;          /* functions made from this one, see derived.c */
   _Atomic(ad_workspace *) spare[FUNCTION_SPARES];
+  /* and a still higher one's, see native/load.c: compiled code, and the compilation that goes on */
+  _Atomic(struct native_code *) native;
+  _Atomic(struct native_job *) job;
 };
+
+/* Compiled code of a function, of all its outputs. */
+typedef struct native_code {
+  /* memory: bytes of them, 64-byte aligned; in[] and out[] as ad_function_call, all outputs wanted */
+  ad_status (*call)(const struct native_code *n, const void *const in[], void *const out[], void *memory,
+                    char *message, size_t size);
+  void (*free)(struct native_code *n);
+  size_t bytes;
+} native_code;
+/* Waits for the compilation of f that goes on, if there is one. Defined by src/native. */
+void native_end_job(ad_function *f);
 
 /* Running is a higher floor: it defines this. Lets go of the plans and spare workspaces of a function that
  * nobody calls any more. */

@@ -226,6 +226,86 @@ static bool by_rule(unit *u, uint32_t i, const ad_operation *op) {
   return status == AD_OK || writer_fail(w, status, "%s: %s", op->primitive->name, ad_status_sentence(status));
 }
 
+/* --- back into the library ------------------------------------------------------------------------------ */
+
+/* Written loops win where arrays are small; from here on the library's own kernels do. */
+enum { HOST_ELEMENTS = 512 };
+
+static bool is_large(const ad_operation *op) {
+  int64_t most = ad_type_count(op->z);
+  for (int k = 0; k < op->n; k++)
+    if (ad_type_count(*op->x[k]) > most) most = ad_type_count(*op->x[k]);
+  return most > HOST_ELEMENTS;
+}
+
+/* Keeps the operation for calls; its types are the tape's, the list of them is copied. */
+static bool add_host_step(ad_writer *w, const ad_operation *op) {
+  if (!memory_reserve(&w->allocator, &w->step, &w->step_capacity, w->steps + 1, sizeof *w->step))
+    return writer_fail(w, AD_ERROR_MEMORY, "out of memory");
+  host_step *s = &w->step[w->steps];
+  *s = (host_step){ .op = *op };
+  s->types = memory_get(&w->allocator, (size_t)op->n*sizeof *s->types + 1);
+  if (!s->types) return writer_fail(w, AD_ERROR_MEMORY, "out of memory");
+  if (op->n) memcpy(s->types, op->x, (size_t)op->n*sizeof *s->types);
+  s->op.x = s->types;
+  s->op.message = NULL;
+  s->op.message_size = 0;
+  w->steps++;
+  return true;
+}
+
+/* z: names of the results, "0": not wanted. */
+static bool write_host_call(unit *u, uint32_t i, const ad_operation *op, const char *z) {
+  const run_graph *g = &u->q.g;
+  text x = text_on(&u->w->allocator);
+  const size_t scratch = op->primitive->scratch_bytes ? op->primitive->scratch_bytes(op) : 0;
+  if (!add_host_step(u->w, op)) return false;
+  for (uint32_t e = g->operand_start[i]; e < g->operand_start[i + 1]; e++) {
+    put_pointer(u, &x, g->operand[e]);
+    text_put(&x, ", ");
+  }
+  unit_open(u, "%s", "");
+  unit_line(u, "const void *const from[] = { %s0 };", text_of(&x));
+  unit_line(u, "void *const to[] = { %s };", z);
+  if (scratch) unit_line(u, "void *const room = (void *)(((uintptr_t)%s + 63)/64*64);",
+                         unit_take(u, AD_BOOL, (int64_t)scratch + 64));
+  unit_line(u, "const int failed = host->run(host->step[%zu], to, from, %s);", u->w->steps - 1, scratch ? "room" : "0");
+  unit_line(u, "if (failed) return failed;");
+  unit_close(u);
+  u->info->fails = true;
+  u->failed |= x.failed;
+  written_free(&x);
+  return true;
+}
+
+static bool host_operation(unit *u, uint32_t i, const ad_operation *op) {
+  text z = text_on(&u->w->allocator);
+  put_pointer(u, &z, i);
+  const bool good = write_host_call(u, i, op, text_of(&z));
+  u->failed |= z.failed;
+  written_free(&z);
+  return good;
+}
+
+bool unit_host_results(unit *u, uint32_t i, const ad_operation *op) {
+  const run_graph *g = &u->q.g;
+  text z = text_on(&u->w->allocator);
+  const int results = op->primitive->tuple->results(op);
+  for (int j = 0; j < results; j++) {
+    uint32_t user = NOWHERE;
+    for (uint32_t k = g->user_start[i]; k < g->user_start[i + 1]; k++)
+      if (result_number(g->t, g->node[g->user[k]]) == j) user = g->user[k];
+    if (user == NOWHERE) text_put(&z, "0");
+    else put_pointer(u, &z, user);
+    text_put(&z, ", ");
+  }
+  text_put(&z, "0");
+  const bool good = write_host_call(u, i, op, text_of(&z));
+  u->failed |= z.failed;
+  written_free(&z);
+  return good;
+}
+
 /* Locals are declared where nothing else has: scalars that this step makes. */
 static void declare(unit *u, uint32_t i) {
   const uint32_t at = u->q.place_of[i];
@@ -246,8 +326,9 @@ bool unit_structured(unit *u, uint32_t i) {
     good = unit_tuple(u, i, &op);
   } else if (!is_another_name(u, i)) {
     declare(u, i);
-    good = p->write ? by_rule(u, i, &op)
-                    : writer_fail(u->w, AD_ERROR_UNSUPPORTED, "%s cannot be written as C", p->name);
+    if (u->w->native && (!p->write || is_large(&op))) good = host_operation(u, i, &op);
+    else good = p->write ? by_rule(u, i, &op)
+                         : writer_fail(u->w, AD_ERROR_UNSUPPORTED, "%s cannot be written as C", p->name);
   }
   if (types != small) memory_release(&u->w->allocator, types, n*sizeof *types);
   return good;

@@ -45,6 +45,7 @@ static bool write_carrier(unit *u, uint32_t i, const carrier *a) {
 
 bool unit_tuple(unit *u, uint32_t i, const ad_operation *op) {
   if (!op->primitive->tuple->run) return write_carrier(u, i, op->attribute);
+  if (u->w->native) return unit_host_results(u, i, op);
   return writer_fail(u->w, AD_ERROR_UNSUPPORTED, "%s cannot be written as C", op->primitive->name);
 }
 

@@ -73,5 +73,7 @@ bool unit_statement(unit *u, uint32_t i);
 bool unit_region(unit *u, const schedule_step *s);
 bool unit_structured(unit *u, uint32_t i);
 bool unit_tuple(unit *u, uint32_t i, const ad_operation *op);     /* operations with several results */
+/* One of those that the library runs itself, for native code. */
+bool unit_host_results(unit *u, uint32_t i, const ad_operation *op);
 
 #endif

@@ -1,0 +1,231 @@
+/* load.c -- compiled code in this process: loading, calling, and what it calls back. */
+#define _POSIX_C_SOURCE 200809L
+#include "native/native.h"
+#include "run/carrier.h"
+
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+/* --- loaded code ---------------------------------------------------------------------------------------- */
+
+typedef struct loaded {
+  native_code base;
+  ad_function *f;                   /* not held: it holds this */
+  void *object;
+  native_entry *entry;
+  struct host host;
+  host_step *step;                  /* and what host.step points to */
+  const void **list;
+  size_t steps, step_capacity;
+  size_t work;                      /* bytes, before zeros and outputs that are computed aside */
+} loaded;
+
+/* The status of a step that failed becomes that of the call. */
+static int run_step(const void *at, void *const z[], const void *const x[], void *scratch) {
+  const host_step *s = at;
+  const ad_primitive *p = s->op.primitive;
+  if (p->tuple) return (int)p->tuple->run(&s->op, x, z, NULL, 0);
+  return (int)p->run(&s->op, z[0], x, scratch);
+}
+
+static size_t rounded(size_t bytes) { return (bytes + 63)/64*64; }
+static size_t bytes_of(const ad_function *f, uint32_t node) { return node_type(f->body, node)->bytes; }
+
+/* Lists of addresses, zeros for inputs that are not given, room for outputs that are inputs, in this order behind
+ * the work memory. */
+static size_t extra_bytes(const ad_function *f) {
+  size_t most = 0, all = rounded(((size_t)f->n_in + (size_t)f->n_out)*sizeof(void *));
+  for (int k = 0; k < f->n_in; k++)
+    if (bytes_of(f, f->in[k]) > most) most = bytes_of(f, f->in[k]);
+  for (int j = 0; j < f->n_out; j++) all += rounded(bytes_of(f, f->out[j]));
+  return all + rounded(most);
+}
+
+static bool is_input(const ad_function *f, const void *const in[], const void *out) {
+  for (int k = 0; k < f->n_in; k++)
+    if (in[k] == out) return true;
+  return false;
+}
+
+static ad_status call_loaded(const native_code *n, const void *const in[], void *const out[], void *memory,
+                             char *message, size_t size) {
+  const loaded *p = (const loaded *)n;
+  const ad_function *f = p->f;
+  const void **x = (const void **)(void *)((char *)memory + p->work);
+  void **z = (void **)(uintptr_t)(x + f->n_in);
+  char *room = (char *)x + rounded(((size_t)f->n_in + (size_t)f->n_out)*sizeof(void *)), *zeros = NULL;
+  for (int j = 0; j < f->n_out; j++) {
+    z[j] = is_input(f, in, out[j]) ? room : out[j];
+    room += rounded(bytes_of(f, f->out[j]));
+  }
+  for (int k = 0; k < f->n_in; k++) {
+    x[k] = in[k] ? in[k] : room;
+    if (in[k] || bytes_of(f, f->in[k]) == 0) continue;
+    memset(room, 0, bytes_of(f, f->in[k]));
+    zeros = room;
+  }
+  (void)zeros;
+  const ad_status status = (ad_status)p->entry(x, z, memory, &p->host);
+  for (int j = 0; j < f->n_out && status == AD_OK; j++)
+    if (z[j] != out[j]) memcpy(out[j], z[j], bytes_of(f, f->out[j]));
+  if (status != AD_OK && size) snprintf(message, size, "%s: %s", f->name, ad_status_sentence(status));
+  return status;
+}
+
+static void free_loaded(native_code *n) {
+  loaded *p = (loaded *)n;
+  const ad_allocator a = p->f->body->allocator;
+  if (p->object) dlclose(p->object);
+  for (size_t i = 0; i < p->steps; i++)
+    memory_release(&a, p->step[i].types, (size_t)p->step[i].op.n*sizeof *p->step[i].types + 1);
+  memory_release(&a, p->step, p->step_capacity*sizeof *p->step);
+  memory_release(&a, p->list, (p->steps + 1)*sizeof *p->list);
+  memory_release(&a, p, sizeof *p);
+}
+
+static ad_status load(native_request *r, ad_writer *w, ad_function *f, size_t bytes, loaded **result) {
+  loaded *p = memory_get_zeroed(&r->allocator, 1, sizeof *p);
+  if (!p) return AD_ERROR_MEMORY;
+  *p = (loaded){ .base = { call_loaded, free_loaded, bytes + extra_bytes(f) }, .f = f, .work = bytes,
+                 .step = w->step, .steps = w->steps, .step_capacity = w->step_capacity };
+  w->step = NULL;
+  w->steps = w->step_capacity = 0;
+  p->list = memory_get(&r->allocator, (p->steps + 1)*sizeof *p->list);
+  for (size_t i = 0; p->list && i < p->steps; i++) p->list[i] = &p->step[i];
+  p->host = (struct host){ run_step, p->list };
+  p->object = p->list ? dlopen(r->object, RTLD_NOW | RTLD_LOCAL) : NULL;
+  void *symbol = p->object ? dlsym(p->object, "adit_entry") : NULL;
+  memcpy(&p->entry, &symbol, sizeof symbol);
+  *result = p;
+  if (symbol) return AD_OK;
+  const char *why = p->list ? dlerror() : NULL;
+  const ad_status status = p->list ? native_fail(r, AD_ERROR_IO, "loading: %.200s", why ? why : "no entry") : AD_ERROR_MEMORY;
+  free_loaded(&p->base);
+  return status;
+}
+
+/* --- compiling ------------------------------------------------------------------------------------------ */
+
+enum { LONG_TEXT = 400000, NATIVE_CHUNK = 1000 };
+
+static ad_status publish(ad_function *f, loaded *p) {
+  native_code *none = NULL;
+  if (!atomic_compare_exchange_strong_explicit(&f->native, &none, &p->base, memory_order_release, memory_order_relaxed))
+    free_loaded(&p->base);
+  return AD_OK;
+}
+
+/* Writes, builds and loads f; r->message has what failed. */
+static ad_status compile_now(ad_function *f, native_request *r) {
+  const ad_code code = { .chunk = NATIVE_CHUNK };
+  ad_writer w;
+  text source = text_on(&r->allocator);
+  size_t bytes = 0;
+  loaded *p = NULL;
+  writer_open(&w, &r->allocator, &code, "f", true);
+  ad_status status = native_text(&w, f, &source, &bytes) ? AD_OK : w.status;
+  if (status != AD_OK) native_fail(r, status, "%s", w.message);
+  else status = native_build(r, &source, source.length < LONG_TEXT);
+  if (status == AD_OK) status = load(r, &w, f, bytes, &p);
+  if (status == AD_OK) status = publish(f, p);
+  written_free(&source);
+  writer_close(&w);
+  return status;
+}
+
+static ad_status finish(native_request *r, ad_status status, ad_report *report) {
+  memory_release(&r->allocator, (void *)(uintptr_t)r->compiler, NATIVE_PATH);
+  if (report) {
+    report->status = status;
+    if (status == AD_OK) report->message[0] = 0;
+    else if (!report->message[0]) snprintf(report->message, sizeof report->message, "%s", ad_status_sentence(status));
+  }
+  return status;
+}
+
+/* --- in the background ---------------------------------------------------------------------------------- */
+
+/* One compilation that a thread does; the function keeps it until it is freed. */
+typedef struct native_job {
+  ad_function *f;
+  native_request request;
+  char options[512];
+  ad_report report;
+  pthread_t thread;
+  _Atomic int done;
+} native_job;
+
+static void *do_job(void *at) {
+  native_job *j = at;
+  j->report.status = compile_now(j->f, &j->request);
+  memory_release(&j->request.allocator, (void *)(uintptr_t)j->request.compiler, NATIVE_PATH);
+  atomic_store_explicit(&j->done, 1, memory_order_release);
+  return NULL;
+}
+
+void native_end_job(ad_function *f) {
+  native_job *j = atomic_exchange_explicit(&f->job, NULL, memory_order_acq_rel);
+  if (!j) return;
+  const ad_allocator a = f->body->allocator;
+  pthread_join(j->thread, NULL);
+  memory_release(&a, j, sizeof *j);
+}
+
+static ad_status start_job(ad_function *f, const native_request *r, ad_report *report) {
+  native_job *j = memory_get_zeroed(&r->allocator, 1, sizeof *j), *none = NULL;
+  if (!j) return AD_ERROR_MEMORY;
+  j->f = f;
+  j->request = *r;
+  snprintf(j->options, sizeof j->options, "%s", r->options);
+  j->request.options = j->options;
+  j->request.message = j->report.message;
+  j->request.size = sizeof j->report.message;
+  (void)report;
+  /* published by its thread only: two that ask at once make two jobs, of which one is given up */
+  if (pthread_create(&j->thread, NULL, do_job, j)) {
+    memory_release(&r->allocator, j, sizeof *j);
+    return AD_ERROR_UNSUPPORTED;
+  }
+  if (!atomic_compare_exchange_strong(&f->job, &none, j)) {
+    pthread_join(j->thread, NULL);
+    memory_release(&r->allocator, j, sizeof *j);
+  }
+  return AD_OK;
+}
+
+/* --- the public calls ----------------------------------------------------------------------------------- */
+
+ad_status ad_function_compile(ad_function *f, const ad_native *options, ad_report *report) {
+  static const ad_native defaults;
+  char message[256] = "";
+  if (report) *report = (ad_report){ AD_OK, "" };
+  if (!f || f->captures) return report ? report->status = AD_ERROR_ARGUMENT : AD_ERROR_ARGUMENT;
+  if (!options) options = &defaults;
+  if (atomic_load_explicit(&f->native, memory_order_acquire)) return AD_OK;
+  native_request r = { .allocator = f->body->allocator, .message = report ? report->message : message,
+                       .size = sizeof message };
+  ad_status status = native_find(&r, options);
+  if (status == AD_OK && options->background) {
+    status = start_job(f, &r, report);
+    if (status == AD_OK) return AD_OK;
+  }
+  if (status == AD_OK) status = compile_now(f, &r);
+  return finish(&r, status, report);
+}
+
+ad_status ad_function_compiled(ad_function *f, bool wait, ad_report *report) {
+  if (report) *report = (ad_report){ AD_OK, "" };
+  if (!f) return AD_ERROR_ARGUMENT;
+  native_job *j = atomic_load_explicit(&f->job, memory_order_acquire);
+  while (j && wait && !atomic_load_explicit(&j->done, memory_order_acquire)) {
+    const struct timespec pause = { 0, 1000000 };
+    nanosleep(&pause, NULL);
+  }
+  if (atomic_load_explicit(&f->native, memory_order_acquire)) return AD_OK;
+  const bool failed = j && atomic_load_explicit(&j->done, memory_order_acquire);
+  if (failed && report) *report = j->report;
+  return failed ? j->report.status : AD_ERROR_NO_VALUE;
+}

@@ -1,0 +1,44 @@
+/* native.h -- a function as machine code: its text, the compiler, the cache, the loaded object.
+ *
+ * The written text goes through the system's compiler into a shared object; what it cannot or should not do itself
+ * (big products, sorting, callbacks) it calls back, by number, through the list of host steps.
+ */
+#ifndef ADIT_NATIVE_NATIVE_H
+#define ADIT_NATIVE_NATIVE_H
+
+#include "write/writer.h"
+
+enum { NATIVE_PATH = 1024 };
+
+/* What the text is made of and where its object is. */
+typedef struct native_request {
+  ad_allocator allocator;
+  const char *compiler;             /* a path */
+  const char *options;
+  char folder[NATIVE_PATH];
+  char object[NATIVE_PATH];         /* in the folder */
+  char *message;
+  size_t size;
+} native_request;
+
+/* As the loaded code sees it; native_text.c writes the same declaration. */
+struct host {
+  int (*run)(const void *step, void *const z[], const void *const x[], void *scratch);
+  const void *const *step;
+};
+
+typedef int native_entry(const void *const in[], void *const out[], void *memory, const struct host *host);
+
+/* The whole text for f, in w; bytes: of work memory. */
+bool native_text(ad_writer *w, ad_function *f, text *to, size_t *bytes);
+
+/* The compiler's path, the folder, made and found safe. */
+ad_status native_find(native_request *r, const ad_native *options);
+/* The object for that text, from the cache or compiled: its path is in r->object. */
+ad_status native_build(native_request *r, const text *source, int effort);
+
+/* Says why and returns status. */
+ad_status native_fail(const native_request *r, ad_status status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+#endif

@@ -1,0 +1,57 @@
+/* native_text.c -- the text that is compiled for this machine: the written functions in their fast style, and one
+ * entry that shares out the memory. */
+#include "native/native.h"
+
+/* glibc's vector functions, which gcc calls from loops once it has seen these prototypes; see
+ * run/kernels/vector_math.h. */
+static const char vector_math[] =
+  "#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)\n"
+  "#if __GLIBC_PREREQ(2, 35)\n"
+  "#define V __attribute__((simd(\"notinbranch\")))\n"
+  "#define V1(f) V double f(double); V float f##f(float);\n"
+  "#define V2(f) V double f(double, double); V float f##f(float, float);\n"
+  "V1(exp) V1(exp2) V1(expm1) V1(log) V1(log2) V1(log10) V1(log1p) V1(sin) V1(cos) V1(tan) V1(asin) V1(acos)\n"
+  "V1(atan) V1(sinh) V1(cosh) V1(tanh) V1(asinh) V1(acosh) V1(atanh) V1(cbrt) V1(erf) V1(erfc)\n"
+  "V2(pow) V2(hypot) V2(atan2)\n"
+  "#endif\n#endif\n\n";
+
+static const char words[] =
+  "#include <math.h>\n#include <stdint.h>\n\n"
+  "typedef double R;\n#define M(name) name\n#define ADIT_SIMD _Pragma(\"omp simd\")\n"
+  "struct host { int (*run)(const void *, void *const *, const void *const *, void *); const void *const *step; };\n\n";
+
+static size_t rounded(size_t bytes) { return (bytes + 63)/64*64; }
+
+static void put_arguments(text *to, const ad_function *f, const unit_info *u, const size_t at[]) {
+  const char *comma = "";
+  for (int k = 0; k < f->n_in; k++)
+    if (u->uses[k]) text_put(to, "%sin[%d]", comma, k), comma = ", ";
+  for (int j = 0; j < f->n_out; j++) text_put(to, "%sout[%d]", comma, j), comma = ", ";
+  for (int d = AD_DTYPES; d-- > 0;)
+    if (u->pool[d]) text_put(to, "%s(void *)((char *)memory + %zu)", comma, at[d]), comma = ", ";
+  if (u->host) text_put(to, "%shost", comma);
+}
+
+bool native_text(ad_writer *w, ad_function *f, text *to, size_t *bytes) {
+  static const unit_shape plain;
+  const unit_info *u = write_unit(w, f, NULL, &plain);
+  size_t at[AD_DTYPES];
+  if (!u) return false;
+  *bytes = 0;
+  for (int d = AD_DTYPES; d-- > 0;) {
+    at[d] = *bytes;
+    *bytes += rounded(u->need[d]*write_size((ad_dtype)d));
+  }
+  text_put(to, "%s%s", words, vector_math);
+  text_put_bytes(to, text_of(&w->constants), w->constants.length);
+  text_put_bytes(to, text_of(&w->routines), w->routines.length);
+  text_put_bytes(to, text_of(&w->units), w->units.length);
+  text_put(to, "\nint adit_entry(const void *const *in, void *const *out, void *memory, const struct host *host) {\n"
+               "  (void)in, (void)out, (void)memory, (void)host;\n");
+  text_put(to, u->fails ? "  return %s(" : "  %s(", u->name);
+  put_arguments(to, f, u, at);
+  text_put(to, u->fails ? ");\n}\n" : ");\n  return 0;\n}\n");
+  if (to->failed || w->constants.failed || w->routines.failed || w->units.failed)
+    return writer_fail(w, AD_ERROR_MEMORY, "out of memory");
+  return true;
+}
