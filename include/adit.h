@@ -15,6 +15,7 @@
 #include "adit/debug.h"
 #include "adit/implicit.h"
 #include "adit/ode.h"
+#include "adit/code.h"
 #include "adit/random.h"
 #include "adit/learn.h"
 #include "adit/npy.h"
