@@ -75,10 +75,13 @@ AD_API int64_t ad_binomial_cost(int64_t n, int64_t k);
 typedef struct ad_loop {
   ad_keep keep;
   int64_t k;                        /* see ad_keep; at least 1 */
-  /* Memory for the states of a reverse sweep, at most: AD_KEEP_BINOMIAL makes do with it, the others fail
-   * with AD_ERROR_LIMIT when they run. Of a loop in a map: for each instance. 0: no limit. */
+  /* Memory for the states of a reverse sweep, at most: AD_KEEP_BINOMIAL makes do with it (one state it always
+   * keeps; with k as well the lesser number of states counts), the others fail with AD_ERROR_LIMIT when they
+   * run. Of a loop in a map: for each instance. 0: no limit. */
   int64_t bytes;
-  int64_t steps;                    /* scan: number of steps where no input has an axis of them */
+  /* scan: number of steps where no input has an axis of them. 0 is none at all; with no options it is
+   * AD_ERROR_ARGUMENT that nothing gives the number. */
+  int64_t steps;
   /* scan: an integer scalar, how many steps to make, known when it runs: 0 <= count <= n, else AD_ERROR_LIMIT.
    * Rows of outputs beyond it are zero. Without stacked inputs or outputs and with steps 0 there is no upper
    * bound. Not set: ad_none(), or counted false. */

@@ -23,6 +23,19 @@ static ad_status fail_all(ad_tape *t, int n, ad_var out[], ad_status status) {
   return status;
 }
 
+/* A call that lacks its function, or the inputs of it: the n_out results (1 where nobody knows) are invalid,
+ * and the error is on the tape of the first input. */
+static ad_status incomplete(const char *what, const ad_var in[], int n_out, ad_var out[]) {
+  ad_tape *t = in ? ad_tape_of(1, in) : NULL;
+  if (out) fail_all(t, n_out, out, AD_ERROR_ARGUMENT);
+  return tape_fail(t, AD_ERROR_ARGUMENT, "%s: no %s", what,
+                   !in ? "inputs" : out ? "function" : "place for results");
+}
+
+static bool is_complete(const ad_function *f, const ad_var in[], const ad_var out[]) {
+  return f && out && (in || function_visible(f) == 0);
+}
+
 /* The tape to record on: the innermost of the inputs' and of what the functions have captured. */
 static ad_tape *tape_for(const ad_function *f, const ad_function *g, const ad_var in[]) {
   ad_tape *t = ad_tape_of(function_visible(f), in);
@@ -136,14 +149,16 @@ static ad_status record_call(ad_tape *t, ad_function *f, bool checkpoint, const 
 }
 
 ad_status ad_function_apply(ad_function *f, const ad_var in[], ad_var out[]) {
-  ad_tape *t = f ? tape_for(f, NULL, in) : NULL;
-  if (!t) return f ? fail_all(t, f->n_out, out, AD_ERROR_ARGUMENT) : AD_ERROR_ARGUMENT;
+  if (!is_complete(f, in, out)) return incomplete("call", in, f ? f->n_out : 1, out);
+  ad_tape *t = tape_for(f, NULL, in);
+  if (!t) return fail_all(t, f->n_out, out, AD_ERROR_ARGUMENT);
   return f->size < INLINE_BELOW ? function_apply_on(t, f, in, out) : record_call(t, f, false, in, out);
 }
 
 ad_status ad_checkpoint(ad_function *f, const ad_var in[], ad_var out[]) {
-  ad_tape *t = f ? tape_for(f, NULL, in) : NULL;
-  if (!t) return f ? fail_all(t, f->n_out, out, AD_ERROR_ARGUMENT) : AD_ERROR_ARGUMENT;
+  if (!is_complete(f, in, out)) return incomplete("checkpoint", in, f ? f->n_out : 1, out);
+  ad_tape *t = tape_for(f, NULL, in);
+  if (!t) return fail_all(t, f->n_out, out, AD_ERROR_ARGUMENT);
   return record_call(t, f, true, in, out);
 }
 
@@ -216,7 +231,7 @@ static void put_both(building *b, ad_function *f, ad_function *g, const ad_var i
 }
 
 ad_status ad_cond(ad_var p, ad_function *f, ad_function *g, const ad_var in[], ad_var out[]) {
-  if (!f || !g) return AD_ERROR_ARGUMENT;
+  if (!is_complete(f, in, out) || !g) return incomplete("cond", in, f ? f->n_out : g ? g->n_out : 1, out);
   ad_tape *t = tape_for(f, g, in), *own = ad_tape_of(1, &p);
   if (own && (!t || own->level > t->level)) t = own;
   if (!t) return fail_all(t, f->n_out, out, AD_ERROR_ARGUMENT);
@@ -241,7 +256,7 @@ ad_status ad_cond(ad_var p, ad_function *f, ad_function *g, const ad_var in[], a
 /* --- maps ----------------------------------------------------------------------------------------------- */
 
 ad_status ad_map(ad_function *f, const ad_var in[], ad_var out[]) {
-  if (!f) return AD_ERROR_ARGUMENT;
+  if (!is_complete(f, in, out)) return incomplete("map", in, f ? f->n_out : 1, out);
   ad_tape *t = tape_for(f, NULL, in);
   building b;
   if (!t || !open_building(&b, t, f, NULL, f->n_in, CARRIER_MAP))
@@ -290,7 +305,7 @@ static bool set_policy(building *b, const char *what, const ad_loop *o) {
   if (o->k == 0 && (o->keep == AD_KEEP_EVERY || (o->keep == AD_KEEP_BINOMIAL && o->bytes == 0)))
     return tape_fail(b->t, AD_ERROR_ARGUMENT, "%s: how many states are kept is not given", what) == AD_OK;
   c->policy = (int32_t)o->keep;
-  c->keep = o->k;
+  c->keep = o->k < (int64_t)1 << 62 ? o->k : (int64_t)1 << 62;             /* so that n + k is a number */
   c->bytes = o->bytes;
   c->limit = o->limit ? o->limit : (int64_t)1 << 62;
   c->backwards = o->backwards;
@@ -344,6 +359,9 @@ static void put_scan(building *b, const char *what, int states, const ad_loop *o
   if (n >= 0 && o->steps && o->steps != n)
     b->failed |= tape_fail(b->t, AD_ERROR_SHAPE, "%s: %lld steps, but inputs for %lld", what,
                            (long long)o->steps, (long long)n) != AD_OK;
+  if (n < 0 && o == &no_options)
+    b->failed |= tape_fail(b->t, AD_ERROR_ARGUMENT,
+                           "%s: no input has an axis of steps, and no option says how many", what) != AD_OK;
   const bool bounded = n >= 0 || o->steps || !o->counted;
   b->c->n = n >= 0 ? n : bounded ? o->steps : -1;
   b->failed |= !put_count(b, o, b->c->n_out > states);
@@ -351,7 +369,7 @@ static void put_scan(building *b, const char *what, int states, const ad_loop *o
 
 static ad_status scan(const char *what, ad_function *f, int states, const ad_loop *o, const ad_var in[],
                       ad_var out[]) {
-  if (!f) return AD_ERROR_ARGUMENT;
+  if (!is_complete(f, in, out)) return incomplete(what, in, f ? f->n_out : 1, out);
   ad_tape *t = tape_for(f, NULL, in), *own = o && o->counted ? ad_tape_of(1, &o->count) : NULL;
   if (own && (!t || own->level > t->level)) t = own;
   building b;
@@ -366,7 +384,7 @@ ad_status ad_scan(ad_function *f, int states, const ad_loop *o, const ad_var in[
 }
 
 ad_status ad_fold(ad_function *f, int states, const ad_loop *o, const ad_var in[], ad_var out[]) {
-  if (!f || f->n_out == states) return scan("fold", f, states, o, in, out);
+  if (!is_complete(f, in, out) || f->n_out == states) return scan("fold", f, states, o, in, out);
   ad_tape *t = tape_for(f, NULL, in);
   return fail_all(t, f->n_out, out, tape_fail(t, AD_ERROR_ARGUMENT, "fold: %s has outputs besides its %d states",
                                               f->name, states));
@@ -374,7 +392,7 @@ ad_status ad_fold(ad_function *f, int states, const ad_loop *o, const ad_var in[
 
 /* The first element is the start, the others are the steps. */
 ad_status ad_reduce(ad_function *f, const ad_loop *o, const ad_var in[], ad_var *out) {
-  if (!f) return AD_ERROR_ARGUMENT;
+  if (!f || !in || !out) return incomplete("reduce", in, 1, out);
   ad_tape *t = ad_tape_of(1, in);
   const ad_type type = t ? ad_type_of(in[0]) : ad_type_make(AD_F64, 0, NULL);
   const int n = function_visible(f);
@@ -404,7 +422,7 @@ static bool check_condition(ad_tape *t, const ad_function *g, const ad_function 
 
 ad_status ad_while(ad_function *condition, ad_function *body, const ad_loop *o, const ad_var in[],
                    ad_var out[]) {
-  if (!condition || !body) return AD_ERROR_ARGUMENT;
+  if (!condition || !is_complete(body, in, out)) return incomplete("while", in, body ? body->n_out : 1, out);
   ad_tape *t = tape_for(body, condition, in);
   ad_function *wide[2] = { NULL, NULL };
   building b;

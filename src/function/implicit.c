@@ -295,7 +295,9 @@ static ad_var record_node(ad_tape *t, const method *m, ad_function *f, const imp
 static ad_status record(const method *m, ad_function *f, const ad_solver *o, const ad_var in[], ad_var *x) {
   ad_tape *t = f && in && x ? function_tape(f, in) : NULL;
   implicit a = { 0 };
+  if (!f && in) t = ad_tape_of(1, in);
   if (x) *x = handle_invalid(t);
+  if (!f) return tape_fail(t, AD_ERROR_ARGUMENT, "%s: no function", m->primitive->name);
   if (!t) return AD_ERROR_ARGUMENT;
   ad_status status = check_types(t, m, f);
   if (status == AD_OK) status = set_options(t, m, o, ad_function_input_type(f, 0).dtype, &a);

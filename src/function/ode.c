@@ -100,7 +100,9 @@ static bool open_integrator(integrator *w, ad_tape *t, const ode *o) {
   w->in[ODE_Y] = w->in[ODE_K] = w->in[ODE_Y_OLD] = w->in[ODE_K_OLD] = w->in[ODE_BOW] = y;
   for (int k = 0; k < parameters(o); k++) w->in[ODE_PARAMETERS + k] = node_type(f->body, f->in[k + 2])->type;
   w->step = trace(t, o, "ode_step", ode_step, (void *)(uintptr_t)o, w->n_in, w->in, ODE_STATES);
-  w->wanting = w->step ? trace(t, o, "ode_wanting", wanting_body, NULL, ODE_STOP + 1, w->in, 1) : NULL;
+  /* Its name is what the message says of a limit that is reached. */
+  if (w->step)
+    w->wanting = trace(t, o, "odeint_not_at_the_next_time", wanting_body, NULL, ODE_STOP + 1, w->in, 1);
   return w->wanting != NULL;
 }
 
@@ -262,7 +264,9 @@ static ad_var integrate(ad_tape *t, ad_function *f, ode *o, const ad_var in[]) {
 ad_status ad_odeint(ad_function *f, const ad_ode *options, const ad_var in[], ad_var *out) {
   ad_tape *t = f && in && out ? function_tape(f, in) : NULL;
   ode o;
+  if (!f && in) t = ad_tape_of(1, in);
   if (out) *out = handle_invalid(t);
+  if (!f) return tape_fail(t, AD_ERROR_ARGUMENT, "odeint: no function");
   if (!t) return AD_ERROR_ARGUMENT;
   ad_status status = check_types(t, f, in);
   if (status == AD_OK) status = set_options(t, options, &o);

@@ -430,14 +430,10 @@ static bool reached(const own_rule *o, int j, const flow xdot[]) {
   return false;
 }
 
-static bool any_connected(int n, const flow f[]) {
-  for (int k = 0; k < n; k++)
-    if (flow_connected(f[k])) return true;
-  return false;
-}
-
 bool own_rule_forward(ad_tape *t, const own_rule *o, uint32_t i, const flow xdot[], flow zdot[]) {
-  if (!any_connected(o->n, xdot)) return true;
+  bool any = false;
+  for (int j = 0; j < o->m; j++) any |= reached(o, j, xdot);
+  if (!any) return true;
   if (!o->jvp.f) return missing(t, o, "jvp");
   if (!pass(t, &o->jvp, o->n, i, xdot, zdot)) return false;
   for (int j = 0; j < o->m; j++)
@@ -453,7 +449,9 @@ static bool reaches(const own_rule *o, int k, const flow zbar[]) {
 
 bool own_rule_reverse(ad_tape *t, const own_rule *o, uint32_t i, const flow zbar[], const bool wanted[],
                       flow xbar[]) {
-  if (!any_connected(o->m, zbar)) return true;
+  bool any = false;
+  for (int k = 0; k < o->n; k++) any |= wanted[k] && reaches(o, k, zbar);
+  if (!any) return true;
   if (!o->vjp.f) return missing(t, o, "vjp");
   if (!pass(t, &o->vjp, o->n, i, zbar, xbar)) return false;
   for (int k = 0; k < o->n; k++)

@@ -415,8 +415,14 @@ static void look_at_inputs(ad_nonfinite *r, const ad_function *f, const void *co
 }
 
 ad_status ad_find_nonfinite(ad_function *f, const void *const in[], ad_nonfinite *r) {
-  if (!f || f->captures || (f->n_in && !in) || !r) return AD_ERROR_ARGUMENT;
+  if (!r) return AD_ERROR_ARGUMENT;
   *r = (ad_nonfinite){ .step = -1, .input = -1, .input_element = -1, .element = -1, .number = -1 };
+  if (!f || f->captures || (f->n_in && !in)) {
+    if (f && f->captures)
+      snprintf(r->message, sizeof r->message, "%s: has captured variables, which no call supplies", f->name);
+    else snprintf(r->message, sizeof r->message, "no %s", f ? "inputs" : "function");
+    return AD_ERROR_ARGUMENT;
+  }
   snprintf(r->path, sizeof r->path, "%s", f->name);
   look_at_inputs(r, f, in);
   replay p;

@@ -69,7 +69,12 @@ static void test_maps_refused(void) {
           "map: input 1 has 3 along its first axis, others have 4");
   REFUSED(&k, ad_map(k.two, IN(ad_cast(k.v, AD_F32), k.v), k.out), AD_ERROR_SHAPE, 1,
           "map: input 0 of two is f32(4), not f64() or with one leading axis more");
-  CHECK(ad_map(NULL, IN(k.x), k.out) == AD_ERROR_ARGUMENT);
+  REFUSED(&k, ad_map(NULL, IN(k.x), k.out), AD_ERROR_ARGUMENT, 1, "map: no function");
+  CHECK_STATUS(ad_map(k.two, NULL, k.out), AD_ERROR_ARGUMENT);
+  CHECK_STATUS(ad_map(k.two, IN(k.v, k.v), NULL), AD_ERROR_ARGUMENT);
+  ad_tape_clear(k.t);
+  REFUSED(&k, ad_function_apply(NULL, IN(k.x), k.out), AD_ERROR_ARGUMENT, 1, "call: no function");
+  REFUSED(&k, ad_checkpoint(NULL, IN(k.x), k.out), AD_ERROR_ARGUMENT, 1, "checkpoint: no function");
   CHECK(ad_map(k.two, IN(ad_real(1), ad_real(2)), k.out) == AD_ERROR_ARGUMENT
         && ad_tape_status(k.t) == AD_OK);
   CHECK(!ad_function_map(k.two, -1, NULL) && !ad_function_map(NULL, 3, NULL));
@@ -88,8 +93,8 @@ static void test_branches_refused(void) {
           "cond: output 0 is f64() in one branch and f64(2) in the other");
   REFUSED(&k, ad_cond(k.v, k.more, k.more, IN(k.x), k.out), AD_ERROR_SHAPE, 1,
           "cond: the condition is no scalar");
-  CHECK(ad_cond(k.x, NULL, k.more, IN(k.x), k.out) == AD_ERROR_ARGUMENT);
-  CHECK(ad_cond(k.x, k.more, NULL, IN(k.x), k.out) == AD_ERROR_ARGUMENT);
+  REFUSED(&k, ad_cond(k.x, NULL, k.more, IN(k.x), k.out), AD_ERROR_ARGUMENT, 1, "cond: no function");
+  REFUSED(&k, ad_cond(k.x, k.more, NULL, IN(k.x), k.out), AD_ERROR_ARGUMENT, 1, "cond: no function");
   close_kit(&k);
 }
 
@@ -132,10 +137,12 @@ static void test_loops_refused(void) {
           "while: elementwise is no condition, one scalar from the first inputs of two");
   REFUSED(&k, ad_while(k.small, k.more32, NULL, IN(k.x), k.out), AD_ERROR_ARGUMENT, 1,
           "while: small is no condition, one scalar from the first inputs of more32");
-  CHECK(ad_scan(NULL, 1, NULL, IN(k.x), k.out) == AD_ERROR_ARGUMENT
-        && ad_fold(NULL, 1, NULL, IN(k.x), k.out) == AD_ERROR_ARGUMENT);
-  CHECK(ad_while(NULL, k.more, NULL, IN(k.x), k.out) == AD_ERROR_ARGUMENT
-        && ad_reduce(NULL, NULL, IN(k.v), k.out) == AD_ERROR_ARGUMENT);
+  REFUSED(&k, ad_fold(k.more, 1, NULL, IN(k.x), k.out), AD_ERROR_ARGUMENT, 1,
+          "fold: no input has an axis of steps, and no option says how many");
+  REFUSED(&k, ad_scan(NULL, 1, NULL, IN(k.x), k.out), AD_ERROR_ARGUMENT, 1, "scan: no function");
+  REFUSED(&k, ad_fold(NULL, 1, NULL, IN(k.x), k.out), AD_ERROR_ARGUMENT, 1, "fold: no function");
+  REFUSED(&k, ad_while(NULL, k.more, NULL, IN(k.x), k.out), AD_ERROR_ARGUMENT, 1, "while: no function");
+  REFUSED(&k, ad_reduce(NULL, NULL, IN(k.v), k.out), AD_ERROR_ARGUMENT, 1, "reduce: no function");
   close_kit(&k);
 }
 

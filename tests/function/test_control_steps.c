@@ -508,6 +508,43 @@ static void test_budget_in_a_map(void) {
   }
 }
 
+/* --- keeping every k-th state, for k beyond the number of steps ----------------------------------------- */
+
+static void grow_by(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  (void)t, (void)context;
+  out[0] = ad_mul(in[0], in[1]);
+}
+
+typedef struct growth_loop { ad_function *step; ad_loop loop; } growth_loop;
+
+static void grow_all(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  const growth_loop *g = context;
+  (void)t;
+  ad_fold(g->step, 1, &g->loop, in, out);
+}
+
+/* y = x q^n: dy/dx = q^n, dy/dq = n x q^(n-1). */
+static void test_every_beyond(void) {
+  const int64_t every[] = { 9, 10, 11, INT64_MAX/2, INT64_MAX - 10, INT64_MAX - 1, INT64_MAX };
+  const ad_type type[2] = { AD_F64(), AD_F64() };
+  const double x = 1.5, q = 0.9;
+  ad_function *step = ad_function_trace("grow_by", grow_by, NULL, 2, type, 1);
+  for (size_t i = 0; i < sizeof every/sizeof *every; i++) {
+    growth_loop g = { step, { .steps = 10, .keep = AD_KEEP_EVERY, .k = every[i] } };
+    ad_function *f = ad_function_trace("grow_all", grow_all, &g, 2, type, 1);
+    ad_function *gradient = ad_function_gradient(f, 0, NULL);
+    double y = 0, dx = 0, dq = 0;
+    void *const results[] = { &y, &dx, &dq };
+    CHECK_STATUS(ad_function_call(gradient, (const void *const[]){ &x, &q }, results, NULL), AD_OK);
+    CHECK_NUMBER(y, x*pow(q, 10), 1e-14);
+    CHECK_NUMBER(dx, pow(q, 10), 1e-14);
+    CHECK_NUMBER(dq, 10*x*pow(q, 9), 1e-14);
+    ad_function_free(gradient);
+    ad_function_free(f);
+  }
+  ad_function_free(step);
+}
+
 int main(void) {
   test_binomial_cost();
   test_counts();
@@ -520,5 +557,6 @@ int main(void) {
   test_length_costs_nothing();
   test_million_steps();
   test_budget_in_a_map();
+  test_every_beyond();
   return check_summary();
 }

@@ -839,6 +839,58 @@ static void test_primitive(void) {
   ad_function_free(b);
 }
 
+/* --- a pattern alone, and what is said of captured variables -------------------------------------------- */
+
+static ad_status sign_and_double(void *context, const void *const in[], void *const out[], char *message,
+                                 size_t size) {
+  const double x = *(const double *)in[0];
+  (void)context, (void)message, (void)size;
+  *(double *)out[0] = (x > 0) - (x < 0);
+  *(double *)out[1] = 2*x;
+  return AD_OK;
+}
+
+/* Output 0 depends on nothing, which is a derivative; output 1 does, and has none. */
+static void test_pattern_alone(void) {
+  const ad_type type[2] = { AD_F64(), AD_F64() };
+  const bool depends[2] = { false, true };
+  const ad_external e = { .name = "pair", .n_in = 1, .n_out = 2, .in = type, .out = type,
+                          .call = sign_and_double, .rule = { .depends = depends } };
+  ad_function *f = ad_function_external(&e, NULL);
+  ad_tape *t = ad_tape_new();
+  const ad_var x = ad_scalar(t, 3);
+  ad_var y[2], dx;
+  CHECK_STATUS(ad_function_apply(f, &x, y), AD_OK);
+  CHECK_STATUS(ad_grad(y[0], 1, &x, &dx), AD_OK);
+  CHECK(ad_value(dx) == 0);
+  CHECK_STATUS(ad_backward(y[0]), AD_OK);
+  CHECK(ad_adjoint(x) == 0);
+  CHECK_STATUS(ad_grad(y[1], 1, &x, &dx), AD_ERROR_DERIVATIVE);
+  CHECK(strstr(ad_tape_message(t), "pair: has no vjp") != NULL);
+  ad_tape_free(t);
+  ad_function_free(f);
+}
+
+static void times_captured(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  (void)t;
+  out[0] = ad_mul(in[0], *(const ad_var *)context);
+}
+
+static void test_nonfinite_of_captured(void) {
+  const ad_type type = AD_F64();
+  const double at = 3;
+  ad_tape *t = ad_tape_new();
+  ad_var w = ad_scalar(t, 2);
+  ad_function *f = ad_function_trace_inside(t, "times", times_captured, &w, 1, &type, 1, NULL);
+  ad_nonfinite found;
+  CHECK_STATUS(ad_find_nonfinite(f, (const void *const[]){ &at }, &found), AD_ERROR_ARGUMENT);
+  CHECK(!found.found && !strcmp(found.message, "times: has captured variables, which no call supplies"));
+  CHECK_STATUS(ad_find_nonfinite(NULL, NULL, &found), AD_ERROR_ARGUMENT);
+  CHECK(!strcmp(found.message, "no function"));
+  ad_function_free(f);
+  ad_tape_free(t);
+}
+
 int main(void) {
   test_choices();
   test_taylor();
@@ -855,5 +907,7 @@ int main(void) {
   test_types();
   test_memory();
   test_primitive();
+  test_pattern_alone();
+  test_nonfinite_of_captured();
   return check_summary();
 }

@@ -575,6 +575,11 @@ static void test_refused(void) {
   ad_var x;
   CHECK_STATUS(ad_root(NULL, NULL, NULL, &x), AD_ERROR_ARGUMENT);
   CHECK(!ad_is_valid(x));
+  ad_tape *t = ad_tape_new();
+  const ad_var guess = ad_scalar(t, 1);
+  CHECK_STATUS(ad_root(NULL, NULL, &guess, &x), AD_ERROR_ARGUMENT);
+  CHECK(!ad_is_valid(x) && !strcmp(ad_tape_message(t), "root: no function"));
+  ad_tape_free(t);
 }
 
 /* --- memory --------------------------------------------------------------------------------------------- */

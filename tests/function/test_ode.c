@@ -590,8 +590,9 @@ static void test_limits(void) {
     char text[256];
     double y[2];
     CHECK_STATUS(at_times(slope[i], &options[i], 2, span, y, text), AD_ERROR_LIMIT);
-    char want[40];
-    snprintf(want, sizeof want, "after %lld steps", (long long)options[i].steps);
+    char want[80];
+    snprintf(want, sizeof want, "odeint_not_at_the_next_time still holds after %lld steps",
+             (long long)options[i].steps);
     CHECK_THAT(strstr(text, want), "\"%s\" does not say \"%s\"", text, want);
   }
 }
