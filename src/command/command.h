@@ -32,6 +32,7 @@ typedef struct options {
   char **wrt;                         /* names after --wrt, NULL: not given */
   int n_wrt;
   bool json, latex, help;
+  unsigned entries;                   /* emit: AD_CODE_GRADIENT and others */
   int order;                          /* -1: not given */
   const char *output;                 /* -o */
 } options;

@@ -29,8 +29,8 @@ static const struct subcommand {
     "differences, symbolic, forward and reverse compared" },
   { "draw",     command_draw,     "'EXPR' NAME=VALUE ... [-o FILE.svg|dot|html]",
     "the computational graph with values and adjoints" },
-  { "emit",     command_emit,     "'EXPR' [--gradient] -o f.c",
-    "self-contained C (in a later version)" },
+  { "emit",     command_emit,     "'EXPR' [--gradient] [--jacobian] [--hessian] [-o f.c]",
+    "self-contained C" },
 };
 enum { SUBCOMMANDS = sizeof subcommands/sizeof *subcommands };
 
@@ -49,7 +49,8 @@ static void print_help(FILE *out) {
         "         --wrt x,y     differentiate by these variables only\n"
         "         --order N     order of taylor (8) and derive (1)\n"
         "         --latex       derive: LaTeX instead of text\n"
-        "         -o FILE       draw: where to, .svg .dot or .html\n"
+        "         -o FILE       draw: where to, .svg .dot or .html; emit: f.c, with f.h beside it\n"
+        "         --gradient --jacobian --hessian --jvp --vjp   emit: these too\n"
         "         --help, --version\n\n"
         "example: adit grad 'sin(x + y^2)/sqrt(x)' x=2 y=1\n", out);
 }

@@ -4,6 +4,7 @@
  * `--` ends them.
  */
 #include "command/command.h"
+#include "adit/code.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -118,6 +119,17 @@ static const char *option_value(int argc, char **argv, int *i, const char *name)
   return *i + 1 < argc ? argv[++*i] : "";
 }
 
+/* Which derivatives emit writes. */
+static bool read_entry(options *o, const char *s) {
+  static const struct { const char *name; unsigned entry; } entry[] = {
+    { "--gradient", AD_CODE_GRADIENT }, { "--jacobian", AD_CODE_JACOBIAN }, { "--hessian", AD_CODE_HESSIAN },
+    { "--jvp", AD_CODE_JVP }, { "--vjp", AD_CODE_VJP }
+  };
+  for (size_t k = 0; k < sizeof entry/sizeof *entry; k++)
+    if (!strcmp(s, entry[k].name)) return o->entries |= entry[k].entry, true;
+  return false;
+}
+
 /* An option that begins with - ; *taken tells whether it was one. */
 static int read_option(options *o, int argc, char **argv, int *i, bool *taken) {
   const char *s = argv[*i], *value;
@@ -125,8 +137,7 @@ static int read_option(options *o, int argc, char **argv, int *i, bool *taken) {
   if (!strcmp(s, "--json")) return o->json = true, DONE;
   if (!strcmp(s, "--latex")) return o->latex = true, DONE;
   if (!strcmp(s, "--help") || !strcmp(s, "-h")) return o->help = true, DONE;
-  if (!strcmp(s, "--gradient") || !strcmp(s, "--jacobian") || !strcmp(s, "--hessian"))
-    return strcmp(o->command, "emit") ? complain(o, NULL, 0, "unknown option %s", s) : DONE;
+  if (!strcmp(o->command, "emit") && read_entry(o, s)) return DONE;
   if ((value = option_value(argc, argv, i, "--wrt"))) return read_wrt(o, value);
   if ((value = option_value(argc, argv, i, "--order"))) return read_order(o, value);
   if ((value = option_value(argc, argv, i, "-o")) || (value = option_value(argc, argv, i, "--output")))

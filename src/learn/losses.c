@@ -181,6 +181,20 @@ static ad_status classes_run(const ad_operation *op, void *z, const void *const 
   return AD_OK;
 }
 
+static ad_status classes_write(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]) {
+  const long long count = ad_type_count(op->z);
+  int64_t classes;
+  memcpy(&classes, op->attribute, sizeof classes);
+  if (count == 0) return AD_OK;
+  ad_write(w, "for (int64_t i = 0; i < %lld; i++) {", count);
+  ad_write(w, "if (%s[i] < 0 || %s[i] >= %lld) {", x[0], x[0], (long long)classes);
+  ad_write_failure(w, AD_ERROR_ARGUMENT);
+  ad_write(w, "}");
+  if (strcmp(z, x[0])) ad_write(w, "%s[i] = %s[i];", z, x[0]);
+  ad_write(w, "}");
+  return AD_OK;
+}
+
 static void classes_explain(const ad_operation *op, const void *const x[], char *message, size_t size) {
   int64_t classes;
   ad_report report;
@@ -191,7 +205,8 @@ static void classes_explain(const ad_operation *op, const void *const x[], char 
 static const ad_primitive classes_primitive = {
   .name = "cross_entropy", .doc = "classes, once they are found to be in range",
   .traits = AD_TRAIT_NO_FOLD | AD_TRAIT_IN_PLACE, .not_connected = 1,
-  .type = classes_type, .run = classes_run, .explain = classes_explain, .batch = batch_leading
+  .type = classes_type, .run = classes_run, .explain = classes_explain, .batch = batch_leading,
+  .write = classes_write
 };
 
 static ad_var of_classes(ad_var logits, ad_var target) {

@@ -43,7 +43,7 @@ bool native_text(ad_writer *w, ad_function *f, text *to, size_t *bytes) {
     *bytes += rounded(u->need[d]*write_size((ad_dtype)d));
   }
   text_put(to, "%s%s", words, vector_math);
-  text_put_bytes(to, text_of(&w->constants), w->constants.length);
+  writer_put_constants(w, to);
   text_put_bytes(to, text_of(&w->routines), w->routines.length);
   text_put_bytes(to, text_of(&w->units), w->units.length);
   text_put(to, "\nint adit_entry(const void *const *in, void *const *out, void *memory, const struct host *host) {\n"

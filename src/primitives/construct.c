@@ -5,11 +5,13 @@
  * (is_zeros) without looking at values.
  */
 #include "primitives/construct.h"
+#include "primitives/elements.h"
 #include "primitives/operands.h"
-#include "primitives/strided.h"
+#include "primitives/strided_write.h"
 #include "adit/elementwise.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 static const ad_primitive zeros_primitive, full_primitive, eye_primitive, arange_primitive;
@@ -56,12 +58,26 @@ static ad_status full_run(const ad_operation *op, void *z, const void *const x[]
   return AD_OK;
 }
 
+static ad_status zeros_write(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]) {
+  (void)x;
+  write_fill(w, ad_type_count(op->z), z, "0");
+  return AD_OK;
+}
+
+static ad_status full_write(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]) {
+  char value[WRITTEN_INDEX];
+  (void)x;
+  write_fill(w, ad_type_count(op->z), z,
+             written_value(w, value, op->z.dtype, &((const filling *)op->attribute)->element));
+  return AD_OK;
+}
+
 static const ad_primitive zeros_primitive = {
   .name = "zeros", .doc = "an array of zeros", .traits = AD_TRAIT_NO_FOLD, .type = full_type,
-  .run = zeros_run };
+  .run = zeros_run, .write = zeros_write, .elements = constant_elements };
 static const ad_primitive full_primitive = {
   .name = "full", .doc = "an array of one number", .traits = AD_TRAIT_NO_FOLD, .type = full_type,
-  .run = full_run };
+  .run = full_run, .write = full_write, .elements = constant_elements };
 
 /* Names of primitives are static strings: the same pointer is the same primitive. */
 bool is_zeros(ad_var x) { return !operand_is_literal(x) && ad_operation_name(x) == zeros_primitive.name; }
@@ -106,21 +122,40 @@ static ad_status eye_type(ad_operation *op) {
   return op->z.rank < 0 ? ad_refuse(op, AD_ERROR_SIZE, "the result is too big") : AD_OK;
 }
 
+/* The number of ones, 0 or less if there are none, and where the first is. */
+static int64_t eye_length(const diagonal *a, int64_t *first) {
+  const int64_t row = a->k < 0 ? -a->k : 0, column = a->k > 0 ? a->k : 0;
+  const int64_t down = a->n - row, right = a->m - column;
+  *first = row*a->m + column;
+  return down < right ? down : right;
+}
+
 static ad_status eye_run(const ad_operation *op, void *z, const void *const x[], void *scratch) {
   const diagonal *a = op->attribute;
   const size_t width = ad_dtype_bytes(op->z.dtype);
-  const int64_t row = a->k < 0 ? -a->k : 0, column = a->k > 0 ? a->k : 0;
-  const int64_t down = a->n - row, right = a->m - column, length = down < right ? down : right;
+  int64_t first;
+  const int64_t length = eye_length(a, &first);
   uint64_t one = 0;
   put_element(op->z.dtype, 1, &one);
   zeros_run(op, z, x, scratch);
-  if (length > 0) strided_copy_line(width)(length, (char *)z + (size_t)(row*a->m + column)*width, a->m + 1,
-                                           &one, 0);
+  if (length > 0) strided_copy_line(width)(length, (char *)z + (size_t)first*width, a->m + 1, &one, 0);
+  return AD_OK;
+}
+
+static ad_status eye_write(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]) {
+  const diagonal *a = op->attribute;
+  int64_t first;
+  const int64_t length = eye_length(a, &first);
+  zeros_write(w, op, z, x);
+  if (length > 0)
+    ad_write(w, "for (int64_t i = 0; i < %lld; i++) %s[%lld + i*%lld] = 1;", (long long)length, z,
+             (long long)first, (long long)a->m + 1);
   return AD_OK;
 }
 
 static const ad_primitive eye_primitive = {
-  .name = "eye", .doc = "ones on a diagonal, zeros elsewhere", .type = eye_type, .run = eye_run };
+  .name = "eye", .doc = "ones on a diagonal, zeros elsewhere", .type = eye_type, .run = eye_run,
+  .write = eye_write, .elements = constant_elements };
 
 ad_var ad_eye(ad_tape *tape, int64_t n, int64_t m, int k, ad_dtype dtype) {
   const diagonal a = { n, m, k, (int64_t)dtype };
@@ -159,8 +194,32 @@ static ad_status arange_run(const ad_operation *op, void *z, const void *const x
   return AD_OK;
 }
 
+/* start + i*step: in integers where both are whole and the result is, else in the file's real numbers. */
+static void written_element(ad_writer *w, const ad_operation *op, char to[WRITTEN_INDEX]) {
+  const progression *a = op->attribute;
+  const double ends[2] = { a->start, a->step };
+  if (op->z.dtype < AD_F32 && is_whole(a->start) && is_whole(a->step))
+    snprintf(to, WRITTEN_INDEX, "INT64_C(%lld) + i*INT64_C(%lld)", (long long)a->start, (long long)a->step);
+  else {
+    const char *end = ad_write_constants(w, AD_F64, ends, 2);
+    snprintf(to, WRITTEN_INDEX, "%s[0] + (%s)i*%s[1]", end, ad_write_type(AD_F64), end);
+  }
+}
+
+static ad_status arange_write(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]) {
+  const int64_t count = ad_type_count(op->z);
+  char element[WRITTEN_INDEX];
+  (void)x;
+  if (count == 0) return AD_OK;
+  written_element(w, op, element);
+  ad_write(w, "for (int64_t i = 0; i < %lld; i++) %s[i] = (%s)(%s%s);", (long long)count, z,
+           ad_write_type(op->z.dtype), element, op->z.dtype == AD_BOOL ? " != 0" : "");
+  return AD_OK;
+}
+
 static const ad_primitive arange_primitive = {
-  .name = "arange", .doc = "numbers at equal distances", .type = arange_type, .run = arange_run };
+  .name = "arange", .doc = "numbers at equal distances", .type = arange_type, .run = arange_run,
+  .write = arange_write, .elements = constant_elements };
 
 static bool fits_dtype(double v, ad_dtype dtype) {
   if (dtype == AD_I32) return v > -2147483649.0 && v < 2147483648.0;

@@ -16,8 +16,9 @@
 #include "primitives/axes.h"
 #include "primitives/batching.h"
 #include "primitives/operands.h"
-#include "primitives/strided.h"
+#include "primitives/strided_write.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* late: exclusive, lagged. */
@@ -120,6 +121,38 @@ static ad_status run_scan(const ad_operation *op, scan_kernel *kernel, void *z, 
   return AD_OK;
 }
 
+/* The scan, written: one line of elements after the other, with a state of its own. body sees the place `at`
+ * of the row, the row's number i, and the state. */
+static ad_status write_scan(ad_writer *w, const ad_operation *op, const char *first,
+                            const char *const body[]) {
+  const scan_attribute *a = op->attribute;
+  const ad_type *t = op->x[0];
+  const long long n = t->dim[a->axis], inner = axes_product(t, a->axis + 1, t->rank);
+  const char *type = op->z.dtype < AD_F32 ? "uint64_t" : ad_write_type(AD_F64);
+  if (ad_type_count(*t) == 0) return AD_OK;
+  ad_write(w, "for (int64_t k = 0; k < %lld; k += %lld) {", (long long)ad_type_count(*t), n*inner);
+  ad_write(w, "for (int64_t j = 0; j < %lld; j++) {", inner);
+  ad_write(w, "%s state = %s;", type, first);
+  ad_write(w, "for (int64_t i = 0; i < %lld; i++) {", n);
+  if (a->reverse) ad_write(w, "const int64_t at = k + (%lld - i)*%lld + j;", n - 1, inner);
+  else ad_write(w, "const int64_t at = k + i*%lld + j;", inner);
+  for (int s = 0; body[s]; s++) ad_write(w, "%s", body[s]);
+  write_close_loops(w, 3);
+  return AD_OK;
+}
+
+enum { STATEMENT = 256 };
+
+/* "z[at] = (type)state;" */
+static void written_store(char to[STATEMENT], const ad_operation *op, const char *z) {
+  snprintf(to, STATEMENT, "%s[at] = (%s)state;", z, ad_write_type(op->z.dtype));
+}
+
+/* The element of x at this row, in the state's type. */
+static void written_load(char to[STATEMENT], const ad_operation *op, const char *x) {
+  snprintf(to, STATEMENT, "(%s)%s[at]", op->z.dtype < AD_F32 ? "uint64_t" : ad_write_type(AD_F64), x);
+}
+
 /* --- recording ------------------------------------------------------------------------------------------ */
 
 static ad_status scan_type(ad_operation *op) {
@@ -158,6 +191,14 @@ static ad_status shift_run(const ad_operation *op, void *z, const void *const x[
   return run_scan(op, shift_kernels[op->z.dtype], z, x[0], NULL);
 }
 
+static ad_status shift_write(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]) {
+  char store[STATEMENT], load[STATEMENT], next[2*STATEMENT];
+  written_store(store, op, z);
+  written_load(load, op, x[0]);
+  snprintf(next, sizeof next, "state = %s;", load);
+  return write_scan(w, op, "0", (const char *const[]){ store, next, NULL });
+}
+
 static ad_var shift_vjp(ad_rule *r, int k) {
   (void)k;
   return shifted(r->g, turned(attribute_of(r)));
@@ -166,13 +207,21 @@ static ad_var shift_vjp(ad_rule *r, int k) {
 static const ad_primitive shift_primitive = {
   .name = "shift", .doc = "the element before, 0 for the first, along an axis",
   .traits = AD_TRAIT_LINEAR | AD_TRAIT_UNIT_WEIGHTS, .type = scan_type, .run = shift_run, .vjp = shift_vjp,
-  .batch = batch_along_narrow };
+  .batch = batch_along_narrow, .write = shift_write };
 
 /* --- cumsum; its adjoint sums from the other end -------------------------------------------------------- */
 
 static ad_status cumsum_run(const ad_operation *op, void *z, const void *const x[], void *scratch) {
   (void)scratch;
   return run_scan(op, cumsum_kernels[op->x[0]->dtype], z, x[0], NULL);
+}
+
+static ad_status cumsum_write(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]) {
+  char store[STATEMENT], load[STATEMENT], next[2*STATEMENT];
+  written_store(store, op, z);
+  written_load(load, op, x[0]);
+  snprintf(next, sizeof next, "state += %s;", load);
+  return write_scan(w, op, op->z.dtype < AD_F32 ? "0" : "-0.0f", (const char *const[]){ next, store, NULL });
 }
 
 static ad_var cumsum_vjp(ad_rule *r, int k) {
@@ -186,7 +235,8 @@ static const ad_primitive cumsum_primitive = { .name = "cumsum",
                                                .type = scan_type,
                                                .run = cumsum_run,
                                                .vjp = cumsum_vjp,
-                                               .batch = batch_along_narrow };
+                                               .batch = batch_along_narrow,
+                                               .write = cumsum_write };
 
 ad_var ad_cumsum(ad_var x, int axis) { return record_along(&cumsum_primitive, x, axis); }
 
@@ -205,6 +255,19 @@ static ad_status recurrence_run(const ad_operation *op, void *z, const void *con
   (void)scratch;
   const scan_attribute *a = op->attribute;
   return run_scan(op, recurrence_kernels[a->late][op->z.dtype], z, x[0], x[1]);
+}
+
+static ad_status recurrence_write(ad_writer *w, const ad_operation *op, const char *z,
+                                  const char *const x[]) {
+  char store[STATEMENT], factor[STATEMENT], term[STATEMENT], add[3*STATEMENT], multiply[2*STATEMENT];
+  const bool late = ((const scan_attribute *)op->attribute)->late;
+  written_store(store, op, z);
+  written_load(factor, op, x[0]);
+  written_load(term, op, x[1]);
+  if (late) snprintf(add, sizeof add, "state += %s;", term);
+  else snprintf(add, sizeof add, "state = %s + (i ? %s*state : 0);", term, factor);
+  snprintf(multiply, sizeof multiply, "state *= %s;", factor);
+  return write_scan(w, op, "0", (const char *const[]){ add, store, late ? multiply : NULL, NULL });
 }
 
 /* zdot[i] = x[i] zdot[e] + (xdot[i] z[e] + ydot[i]), lagged with x[e] and xdot[e] */
@@ -236,7 +299,7 @@ static const ad_primitive recurrence_primitive = {
   .name = "recurrence", .doc = "z = x times the z before, plus y, along an axis",
   .traits = AD_TRAIT_FINITE_WEIGHTS, .linear_in = 2,
   .type = recurrence_type, .run = recurrence_run, .jvp = recurrence_jvp, .vjp = recurrence_vjp,
-  .reach = recurrence_reach, .batch = batch_along_narrow };
+  .reach = recurrence_reach, .batch = batch_along_narrow, .write = recurrence_write };
 
 /* --- cumprod -------------------------------------------------------------------------------------------- */
 
@@ -244,6 +307,15 @@ static ad_status cumprod_run(const ad_operation *op, void *z, const void *const 
   (void)scratch;
   const scan_attribute *a = op->attribute;
   return run_scan(op, cumprod_kernels[a->late][op->x[0]->dtype], z, x[0], NULL);
+}
+
+static ad_status cumprod_write(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]) {
+  char store[STATEMENT], load[STATEMENT], next[2*STATEMENT];
+  const bool late = ((const scan_attribute *)op->attribute)->late;
+  written_store(store, op, z);
+  written_load(load, op, x[0]);
+  snprintf(next, sizeof next, "state *= %s;", load);
+  return write_scan(w, op, "1", (const char *const[]){ late ? store : next, late ? next : store, NULL });
 }
 
 /* exclusive: zdot[i] = x[e] zdot[e] + xdot[e] z[e] */
@@ -283,6 +355,6 @@ static const ad_primitive cumprod_primitive = {
   .name = "cumprod", .doc = "products of the elements so far, along an axis",
   .traits = AD_TRAIT_FINITE_WEIGHTS,
   .type = scan_type, .run = cumprod_run, .jvp = cumprod_jvp, .vjp = cumprod_vjp,
-  .batch = batch_along_narrow };
+  .batch = batch_along_narrow, .write = cumprod_write };
 
 ad_var ad_cumprod(ad_var x, int axis) { return record_along(&cumprod_primitive, x, axis); }

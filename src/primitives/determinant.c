@@ -15,7 +15,9 @@
 #include "base/lapack.h"
 #include "primitives/axes.h"
 #include "primitives/batching.h"
+#include "primitives/written.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
@@ -128,6 +130,39 @@ static ad_status cofactor_run(const ad_operation *op, void *z, const void *const
   return AD_OK;
 }
 
+/* --- as C ----------------------------------------------------------------------------------------------- */
+
+/* "(z + at)[0] = routine(n, lu);", or "routine(n, lu, z + at);" for matrices. */
+static void write_matrices(ad_writer *w, const ad_type *lu, const char *routine, const char *z, const char *x,
+                           bool numbers) {
+  const int64_t n = lu->dim[lu->rank - 1];
+  written_loops l = { .w = w, .axes = 1, .arrays = 2 };
+  l.axis[0].size = axes_product(lu, 0, lu->rank - 2);
+  l.axis[0].step[0] = (n + 1)*n;
+  l.axis[0].step[1] = numbers ? 1 : n*n;
+  if (l.axis[0].size == 0 || (n == 0 && !numbers)) return;
+  written_loops_open(&l);
+  if (numbers)
+    ad_write(w, "(%s + %s)[0] = %s(%" PRId64 ", %s + %s);", z, l.offset[1], routine, n, x, l.offset[0]);
+  else ad_write(w, "%s(%" PRId64 ", %s + %s, %s + %s);", routine, n, x, l.offset[0], z, l.offset[1]);
+  written_loops_close(&l);
+}
+
+static ad_status det_write(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]) {
+  write_matrices(w, op->x[1], written_determinant(w, op->z.dtype), z, x[1], true);
+  return AD_OK;
+}
+
+static ad_status logabsdet_write(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]) {
+  write_matrices(w, op->x[1], written_log_determinant(w, op->z.dtype), z, x[1], true);
+  return AD_OK;
+}
+
+static ad_status cofactor_write(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]) {
+  write_matrices(w, op->x[1], written_cofactors(w, op->z.dtype), z, x[1], false);
+  return AD_OK;
+}
+
 /* --- shapes --------------------------------------------------------------------------------------------- */
 
 static ad_status number_type(ad_operation *op) {
@@ -189,17 +224,18 @@ static ad_var cofactor_vjp(ad_rule *r, int k) {
 static const ad_primitive det_primitive = {
   .name = "det", .doc = "determinant, by the factors of the matrix", .not_connected = 2,
   .type = number_type, .run = det_run, .jvp = det_jvp, .vjp = det_vjp, .batch = batch_leading,
+  .write = det_write,
 };
 static const ad_primitive logabsdet_primitive = {
   .name = "logabsdet", .doc = "logarithm of the magnitude of the determinant, by the factors of the matrix",
   .not_connected = 2,
   .type = number_type, .run = logabsdet_run, .jvp = logabsdet_jvp, .vjp = logabsdet_vjp,
-  .batch = batch_leading,
+  .batch = batch_leading, .write = logabsdet_write,
 };
 static const ad_primitive cofactor_primitive = {
   .name = "cofactor", .doc = "matrix of cofactors, by the factors of the matrix", .not_connected = 2,
   .type = cofactor_type, .run = cofactor_run, .jvp = cofactor_jvp, .vjp = cofactor_vjp,
-  .batch = batch_leading,
+  .batch = batch_leading, .write = cofactor_write,
 };
 
 /* --- recording ------------------------------------------------------------------------------------------ */

@@ -20,8 +20,10 @@ static inline REAL HELPER(lgamma)(REAL x) { int sign; return (REAL)lgamma_r((dou
 static inline REAL HELPER(lgamma)(REAL x) { return (REAL)lgamma((double)x); }
 #endif
 
-/* C's fmax and fmin as selections: an operand that is nan loses. */
+/* C's fmax as a selection: an operand that is nan loses. */
 static inline REAL HELPER(max)(REAL x, REAL y) { return x > y || y != y ? x : y; }
+
+/* And fmin. */
 static inline REAL HELPER(min)(REAL x, REAL y) { return x < y || y != y ? x : y; }
 
 static inline REAL HELPER(rsqrt)(REAL x) { return 1/MATH(sqrt)(x); }

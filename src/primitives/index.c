@@ -8,8 +8,9 @@
 #include "primitives/axes.h"
 #include "primitives/batching.h"
 #include "primitives/operands.h"
-#include "primitives/strided.h"
+#include "primitives/strided_write.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum {
@@ -188,10 +189,8 @@ static ad_status run_choice(const ad_operation *op, indexed *s, void *z, const v
   return run(s, &a);
 }
 
-/* s as for the choice whose transpose this is: what was read there is written here. */
-static ad_status run_addition(const ad_operation *op, indexed *s, void *z, const void *const x[]) {
-  const size_t width = ad_dtype_bytes(op->z.dtype), bytes = ad_type_bytes(op->z);
-  if (z != x[0] && bytes) memcpy(z, x[0], bytes);
+/* The transpose of a choice: what was read there is written here. */
+static void turn(indexed *s) {
   for (int d = 0; d < s->box.rank; d++) {
     int64_t to = s->box.to[d];
     s->box.to[d] = s->box.from[d];
@@ -199,9 +198,67 @@ static ad_status run_addition(const ad_operation *op, indexed *s, void *z, const
   }
   s->step_to = s->step_from;
   s->step_from = 0;
+}
+
+/* s as for the choice whose transpose this is. */
+static ad_status run_addition(const ad_operation *op, indexed *s, void *z, const void *const x[]) {
+  const size_t width = ad_dtype_bytes(op->z.dtype), bytes = ad_type_bytes(op->z);
+  if (z != x[0] && bytes) memcpy(z, x[0], bytes);
+  turn(s);
   s->wide = op->x[1]->dtype == AD_I64;
   const arrays a = { strided_add_line(op->z.dtype), add_line(op->z.dtype, s->wide), width, z, x[2], x[1] };
   return run(s, &a);
+}
+
+/* --- the kernel, written -------------------------------------------------------------------------------- */
+
+/* "sum of strides + k*step". */
+static void written_place(char to[2*WRITTEN_INDEX], const char *array, int rank, const int64_t stride[],
+                          int64_t step) {
+  char at[WRITTEN_INDEX];
+  written_index(at, rank, stride, 0);
+  if (step == 0) snprintf(to, 2*WRITTEN_INDEX, "%s[%s]", array, at);
+  else if (!strcmp(at, "0")) snprintf(to, 2*WRITTEN_INDEX, "%s[k*%lld]", array, (long long)step);
+  else snprintf(to, 2*WRITTEN_INDEX, "%s[%s + k*%lld]", array, at, (long long)step);
+}
+
+/* The index is read as far out as it can be. */
+static ad_status write_indexed(ad_writer *w, const indexed *given, ad_dtype dtype, bool add, const char *z,
+                               const char *x, const char *index) {
+  indexed s = *given;
+  const strided *b = &s.box;
+  char at[WRITTEN_INDEX], to[2*WRITTEN_INDEX], from[2*WRITTEN_INDEX];
+  int depth = 0;
+  for (int d = 0; d < b->rank; d++)
+    if (b->dim[d] == 0) return AD_OK;
+  merge_axes(&s);
+  for (int d = 0; d < b->rank; d++)
+    if (s.index[d]) depth = d + 1;
+  write_open_loops(w, b->dim, 0, depth);
+  ad_write(w, "int64_t k = %s[%s];", index, written_index(at, b->rank, s.index, 0));
+  ad_write(w, "if (k < 0) k += %lld;", (long long)s.length);
+  ad_write(w, "if (k < 0 || k >= %lld) {", (long long)s.length);
+  ad_write_failure(w, AD_ERROR_ARGUMENT);
+  ad_write(w, "}");
+  write_open_loops(w, b->dim, depth, b->rank);
+  written_place(to, z, b->rank, b->to, s.step_to);
+  written_place(from, x, b->rank, b->from, s.step_from);
+  if (add) write_addition(w, dtype, to, from);
+  else ad_write(w, "%s = %s;", to, from);
+  write_close_loops(w, b->rank);
+  return AD_OK;
+}
+
+static ad_status write_choice(ad_writer *w, const ad_operation *op, const indexed *s, const char *z,
+                              const char *const x[]) {
+  return write_indexed(w, s, op->z.dtype, false, z, x[0], x[1]);
+}
+
+static ad_status write_sum(ad_writer *w, const ad_operation *op, indexed *s, const char *z,
+                           const char *const x[]) {
+  write_copy(w, ad_type_count(op->z), z, x[0]);
+  turn(s);
+  return write_indexed(w, s, op->z.dtype, true, z, x[2], x[1]);
 }
 
 /* --- what the type rules share -------------------------------------------------------------------------- */
@@ -268,6 +325,11 @@ static ad_status take_run(const ad_operation *op, void *z, const void *const x[]
   return run_choice(op, &s, z, x);
 }
 
+static ad_status take_write(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]) {
+  const indexed s = take_box(op);
+  return write_choice(w, op, &s, z, x);
+}
+
 static ad_var take_vjp(ad_rule *r, int k) {
   ad_var x[3] = { zeros_like_cotangent(r, r->op->x[k]), r->x[1], r->g };
   return ad_record(r->tape, &scatter_add_primitive, 3, x, r->op->attribute, r->op->attribute_size);
@@ -296,7 +358,8 @@ static ad_var take_batch(const ad_batch *b) {
 static const ad_primitive take_primitive = {
   .name = "take", .doc = "slices at an array of indices along an axis", .traits = CHOOSES,
   .not_connected = INDEX_OPERAND,
-  .type = take_type, .run = take_run, .vjp = take_vjp, .batch = take_batch };
+  .type = take_type, .run = take_run, .vjp = take_vjp, .batch = take_batch,
+  .write = take_write };
 
 ad_var ad_take(ad_var x, ad_var index, int axis) {
   ad_var operands[2] = { x, index };
@@ -311,6 +374,12 @@ static ad_status scatter_add_run(const ad_operation *op, void *z, const void *co
   (void)scratch;
   indexed s = take_box(op);
   return run_addition(op, &s, z, x);
+}
+
+static ad_status scatter_add_write(ad_writer *w, const ad_operation *op, const char *z,
+                                   const char *const x[]) {
+  indexed s = take_box(op);
+  return write_sum(w, op, &s, z, x);
 }
 
 static ad_var scatter_add_vjp(ad_rule *r, int k) {
@@ -336,7 +405,7 @@ static const ad_primitive scatter_add_primitive = {
   .name = "scatter_add", .doc = "an array with updates added at an array of indices along an axis",
   .traits = ADDS,
   .not_connected = INDEX_OPERAND, .type = scatter_add_type, .run = scatter_add_run, .vjp = scatter_add_vjp,
-  .batch = scatter_add_batch };
+  .batch = scatter_add_batch, .write = scatter_add_write };
 
 /* Updates that broadcast to what the rule asks for, numbers for example, are broadcast. */
 static ad_var record_addition(const ad_primitive *p, choice_rule *rule, ad_var base, ad_var index,
@@ -396,6 +465,11 @@ static ad_status gather_run(const ad_operation *op, void *z, const void *const x
   return run_choice(op, &s, z, x);
 }
 
+static ad_status gather_write(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]) {
+  const indexed s = gather_box(op, &op->z);
+  return write_choice(w, op, &s, z, x);
+}
+
 static ad_var gather_vjp(ad_rule *r, int k) {
   ad_var x[3] = { zeros_like_cotangent(r, r->op->x[k]), r->x[1], r->g };
   return ad_record(r->tape, &gather_add_primitive, 3, x, r->op->attribute, r->op->attribute_size);
@@ -410,7 +484,8 @@ static ad_var gather_batch(const ad_batch *b) {
 static const ad_primitive gather_primitive = {
   .name = "gather", .doc = "one element for each index along an axis", .traits = CHOOSES,
   .not_connected = INDEX_OPERAND,
-  .type = gather_type, .run = gather_run, .vjp = gather_vjp, .batch = gather_batch };
+  .type = gather_type, .run = gather_run, .vjp = gather_vjp, .batch = gather_batch,
+  .write = gather_write };
 
 ad_var ad_gather(ad_var x, ad_var index, int axis) {
   ad_var operands[2] = { x, index };
@@ -427,6 +502,12 @@ static ad_status gather_add_run(const ad_operation *op, void *z, const void *con
   return run_addition(op, &s, z, x);
 }
 
+static ad_status gather_add_write(ad_writer *w, const ad_operation *op, const char *z,
+                                  const char *const x[]) {
+  indexed s = gather_box(op, op->x[2]);
+  return write_sum(w, op, &s, z, x);
+}
+
 static ad_var gather_add_vjp(ad_rule *r, int k) {
   ad_var x[2] = { r->g, r->x[1] };
   return k == 0 ? r->g : ad_record(r->tape, &gather_primitive, 2, x, r->op->attribute, r->op->attribute_size);
@@ -441,7 +522,7 @@ static ad_var gather_add_batch(const ad_batch *b) {
 static const ad_primitive gather_add_primitive = {
   .name = "gather_add", .doc = "an array with one update added for each index along an axis", .traits = ADDS,
   .not_connected = INDEX_OPERAND, .type = gather_add_type, .run = gather_add_run, .vjp = gather_add_vjp,
-  .batch = gather_add_batch };
+  .batch = gather_add_batch, .write = gather_add_write };
 
 ad_var ad_gather_add(ad_var base, ad_var index, ad_var updates, int axis) {
   return record_addition(&gather_add_primitive, gather_rule, base, index, updates, axis);
@@ -485,9 +566,20 @@ static ad_status one_hot_run(const ad_operation *op, void *z, const void *const 
   return AD_OK;
 }
 
+static ad_status one_hot_write(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]) {
+  const long long depth = ((const hot *)op->attribute)->depth, count = ad_type_count(*op->x[0]);
+  write_fill(w, ad_type_count(op->z), z, "0");
+  if (depth == 0 || count == 0) return AD_OK;
+  ad_write(w, "for (int64_t i = 0; i < %lld; i++) {", count);
+  ad_write(w, "const int64_t k = %s[i];", x[0]);
+  ad_write(w, "if (k >= 0 && k < %lld) %s[i*%lld + k] = 1;", depth, z, depth);
+  ad_write(w, "}");
+  return AD_OK;
+}
+
 static const ad_primitive one_hot_primitive = {
   .name = "one_hot", .doc = "a 1 at each index along a new last axis", .not_connected = 1,
-  .type = one_hot_type, .run = one_hot_run, .batch = batch_leading };
+  .type = one_hot_type, .run = one_hot_run, .batch = batch_leading, .write = one_hot_write };
 
 ad_var ad_one_hot(ad_var index, int64_t depth, ad_dtype dtype) {
   const hot a = { depth, (int64_t)dtype };

@@ -5,8 +5,9 @@
  */
 #include "primitives/axes.h"
 #include "primitives/batching.h"
+#include "primitives/elements.h"
 #include "primitives/operands.h"
-#include "primitives/strided.h"
+#include "primitives/strided_write.h"
 #include "base/memory.h"
 
 #include <string.h>
@@ -71,6 +72,25 @@ static ad_status concat_run(const ad_operation *op, void *z, const void *const x
   return AD_OK;
 }
 
+/* As put_runs. */
+static void write_runs(ad_writer *w, int64_t outer, int64_t run, int64_t step, const char *z, int64_t first,
+                       const char *x) {
+  const strided s = { 2, { outer, run }, { step, 1 }, { run, 1 } };
+  write_strided_copy(w, &s, z, first, x, 0);
+}
+
+static ad_status concat_write(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]) {
+  const int axis = (int)join_axis(op);
+  const int64_t outer = axes_product(&op->z, 0, axis), inner = axes_product(&op->z, axis + 1, op->z.rank);
+  int64_t first = 0;
+  for (int k = 0; k < op->n; k++) {
+    const int64_t run = op->x[k]->dim[axis]*inner;
+    write_runs(w, outer, run, op->z.dim[axis]*inner, z, first, x[k]);
+    first += run;
+  }
+  return AD_OK;
+}
+
 static ad_var concat_vjp(ad_rule *r, int k) {
   const int axis = (int)join_axis(r->op);
   int64_t *next = &r->memo[0], *start = &r->memo[1];         /* *start: where operand *next begins */
@@ -81,7 +101,8 @@ static ad_var concat_vjp(ad_rule *r, int k) {
 
 static const ad_primitive concat_primitive = {
   .name = "concat", .doc = "arrays one after the other along an axis", .traits = JOINS,
-  .type = concat_type, .run = concat_run, .vjp = concat_vjp, .batch = batch_along };
+  .type = concat_type, .run = concat_run, .vjp = concat_vjp, .batch = batch_along,
+  .write = concat_write, .elements = moved_elements };
 
 /* --- stack: one after the other along a new axis -------------------------------------------------------- */
 
@@ -114,6 +135,13 @@ static ad_status stack_run(const ad_operation *op, void *z, const void *const x[
   return AD_OK;
 }
 
+static ad_status stack_write(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]) {
+  const int axis = (int)join_axis(op);
+  const int64_t outer = axes_product(&op->z, 0, axis), inner = axes_product(&op->z, axis + 1, op->z.rank);
+  for (int k = 0; k < op->n; k++) write_runs(w, outer, inner, op->n*inner, z, k*inner, x[k]);
+  return AD_OK;
+}
+
 static ad_var stack_vjp(ad_rule *r, int k) {
   const int axis = (int)join_axis(r->op);
   const int64_t index = k;
@@ -123,7 +151,8 @@ static ad_var stack_vjp(ad_rule *r, int k) {
 
 static const ad_primitive stack_primitive = {
   .name = "stack", .doc = "arrays one after the other along a new axis", .traits = JOINS,
-  .type = stack_type, .run = stack_run, .vjp = stack_vjp, .batch = batch_along };
+  .type = stack_type, .run = stack_run, .vjp = stack_vjp, .batch = batch_along,
+  .write = stack_write, .elements = moved_elements };
 
 /* --- recording joins ------------------------------------------------------------------------------------ */
 

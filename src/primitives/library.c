@@ -2,6 +2,7 @@
  * neither: cast and stop_gradient. */
 #include "primitives/library.h"
 #include "primitives/batching.h"
+#include "primitives/strided_write.h"
 
 #include "adit/derive.h"
 
@@ -77,12 +78,18 @@ static ad_status stop_run(const ad_operation *op, void *z, const void *const x[]
   return AD_OK;
 }
 
+static ad_status stop_write(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]) {
+  write_copy(w, ad_type_count(op->z), z, x[0]);
+  return AD_OK;
+}
+
 const ad_primitive stop_gradient_primitive = { .name = "stop_gradient",
                                                .doc = "x itself, constant to derivatives",
                                                .traits = AD_TRAIT_ALIAS,
                                                .not_connected = 1,
                                                .type = stop_type,
                                                .run = stop_run,
-                                               .batch = batch_leading };
+                                               .batch = batch_leading,
+                                               .write = stop_write };
 
 ad_var ad_stop_gradient(ad_var x) { return ad_record(NULL, &stop_gradient_primitive, 1, &x, NULL, 0); }

@@ -8,7 +8,7 @@
  * The weight of an element in the derivative is exp(x - z). Where z is infinite the elements equal to it
  * share equally, as two do in logaddexp: that is the limit where there is one.
  */
-#include "primitives/reduce.h"
+#include "primitives/reduce_write.h"
 
 #include "adit/elementwise.h"
 #include "primitives/axes.h"
@@ -16,6 +16,7 @@
 #include "primitives/strided.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 static const ad_primitive logsumexp_primitive, weights_primitive;
@@ -89,6 +90,74 @@ static ad_status weights_run(const ad_operation *op, void *y, const void *const 
   return AD_OK;
 }
 
+/* --- written -------------------------------------------------------------------------------------------- */
+
+static const char *write_exponential(ad_writer *w, ad_dtype dtype) {
+  static const char text[] =
+    "/* exp(d); what would be subnormal is 0. */\n"
+    "static inline REAL HELPER(normal_exp)(REAL d) {\n"
+    "  const REAL e = MATH(exp)(d < C(%s) ? C(%s) : d);\n"
+    "  return e <= C(%s) ? 0 : e;\n"
+    "}\n"
+    "\n"
+    "static inline REAL HELPER(below_one)(REAL e) { return e == 1 ? 0 : e; }\n";
+  const char *const least = dtype == AD_F32 ? "-87.0" : "-708.0";
+  const char *const tiny = dtype == AD_F32 ? "1.7e-38" : "4e-308";
+  char routine[sizeof text + 40];
+  snprintf(routine, sizeof routine, text, least, least, tiny);
+  return ad_write_routine(w, dtype, "normal_exp", routine);
+}
+
+/* y = g exp(x - z); where z is infinite, the elements equal to it share. */
+static ad_status weights_write(ad_writer *w, const ad_operation *op, const char *y, const char *const v[]) {
+  const written_walk a = written_walk_of(op->x[0], ((const reduction *)op->attribute)->mask);
+  const char *type = ad_write_type(op->z.dtype), *exponential = write_exponential(w, op->z.dtype);
+  char at[WRITTEN_INDEX], of_z[WRITTEN_INDEX];
+  if (ad_type_count(op->z) == 0) return AD_OK;
+  written_index(of_z, a.kept, a.z, 0);
+  written_index(at, a.rank, a.x, 0);
+  write_open_loops(w, a.dim, 0, a.kept);
+  ad_write(w, "const %s sum = %s[%s], factor = %s[%s];", type, v[1], of_z, v[2], of_z);
+  ad_write(w, "if (sum == (%s)INFINITY || sum == -(%s)INFINITY) {", type, type);
+  ad_write(w, "int64_t count = 0;");
+  write_open_loops(w, a.dim, a.kept, a.rank);
+  ad_write(w, "count += %s[%s] == sum;", v[0], at);
+  write_close_loops(w, a.rank - a.kept);
+  write_open_loops(w, a.dim, a.kept, a.rank);
+  ad_write(w, "%s[%s] = %s[%s] == sum ? factor/(%s)count : 0;", y, at, v[0], at, type);
+  write_close_loops(w, a.rank - a.kept);
+  ad_write(w, "} else {");
+  write_open_loops(w, a.dim, a.kept, a.rank);
+  ad_write(w, "%s[%s] = factor*%s(%s[%s] - sum);", y, at, exponential, v[0], at);
+  write_close_loops(w, a.rank - a.kept);
+  ad_write(w, "}");
+  write_close_loops(w, a.kept);
+  return AD_OK;
+}
+
+static void write_logsumexp(ad_writer *w, const ad_operation *op, const char *z, const written_line *line) {
+  static const written_fold total = { "sum_exp", "R",
+                                      "(R)HELPER(normal_exp)(v - c)", "a + b", "0", "REAL" };
+  static const written_fold rest = { "sum_exp_below", "R",
+                                     "(R)HELPER(below_one)(HELPER(normal_exp)(v - c))", "a + b", "0",
+                                     "REAL" };
+  const ad_dtype dtype = op->z.dtype;
+  const char *type = ad_write_type(dtype), *real = ad_write_type(AD_F64);
+  char sum[WRITTEN_CALL];
+  write_exponential(w, dtype);
+  ad_write(w, "const %s peak = %s;", type, written_fold_call(w, sum, dtype, &written_max, line, NULL));
+  ad_write(w, "const %s shift = peak - peak == 0 ? peak : 0;", type);
+  ad_write(w, "const %s sum = %s;", real, written_fold_call(w, sum, dtype, &total, line, "shift"));
+  ad_write(w, "if (sum >= 1 && sum < 2 && shift > -1 && shift < 1)");
+  ad_write(w, "  %s = (%s)((%s)shift + M(log1p)(%s));", z, type, real,
+           written_fold_call(w, sum, dtype, &rest, line, "shift"));
+  ad_write(w, "else %s = (%s)((%s)shift + M(log)(sum));", z, type, real);
+}
+
+static ad_status logsumexp_write(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]) {
+  return write_lines(w, op, ((const reduction *)op->attribute)->mask, z, x[0], write_logsumexp, "-INFINITY");
+}
+
 /* ydot = y xdot, -y zdot, and the weights themselves of gdot */
 static ad_var weights_jvp(ad_rule *r, int k) {
   if (k == 0) return ad_mul(r->z, r->g);
@@ -112,7 +181,7 @@ static const ad_primitive weights_primitive = {
   .name = "logsumexp_weights", .doc = "g*exp(x - z), the slope of logsumexp",
   .traits = AD_TRAIT_FINITE_WEIGHTS, .linear_in = 4,
   .type = weights_type, .run = weights_run, .jvp = weights_jvp, .vjp = weights_vjp,
-  .reach = weights_reach, .batch = reduction_batch };
+  .reach = weights_reach, .batch = reduction_batch, .write = weights_write };
 
 /* --- logsumexp ------------------------------------------------------------------------------------------ */
 
@@ -138,7 +207,7 @@ static const ad_primitive logsumexp_primitive = {
   .name = "logsumexp", .doc = "logarithm of the sum of exponentials over axes, without overflow",
   .traits = AD_TRAIT_FINITE_WEIGHTS,
   .type = logsumexp_type, .run = reduction_run, .scratch_bytes = reduction_scratch,
-  .jvp = logsumexp_jvp, .vjp = logsumexp_vjp, .batch = reduction_batch };
+  .jvp = logsumexp_jvp, .vjp = logsumexp_vjp, .batch = reduction_batch, .write = logsumexp_write };
 
 ad_var ad_logsumexp(ad_var x, ad_axes axes, bool keep) {
   const ad_type t = ad_type_of(x);

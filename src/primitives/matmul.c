@@ -12,8 +12,11 @@
 #include "adit/elementwise.h"
 #include "primitives/axes.h"
 #include "primitives/batching.h"
+#include "primitives/elements.h"
+#include "primitives/written.h"
 #include "base/blas.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static const ad_primitive matmul_primitive, dot_primitive, outer_primitive;
@@ -305,6 +308,91 @@ static ad_status product_run(const ad_operation *op, void *z, const void *const 
   return AD_OK;
 }
 
+/* --- as C ----------------------------------------------------------------------------------------------- */
+
+/* "x + i0*12", or x itself. */
+static void put_address(char *to, size_t size, const char *x, const char *offset) {
+  if (!strcmp(offset, "0")) snprintf(to, size, "%s", x);
+  else snprintf(to, size, "%s + %s", x, offset);
+}
+
+static void write_products(ad_writer *w, ad_dtype dtype, const batch_plan *b, const char *z,
+                           const char *const x[], bool add) {
+  const char *const base[3] = { x[0], x[1], z };
+  char at[3][WRITTEN_OFFSET + 112];
+  written_loops loops = { .w = w, .axes = b->axes, .arrays = 3 };
+  for (int i = 0; i < b->axes; i++) {
+    loops.axis[i].size = b->axis[i].size;
+    loops.axis[i].step[0] = b->axis[i].x;
+    loops.axis[i].step[1] = b->axis[i].y;
+    loops.axis[i].step[2] = b->axis[i].z;
+  }
+  written_loops_open(&loops);
+  for (int k = 0; k < 3; k++) put_address(at[k], sizeof at[k], base[k], loops.offset[k]);
+  const matrices *a = &b->a;
+  write_product(w, dtype, &(written_product){ a->m, a->k, a->n, a->tx, a->ty, add, at[0], at[1], at[2] });
+  written_loops_close(&loops);
+}
+
+/* Where batch axes are summed, products are added to zeros. */
+static ad_status product_write(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]) {
+  sizes s;
+  batch_plan b;
+  product_sizes(op, &s);
+  const int64_t count = ad_type_count(op->z);
+  bool empty = s.k == 0, add = false;
+  for (int i = 0; i < s.batch; i++) empty |= s.all[i] == 0;
+  batch_axes(op->attribute, &s, &b);
+  merge_axes(&b);
+  if (!empty) fold_axes(&b);
+  for (int i = 0; i < b.axes; i++) add |= b.axis[i].z == 0;
+  if (empty || add) write_elements(w, z, NULL, count);
+  if (count > 0 && !empty) write_products(w, op->z.dtype, &b, z, x, add);
+  return AD_OK;
+}
+
+/* --- on scalars ----------------------------------------------------------------------------------------- */
+
+/* z += x y for one pair of matrices; elements of z that have no term yet are ad_none(). */
+static bool multiply_elements(const matrices *a, const ad_var *x, const ad_var *y, ad_var *z) {
+  const int64_t xi = a->tx ? 1 : a->k, xp = a->tx ? a->m : 1, yp = a->ty ? 1 : a->n, yj = a->ty ? a->k : 1;
+  for (int64_t i = 0; i < a->m; i++)
+    for (int64_t j = 0; j < a->n; j++) {
+      ad_var *to = &z[i*a->n + j];
+      for (int64_t p = 0; p < a->k; p++) {
+        const ad_var term = ad_mul(x[i*xi + p*xp], y[p*yp + j*yj]);
+        *to = ad_is_none(*to) ? term : ad_add(*to, term);
+        if (!ad_is_valid(*to)) return false;
+      }
+    }
+  return true;
+}
+
+static bool product_elements(const ad_operation *op, ad_tape *tape, const ad_var *const x[], ad_var z[]) {
+  sizes s;
+  batch_plan b;
+  const int64_t count = ad_type_count(op->z);
+  int64_t all = 1;
+  bool good = true;
+  product_sizes(op, &s);
+  batch_axes(op->attribute, &s, &b);
+  for (int64_t e = 0; e < count; e++) z[e] = ad_none();
+  for (int i = 0; i < s.batch; i++) all *= s.all[i];
+  for (int64_t e = 0; e < all && good; e++) {
+    int64_t left = e, at[3] = { 0 };
+    for (int i = 0; i < b.axes; left /= b.axis[i++].size) {
+      const int64_t index = left%b.axis[i].size;
+      at[0] += index*b.axis[i].x;
+      at[1] += index*b.axis[i].y;
+      at[2] += index*b.axis[i].z;
+    }
+    good = multiply_elements(&b.a, x[0] + at[0], x[1] + at[1], z + at[2]);
+  }
+  for (int64_t e = 0; e < count && good; e++)
+    if (ad_is_none(z[e])) z[e] = zero_element(tape, op->z.dtype);
+  return good;
+}
+
 /* --- adjoints ------------------------------------------------------------------------------------------- */
 
 /* The batch of the adjoint of an operand with the given shape: summed where the operand was broadcast. z
@@ -404,17 +492,17 @@ static ad_var product_batch(const ad_batch *b) {
 static const ad_primitive matmul_primitive = {
   .name = "matmul", .doc = "product of matrices, over a batch", .linear_in = 3,
   .type = product_type, .run = product_run, .vjp = product_vjp, .reach = product_reach,
-  .batch = product_batch,
+  .batch = product_batch, .write = product_write, .elements = product_elements,
 };
 static const ad_primitive dot_primitive = {
   .name = "dot", .doc = "sum of the products of the elements of two vectors", .linear_in = 3,
   .type = product_type, .run = product_run, .vjp = product_vjp, .reach = product_reach,
-  .batch = product_batch,
+  .batch = product_batch, .write = product_write, .elements = product_elements,
 };
 static const ad_primitive outer_primitive = {
   .name = "outer", .doc = "products of each element of one vector with each of another", .linear_in = 3,
   .type = product_type, .run = product_run, .vjp = product_vjp, .reach = product_reach,
-  .batch = product_batch,
+  .batch = product_batch, .write = product_write, .elements = product_elements,
 };
 
 /* --- recording ------------------------------------------------------------------------------------------ */

@@ -7,7 +7,10 @@
  */
 #include "primitives/axes.h"
 #include "primitives/batching.h"
+#include "primitives/elements.h"
+#include "primitives/strided_write.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static const ad_primitive diag_primitive, diag_embed_primitive, tril_primitive, triu_primitive;
@@ -78,6 +81,16 @@ static ad_status diag_run(const ad_operation *op, void *z, const void *const x[]
   return AD_OK;
 }
 
+static ad_status diag_write(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]) {
+  const ad_type *t = op->x[0];
+  const int64_t rows = t->dim[t->rank - 2], columns = t->dim[t->rank - 1];
+  const diagonal d = diagonal_of(*(const int64_t *)op->attribute, rows, columns);
+  const strided s = { 2, { axes_product(t, 0, t->rank - 2), d.length }, { d.length, 1 },
+                      { rows*columns, columns + 1 } };
+  write_strided_copy(w, &s, z, 0, x[0], d.first);
+  return AD_OK;
+}
+
 /* Where zbar reaches xbar: p on ones. The rest of the matrix is not connected. */
 static void reach(ad_rule *r, const ad_primitive *p, const void *attribute, size_t size) {
   ad_type type = r->op->z;
@@ -128,6 +141,18 @@ static ad_status diag_embed_run(const ad_operation *op, void *z, const void *con
   return AD_OK;
 }
 
+static ad_status diag_embed_write(ad_writer *w, const ad_operation *op, const char *z,
+                                  const char *const x[]) {
+  const placement *a = op->attribute;
+  const ad_type *t = op->x[0];
+  const diagonal d = diagonal_of(a->k, a->rows, a->columns);
+  const strided s = { 2, { axes_product(t, 0, t->rank - 1), d.length },
+                      { a->rows*a->columns, a->columns + 1 }, { d.length, 1 } };
+  write_fill(w, ad_type_count(op->z), z, "0");
+  write_strided_copy(w, &s, z, d.first, x[0], 0);
+  return AD_OK;
+}
+
 /* xbar[b,i] = zbar[b, i + max(-k,0), i + max(k,0)] */
 static ad_var diag_embed_vjp(ad_rule *r, int operand) {
   (void)operand;
@@ -137,12 +162,14 @@ static ad_var diag_embed_vjp(ad_rule *r, int operand) {
 
 static const ad_primitive diag_primitive = {
   .name = "diag", .doc = "a diagonal of a matrix", .traits = AD_TRAIT_LINEAR | AD_TRAIT_UNIT_WEIGHTS,
-  .type = diag_type, .run = diag_run, .vjp = diag_vjp, .batch = batch_leading,
+  .type = diag_type, .run = diag_run, .vjp = diag_vjp, .batch = batch_leading, .write = diag_write,
+  .elements = moved_elements,
 };
 static const ad_primitive diag_embed_primitive = {
   .name = "diag_embed", .doc = "the matrix with a given diagonal",
   .traits = AD_TRAIT_LINEAR | AD_TRAIT_UNIT_WEIGHTS,
   .type = diag_embed_type, .run = diag_embed_run, .vjp = diag_embed_vjp, .batch = batch_leading,
+  .write = diag_embed_write, .elements = moved_elements,
 };
 
 ad_var ad_diag(ad_var x, int k) {
@@ -201,6 +228,37 @@ static ad_status triu_run(const ad_operation *op, void *z, const void *const x[]
   return AD_OK;
 }
 
+/* As copy_triangle. */
+static void write_triangle(ad_writer *w, const ad_type *t, const char *z, const char *x, int64_t edge,
+                           bool keep_low) {
+  const long long rows = t->dim[t->rank - 2], columns = t->dim[t->rank - 1], first = edge;
+  const long long count = axes_product(t, 0, t->rank - 2);
+  char end[32];
+  if (ad_type_count(*t) == 0) return;
+  snprintf(end, sizeof end, "%lld", columns);
+  const char *const kept[2] = { keep_low ? "0" : "middle", keep_low ? "middle" : end };
+  const char *const gone[2] = { keep_low ? "middle" : "0", keep_low ? end : "middle" };
+  ad_write(w, "for (int64_t k = 0; k < %lld; k += %lld) {", count*rows*columns, rows*columns);
+  ad_write(w, "for (int64_t i = 0; i < %lld; i++) {", rows);
+  ad_write(w, "const int64_t edge = i + (%lld), at = k + i*%lld;", first, columns);
+  ad_write(w, "const int64_t middle = edge < 0 ? 0 : edge > %lld ? %lld : edge;", columns, columns);
+  if (strcmp(z, x))
+    ad_write(w, "for (int64_t j = %s; j < %s; j++) %s[at + j] = %s[at + j];", kept[0], kept[1], z, x);
+  ad_write(w, "for (int64_t j = %s; j < %s; j++) %s[at + j] = 0;", gone[0], gone[1], z);
+  ad_write(w, "}");
+  ad_write(w, "}");
+}
+
+static ad_status tril_write(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]) {
+  write_triangle(w, &op->z, z, x[0], *(const int64_t *)op->attribute + 1, true);
+  return AD_OK;
+}
+
+static ad_status triu_write(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]) {
+  write_triangle(w, &op->z, z, x[0], *(const int64_t *)op->attribute, false);
+  return AD_OK;
+}
+
 /* xbar: the same triangle of zbar. */
 static ad_var triangle_vjp(ad_rule *r, int operand) {
   (void)operand;
@@ -212,11 +270,13 @@ static const ad_primitive tril_primitive = {
   .name = "tril", .doc = "the lower triangle of a matrix",
   .traits = AD_TRAIT_LINEAR | AD_TRAIT_UNIT_WEIGHTS | AD_TRAIT_IN_PLACE,
   .type = triangle_type, .run = tril_run, .vjp = triangle_vjp, .batch = batch_leading,
+  .write = tril_write, .elements = moved_elements,
 };
 static const ad_primitive triu_primitive = {
   .name = "triu", .doc = "the upper triangle of a matrix",
   .traits = AD_TRAIT_LINEAR | AD_TRAIT_UNIT_WEIGHTS | AD_TRAIT_IN_PLACE,
   .type = triangle_type, .run = triu_run, .vjp = triangle_vjp, .batch = batch_leading,
+  .write = triu_write, .elements = moved_elements,
 };
 
 ad_var ad_tril(ad_var x, int k) {

@@ -6,8 +6,9 @@
  */
 #include "primitives/axes.h"
 #include "primitives/batching.h"
+#include "primitives/elements.h"
 #include "primitives/operands.h"
-#include "primitives/strided.h"
+#include "primitives/strided_write.h"
 
 #include <string.h>
 
@@ -63,6 +64,11 @@ static ad_status reshape_run(const ad_operation *op, void *z, const void *const 
   return copy_all(op, z, x[0]);
 }
 
+static ad_status reshape_write(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]) {
+  write_copy(w, ad_type_count(op->z), z, x[0]);
+  return AD_OK;
+}
+
 static ad_var reshape_vjp(ad_rule *r, int k) { return ad_reshape(r->g, r->op->x[k]->rank, r->op->x[k]->dim); }
 
 static ad_var reshape_batch(const ad_batch *b) { return batch_result(b, b->x[0]); }
@@ -70,7 +76,8 @@ static ad_var reshape_batch(const ad_batch *b) { return batch_result(b, b->x[0])
 static const ad_primitive reshape_primitive = {
   .name = "reshape", .doc = "the same elements in another shape",
   .traits = MOVES | AD_TRAIT_ALIAS | AD_TRAIT_IN_PLACE,
-  .type = reshape_type, .run = reshape_run, .vjp = reshape_vjp, .batch = reshape_batch };
+  .type = reshape_type, .run = reshape_run, .vjp = reshape_vjp, .batch = reshape_batch,
+  .write = reshape_write, .elements = moved_elements };
 
 /* Puts the dimension that is left over where dim has a -1. It stays -1 (and is refused) where no whole
  * number fits. */
@@ -147,8 +154,7 @@ static ad_status transpose_type(ad_operation *op) {
   return AD_OK;
 }
 
-static ad_status transpose_run(const ad_operation *op, void *z, const void *const x[], void *scratch) {
-  (void)scratch;
+static strided transpose_box(const ad_operation *op) {
   const int64_t *perm = op->attribute;
   strided s = { .rank = op->z.rank };
   int64_t stride[AD_MAX_RANK];
@@ -156,7 +162,19 @@ static ad_status transpose_run(const ad_operation *op, void *z, const void *cons
   dense_strides(s.rank, s.dim, s.to);
   dense_strides(s.rank, op->x[0]->dim, stride);
   for (int d = 0; d < s.rank; d++) s.from[d] = stride[perm[d]];
+  return s;
+}
+
+static ad_status transpose_run(const ad_operation *op, void *z, const void *const x[], void *scratch) {
+  (void)scratch;
+  const strided s = transpose_box(op);
   strided_copy(&s, ad_dtype_bytes(op->z.dtype), z, x[0]);
+  return AD_OK;
+}
+
+static ad_status transpose_write(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]) {
+  const strided s = transpose_box(op);
+  write_strided_copy(w, &s, z, 0, x[0], 0);
   return AD_OK;
 }
 
@@ -178,7 +196,8 @@ static ad_var transpose_batch(const ad_batch *b) {
 
 static const ad_primitive transpose_primitive = {
   .name = "transpose", .doc = "axes in another order", .traits = MOVES,
-  .type = transpose_type, .run = transpose_run, .vjp = transpose_vjp, .batch = transpose_batch };
+  .type = transpose_type, .run = transpose_run, .vjp = transpose_vjp, .batch = transpose_batch,
+  .write = transpose_write, .elements = moved_elements };
 
 ad_var ad_transpose(ad_var x, const int perm[]) {
   ad_type t = ad_type_of(x);
@@ -209,8 +228,7 @@ static ad_status broadcast_to_type(ad_operation *op) {
   return op->z.rank < 0 ? ad_refuse(op, AD_ERROR_SIZE, "%s is too big", print_dims(rank, dim, to)) : AD_OK;
 }
 
-static ad_status broadcast_to_run(const ad_operation *op, void *z, const void *const x[], void *scratch) {
-  (void)scratch;
+static strided broadcast_to_box(const ad_operation *op) {
   const ad_type *t = op->x[0];
   const int new = op->z.rank - t->rank;
   strided s = { .rank = op->z.rank };
@@ -219,7 +237,20 @@ static ad_status broadcast_to_run(const ad_operation *op, void *z, const void *c
   dense_strides(s.rank, s.dim, s.to);
   dense_strides(t->rank, t->dim, stride);
   for (int d = new; d < s.rank; d++) s.from[d] = t->dim[d - new] == 1 ? 0 : stride[d - new];
+  return s;
+}
+
+static ad_status broadcast_to_run(const ad_operation *op, void *z, const void *const x[], void *scratch) {
+  (void)scratch;
+  const strided s = broadcast_to_box(op);
   strided_copy(&s, ad_dtype_bytes(op->z.dtype), z, x[0]);
+  return AD_OK;
+}
+
+static ad_status broadcast_to_write(ad_writer *w, const ad_operation *op, const char *z,
+                                    const char *const x[]) {
+  const strided s = broadcast_to_box(op);
+  write_strided_copy(w, &s, z, 0, x[0], 0);
   return AD_OK;
 }
 
@@ -235,7 +266,7 @@ static ad_var broadcast_to_batch(const ad_batch *b) {
 static const ad_primitive broadcast_to_primitive = {
   .name = "broadcast_to", .doc = "repeated along axes of size 1 and new leading axes", .traits = MOVES,
   .type = broadcast_to_type, .run = broadcast_to_run, .vjp = broadcast_to_vjp,
-  .batch = broadcast_to_batch };
+  .batch = broadcast_to_batch, .write = broadcast_to_write, .elements = moved_elements };
 
 ad_var ad_broadcast_to(ad_var x, int rank, const int64_t dim[]) {
   ad_type t = ad_type_of(x);
@@ -252,21 +283,35 @@ static ad_status flip_type(ad_operation *op) {
   return AD_OK;
 }
 
-static ad_status flip_run(const ad_operation *op, void *z, const void *const x[], void *scratch) {
-  (void)scratch;
+/* *first: the element of x that comes first; of arrays that are not empty. */
+static strided flip_box(const ad_operation *op, int64_t *first) {
   const int64_t mask = *(const int64_t *)op->attribute;
-  const size_t width = ad_dtype_bytes(op->z.dtype);
   strided s = { .rank = op->z.rank };
-  int64_t first = 0;
-  if (ad_type_count(op->z) == 0) return AD_OK;
+  *first = 0;
   memcpy(s.dim, op->z.dim, sizeof s.dim);
   dense_strides(s.rank, s.dim, s.to);
   for (int d = 0; d < s.rank; d++) {
     bool flipped = mask >> d & 1;
     s.from[d] = flipped ? -s.to[d] : s.to[d];
-    if (flipped) first += (s.dim[d] - 1)*s.to[d];
+    if (flipped) *first += (s.dim[d] - 1)*s.to[d];
   }
+  return s;
+}
+
+static ad_status flip_run(const ad_operation *op, void *z, const void *const x[], void *scratch) {
+  (void)scratch;
+  const size_t width = ad_dtype_bytes(op->z.dtype);
+  int64_t first;
+  if (ad_type_count(op->z) == 0) return AD_OK;
+  const strided s = flip_box(op, &first);
   strided_copy(&s, width, z, (const char *)x[0] + first*(int64_t)width);
+  return AD_OK;
+}
+
+static ad_status flip_write(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]) {
+  int64_t first;
+  const strided s = flip_box(op, &first);
+  write_strided_copy(w, &s, z, 0, x[0], first);
   return AD_OK;
 }
 
@@ -282,7 +327,8 @@ static ad_var flip_batch(const ad_batch *b) {
 
 static const ad_primitive flip_primitive = {
   .name = "flip", .doc = "the order of the elements reversed along some axes", .traits = MOVES,
-  .type = flip_type, .run = flip_run, .vjp = flip_vjp, .batch = flip_batch };
+  .type = flip_type, .run = flip_run, .vjp = flip_vjp, .batch = flip_batch, .write = flip_write,
+  .elements = moved_elements };
 
 ad_var ad_flip(ad_var x, ad_axes axes) {
   ad_type t = ad_type_of(x);

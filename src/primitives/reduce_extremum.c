@@ -1,7 +1,7 @@
 /* reduce_extremum.c -- the smallest and the largest element over axes, and where it is.
  *
  * As C's fmin and fmax: nan counts only where there is nothing else. */
-#include "primitives/reduce.h"
+#include "primitives/reduce_write.h"
 
 #include "adit/elementwise.h"
 #include "primitives/axes.h"
@@ -9,6 +9,7 @@
 #include "primitives/operands.h"
 #include "primitives/strided.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static const ad_primitive min_primitive, max_primitive, argmin_primitive, argmax_primitive;
@@ -120,6 +121,32 @@ static ad_status extremum_type(ad_operation *op) {
   return ad_refuse(op, AD_ERROR_SHAPE, "nothing to choose from in %s", ad_type_print(*t, text, sizeof text));
 }
 
+static void write_extremum(ad_writer *w, const char *z, ad_dtype dtype, const written_fold *fold,
+                           const written_line *line) {
+  char value[WRITTEN_CALL];
+  ad_write(w, "%s = %s;", z, written_fold_call(w, value, dtype, fold, line, NULL));
+}
+
+static void write_min(ad_writer *w, const ad_operation *op, const char *z, const written_line *line) {
+  static const written_fold smallest[2] = {
+    { "smallest", "REAL", "v", "b < a ? b : a", "0", NULL },
+    { "smallest", "REAL", "v", "a == a ? (b < a ? b : a) : b", "0", NULL } };
+  write_extremum(w, z, op->z.dtype, &smallest[op->z.dtype >= AD_F32], line);
+}
+
+static void write_max(ad_writer *w, const ad_operation *op, const char *z, const written_line *line) {
+  static const written_fold of_integers = { "largest", "REAL", "v", "b > a ? b : a", "0", NULL };
+  write_extremum(w, z, op->z.dtype, op->z.dtype < AD_F32 ? &of_integers : &written_max, line);
+}
+
+static ad_status min_write(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]) {
+  return write_lines(w, op, ((const reduction *)op->attribute)->mask, z, x[0], write_min, "0");
+}
+
+static ad_status max_write(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]) {
+  return write_lines(w, op, ((const reduction *)op->attribute)->mask, z, x[0], write_max, "0");
+}
+
 /* Where an element of x is the one in z; a nan in z comes from every element. Of the shape of x. */
 static ad_var chosen(const ad_rule *r) {
   ad_var z = reduction_kept(r, r->z);
@@ -154,12 +181,12 @@ static const ad_primitive min_primitive = {
   .name = "reduce_min", .doc = "smallest element over axes", .traits = AD_TRAIT_FINITE_WEIGHTS,
   .type = extremum_type, .run = reduction_run,
   .scratch_bytes = reduction_scratch, .jvp = extremum_jvp, .vjp = extremum_vjp,
-  .batch = reduction_batch };
+  .batch = reduction_batch, .write = min_write };
 static const ad_primitive max_primitive = {
   .name = "reduce_max", .doc = "largest element over axes", .traits = AD_TRAIT_FINITE_WEIGHTS,
   .type = extremum_type, .run = reduction_run,
   .scratch_bytes = reduction_scratch, .jvp = extremum_jvp, .vjp = extremum_vjp,
-  .batch = reduction_batch };
+  .batch = reduction_batch, .write = max_write };
 
 static ad_var record_extremum(const ad_primitive *p, ad_var x, ad_axes axes, bool keep) {
   ad_type z;
@@ -253,12 +280,45 @@ static ad_status place_run(const ad_operation *op, void *z, const void *const x[
   return AD_OK;
 }
 
+/* before: the sign between v and the best so far that makes v better. */
+static void write_place(ad_writer *w, ad_dtype dtype, const char *name, const char *before, const char *z,
+                        const written_line *line) {
+  static const char text[] =
+    "static int64_t HELPER(%s)(const REAL *x, int64_t n, int64_t step) {\n"
+    "  REAL best = x[0];\n"
+    "  int64_t place = 0;\n"
+    "  for (int64_t i = 1; i < n; i++) {\n"
+    "    const REAL v = x[i*step];\n"
+    "    if (v %s best%s) best = v, place = i;\n"
+    "  }\n"
+    "  return place;\n"
+    "}\n";
+  char routine[sizeof text + 80];
+  snprintf(routine, sizeof routine, text, name, before, dtype < AD_F32 ? "" : " || (best != best && v == v)");
+  ad_write(w, "%s = %s(%s, %lld, %lld);", z, ad_write_routine(w, dtype, name, routine), line->at,
+           (long long)line->n, (long long)line->step);
+}
+
+static void write_argmin(ad_writer *w, const ad_operation *op, const char *z, const written_line *line) {
+  write_place(w, op->x[0]->dtype, "argmin", "<", z, line);
+}
+
+static void write_argmax(ad_writer *w, const ad_operation *op, const char *z, const written_line *line) {
+  write_place(w, op->x[0]->dtype, "argmax", ">", z, line);
+}
+
+static ad_status place_write(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]) {
+  const bool least = op->primitive == &argmin_primitive;
+  const unsigned mask = 1u << ((const place_attribute *)op->attribute)->axis;
+  return write_lines(w, op, mask, z, x[0], least ? write_argmin : write_argmax, "0");
+}
+
 static const ad_primitive argmin_primitive = {
   .name = "argmin", .doc = "first place of the smallest element along an axis", .not_connected = 1,
-  .type = place_type, .run = place_run, .batch = batch_along_narrow };
+  .type = place_type, .run = place_run, .batch = batch_along_narrow, .write = place_write };
 static const ad_primitive argmax_primitive = {
   .name = "argmax", .doc = "first place of the largest element along an axis", .not_connected = 1,
-  .type = place_type, .run = place_run, .batch = batch_along_narrow };
+  .type = place_type, .run = place_run, .batch = batch_along_narrow, .write = place_write };
 
 static ad_var record_place(const ad_primitive *p, ad_var x, int axis, bool keep) {
   const ad_type t = ad_type_of(x);

@@ -1,5 +1,5 @@
 /* reduce_logic.c -- whether any, whether all elements over axes differ from 0. nan does. */
-#include "primitives/reduce.h"
+#include "primitives/reduce_write.h"
 
 #include "primitives/axes.h"
 #include "primitives/operands.h"
@@ -28,6 +28,26 @@ const reduction_kernel *logic_kernel(const ad_operation *op) {
   return op->primitive == &all_primitive ? &all_of_bool : NULL;
 }
 
+static void write_any(ad_writer *w, const ad_operation *op, const char *z, const written_line *line) {
+  static const written_fold fold = { "any", "REAL", "v", "(REAL)(a | b)", "0", NULL };
+  char any[WRITTEN_CALL];
+  ad_write(w, "%s = %s;", z, written_fold_call(w, any, op->z.dtype, &fold, line, NULL));
+}
+
+static void write_all(ad_writer *w, const ad_operation *op, const char *z, const written_line *line) {
+  static const written_fold fold = { "all", "REAL", "v", "(REAL)(a & b)", "1", NULL };
+  char all[WRITTEN_CALL];
+  ad_write(w, "%s = %s;", z, written_fold_call(w, all, op->z.dtype, &fold, line, NULL));
+}
+
+static ad_status any_write(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]) {
+  return write_lines(w, op, ((const reduction *)op->attribute)->mask, z, x[0], write_any, "0");
+}
+
+static ad_status all_write(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]) {
+  return write_lines(w, op, ((const reduction *)op->attribute)->mask, z, x[0], write_all, "1");
+}
+
 static ad_status logic_type(ad_operation *op) {
   if (op->x[0]->dtype != AD_BOOL) return ad_refuse(op, AD_ERROR_DTYPE, "takes bool");
   return reduction_type(op, AD_BOOL);
@@ -36,11 +56,11 @@ static ad_status logic_type(ad_operation *op) {
 static const ad_primitive any_primitive = {
   .name = "any", .doc = "true where an element over the axes is", .not_connected = 1,
   .type = logic_type, .run = reduction_run, .scratch_bytes = reduction_scratch,
-  .batch = reduction_batch };
+  .batch = reduction_batch, .write = any_write };
 static const ad_primitive all_primitive = {
   .name = "all", .doc = "true where every element over the axes is", .not_connected = 1,
   .type = logic_type, .run = reduction_run, .scratch_bytes = reduction_scratch,
-  .batch = reduction_batch };
+  .batch = reduction_batch, .write = all_write };
 
 static ad_var record_logic(const ad_primitive *p, ad_var x, ad_axes axes, bool keep) {
   ad_type z;

@@ -4,7 +4,7 @@
  * where the sum is infinite, or so small that squares may have underflowed, it is summed again with x times
  * 2^-600 or 2^600.
  */
-#include "primitives/reduce.h"
+#include "primitives/reduce_write.h"
 
 #include "adit/elementwise.h"
 #include "primitives/axes.h"
@@ -100,6 +100,23 @@ const reduction_kernel *norm_kernel(const ad_operation *op) {
   return op->z.dtype == AD_F32 ? &norm_of_f32 : &norm_of_f64;
 }
 
+/* Written in double whatever the file's real numbers are: so the limits above hold. */
+static void write_norm(ad_writer *w, const ad_operation *op, const char *z, const written_line *line) {
+  static const written_fold squares = { "squares", "double",
+                                        "((double)v*c)*((double)v*c)", "a + b", "0", "double" };
+  const ad_dtype dtype = op->z.dtype;
+  char sum[WRITTEN_CALL];
+  ad_write(w, "double sum = %s;", written_fold_call(w, sum, dtype, &squares, line, "1"));
+  ad_write(w, "const double scale = sum > 0x1.fffffffffffffp+1023 ? 0x1p-600 : sum < 0x1p-900 ? 0x1p+600 "
+              ": 1;");
+  ad_write(w, "if (scale != 1) sum = %s;", written_fold_call(w, sum, dtype, &squares, line, "scale"));
+  ad_write(w, "%s = (%s)(sqrt(sum)/scale);", z, ad_write_type(dtype));
+}
+
+static ad_status norm_write(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]) {
+  return write_lines(w, op, ((const reduction *)op->attribute)->mask, z, x[0], write_norm, "0");
+}
+
 static ad_status norm_type(ad_operation *op) {
   if (op->x[0]->dtype < AD_F32) return ad_refuse(op, AD_ERROR_DTYPE, "takes floats");
   return reduction_type(op, op->x[0]->dtype);
@@ -135,7 +152,7 @@ static const ad_primitive norm_primitive = {
   .doc = "square root of the sum of squares over axes, without overflow; slope 0 at the zero vector",
   .traits = AD_TRAIT_FINITE_WEIGHTS,
   .type = norm_type, .run = reduction_run, .scratch_bytes = reduction_scratch,
-  .jvp = norm_jvp, .vjp = norm_vjp, .batch = reduction_batch };
+  .jvp = norm_jvp, .vjp = norm_vjp, .batch = reduction_batch, .write = norm_write };
 
 ad_var ad_norm(ad_var x, ad_axes axes, bool keep) {
   const ad_type t = ad_type_of(x);

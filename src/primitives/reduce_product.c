@@ -7,7 +7,7 @@
  * The derivative by an element is the product of all the others, made of running products from both ends: no
  * division, so zeros are exact.
  */
-#include "primitives/reduce.h"
+#include "primitives/reduce_write.h"
 
 #include "adit/elementwise.h"
 #include "primitives/axes.h"
@@ -15,6 +15,7 @@
 #include "primitives/cumulative.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 static const ad_primitive prod_primitive, others_primitive;
@@ -157,6 +158,74 @@ const reduction_kernel *product_kernel(const ad_operation *op) {
   return op->primitive == &prod_primitive ? products[op->x[0]->dtype] : NULL;
 }
 
+/* --- written -------------------------------------------------------------------------------------------- */
+
+/* As numbers m*2^e with |m| in [1/2, 1), unless it is 0, infinite or nan: the limits above are those of
+ * double, and the file's real numbers may be float. */
+static const char scaled_text[] =
+  "/* m of v = m*2^e; e is added to *power. */\n"
+  "static inline R HELPER(mantissa)(R v, int64_t *power) {\n"
+  "  int e;\n"
+  "  if (v == 0 || !(M(fabs)(v) < (R)INFINITY)) return v;\n"
+  "  v = M(frexp)(v, &e);\n"
+  "  *power += e;\n"
+  "  return v;\n"
+  "}\n"
+  "\n"
+  "static inline R HELPER(from_mantissa)(R m, int64_t power) {\n"
+  "  return M(ldexp)(m, power > 4000 ? 4000 : power < -4000 ? -4000 : (int)power);\n"
+  "}\n";
+
+static const char product_text[] =
+  "static R HELPER(scaled_product)(const REAL *x, int64_t n, int64_t step) {\n"
+  "  R m = 1;\n"
+  "  int64_t power = 0;\n"
+  "  for (int64_t i = 0; i < n; i++)\n"
+  "    m = HELPER(mantissa)(m*HELPER(mantissa)((R)x[i*step], &power), &power);\n"
+  "  return HELPER(from_mantissa)(m, power);\n"
+  "}\n";
+
+static const char others_text[] =
+  "static void HELPER(product_of_others)(REAL *y, const REAL *x, int64_t n, int64_t step, R *left,\n"
+  "                                      int64_t *power) {\n"
+  "  R m = 1;\n"
+  "  int64_t i, e = 0;\n"
+  "  for (i = 0; i < n; i++) {\n"
+  "    left[i] = m;\n"
+  "    power[i] = e;\n"
+  "    m = HELPER(mantissa)(m*HELPER(mantissa)((R)x[i*step], &e), &e);\n"
+  "  }\n"
+  "  m = 1;\n"
+  "  e = 0;\n"
+  "  for (i = n - 1; i >= 0; i--) {\n"
+  "    y[i*step] = (REAL)HELPER(from_mantissa)(left[i]*m, power[i] + e);\n"
+  "    m = HELPER(mantissa)(m*HELPER(mantissa)((R)x[i*step], &e), &e);\n"
+  "  }\n"
+  "}\n";
+
+static void write_product(ad_writer *w, const ad_operation *op, const char *z, const written_line *line) {
+  static const written_fold of_integers = { "product", "uint64_t", "(uint64_t)v", "a*b", "1", NULL };
+  static const written_fold of_floats = { "product", "R", "(R)v", "a*b", "1", NULL };
+  const ad_dtype dtype = op->x[0]->dtype;
+  const char *type = ad_write_type(op->z.dtype);
+  char product[WRITTEN_CALL];
+  if (dtype < AD_F32) {
+    ad_write(w, "%s = (%s)%s;", z, type, written_fold_call(w, product, dtype, &of_integers, line, NULL));
+    return;
+  }
+  ad_write_routine(w, dtype, "mantissa", scaled_text);
+  ad_write(w, "%s product = %s;", ad_write_type(AD_F64),
+           written_fold_call(w, product, dtype, &of_floats, line, NULL));
+  ad_write(w, "if (product == 0 || !(M(fabs)(product) < (%s)INFINITY))", ad_write_type(AD_F64));
+  ad_write(w, "  product = %s(%s, %lld, %lld);", ad_write_routine(w, dtype, "scaled_product", product_text),
+           line->at, (long long)line->n, (long long)line->step);
+  ad_write(w, "%s = (%s)product;", z, type);
+}
+
+static ad_status prod_write(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]) {
+  return write_lines(w, op, ((const reduction *)op->attribute)->mask, z, x[0], write_product, "1");
+}
+
 /* --- others: z[i] = product of x[j] along the axis, j != i ---------------------------------------------- */
 
 static int axis_of(const ad_operation *op) { return (int)*(const int64_t *)op->attribute; }
@@ -200,6 +269,24 @@ static size_t others_scratch(const ad_operation *op) {
   return (size_t)op->x[0]->dim[axis_of(op)]*sizeof(scaled);
 }
 
+static ad_status others_write(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]) {
+  const ad_type *t = op->x[0];
+  const int axis = axis_of(op);
+  const long long n = t->dim[axis], inner = axes_product(t, axis + 1, t->rank);
+  const long long count = ad_type_count(*t);
+  char left[WRITTEN_INDEX], power[WRITTEN_INDEX];
+  if (count == 0) return AD_OK;
+  ad_write_routine(w, t->dtype, "mantissa", scaled_text);
+  snprintf(left, sizeof left, "%s", ad_write_scratch(w, AD_F64, n));
+  snprintf(power, sizeof power, "%s", ad_write_scratch(w, AD_I64, n));
+  ad_write(w, "for (int64_t k = 0; k < %lld; k += %lld) {", count, n*inner);
+  ad_write(w, "for (int64_t j = 0; j < %lld; j++) {", inner);
+  ad_write(w, "%s(%s + k + j, %s + k + j, %lld, %lld, %s, %s);",
+           ad_write_routine(w, t->dtype, "product_of_others", others_text), z, x[0], n, inner, left, power);
+  write_close_loops(w, 2);
+  return AD_OK;
+}
+
 /* z = left*right, running products that leave the element out: zdot = leftdot*right + left*rightdot */
 static ad_var others_jvp(ad_rule *r, int k) {
   (void)k;
@@ -225,7 +312,7 @@ static const ad_primitive others_primitive = {
   .name = "product_of_others", .doc = "product of all elements along an axis but the one at this place",
   .traits = AD_TRAIT_FINITE_WEIGHTS,
   .type = others_type, .run = others_run, .scratch_bytes = others_scratch,
-  .jvp = others_jvp, .vjp = others_vjp, .batch = batch_along };
+  .jvp = others_jvp, .vjp = others_vjp, .batch = batch_along, .write = others_write };
 
 /* (outer, n, inner) -> the same */
 static ad_var others_along(ad_var x, int64_t outer, int64_t n, int64_t inner) {
@@ -279,7 +366,8 @@ static const ad_primitive prod_primitive = { .name = "prod",
                                              .scratch_bytes = reduction_scratch,
                                              .jvp = prod_jvp,
                                              .vjp = prod_vjp,
-                                             .batch = reduction_batch };
+                                             .batch = reduction_batch,
+                                             .write = prod_write };
 
 ad_var ad_prod(ad_var x, ad_axes axes, bool keep) {
   ad_type z;

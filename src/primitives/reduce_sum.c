@@ -3,7 +3,8 @@
  * Floats are summed in f64, by the tree of reduce.h; f32 sums are rounded once, at the end. bool, i32 and
  * i64 sum in i64 and wrap.
  */
-#include "primitives/reduce.h"
+#include "primitives/elements.h"
+#include "primitives/reduce_write.h"
 
 #include "adit/elementwise.h"
 #include "primitives/axes.h"
@@ -131,6 +132,18 @@ static ad_status sum_type(ad_operation *op) {
   return reduction_type(op, d < AD_F32 ? AD_I64 : d);
 }
 
+static void write_sum(ad_writer *w, const ad_operation *op, const char *z, const written_line *line) {
+  static const written_fold of_integers = { "sum", "uint64_t", "(uint64_t)v", "a + b", "0", NULL };
+  const ad_dtype dtype = op->x[0]->dtype;
+  char sum[WRITTEN_CALL];
+  written_fold_call(w, sum, dtype, dtype < AD_F32 ? &of_integers : &written_sum, line, NULL);
+  ad_write(w, "%s = (%s)%s;", z, ad_write_type(op->z.dtype), sum);
+}
+
+static ad_status sum_write(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]) {
+  return write_lines(w, op, ((const reduction *)op->attribute)->mask, z, x[0], write_sum, "0");
+}
+
 /* xbar = zbar, for every element that went into z */
 static ad_var sum_vjp(ad_rule *r, int k) {
   (void)k;
@@ -140,7 +153,7 @@ static ad_var sum_vjp(ad_rule *r, int k) {
 static const ad_primitive sum_primitive = {
   .name = "sum", .doc = "sum over axes", .traits = AD_TRAIT_LINEAR | AD_TRAIT_UNIT_WEIGHTS,
   .type = sum_type, .run = reduction_run, .scratch_bytes = reduction_scratch, .vjp = sum_vjp,
-  .batch = reduction_batch };
+  .batch = reduction_batch, .write = sum_write, .elements = summed_elements };
 
 ad_var ad_sum(ad_var x, ad_axes axes, bool keep) {
   ad_type z;
@@ -165,6 +178,23 @@ ad_var ad_mean(ad_var x, ad_axes axes, bool keep) {
 
 static ad_status variance_type(ad_operation *op) { return reduction_type(op, op->x[0]->dtype); }
 
+static void write_variance(ad_writer *w, const ad_operation *op, const char *z, const written_line *line) {
+  static const written_fold squares = { "squares_about", "R", "((R)v - c)*((R)v - c)", "a + b", "0", "R" };
+  const double divisor = ((const variance_attribute *)op->attribute)->divisor;
+  const ad_dtype dtype = op->x[0]->dtype;
+  const char *real = ad_write_type(AD_F64);
+  char sum[WRITTEN_CALL];
+  ad_write(w, "const %s mean = %s/(%s)%lld;", real,
+           written_fold_call(w, sum, dtype, &written_sum, line, NULL), real, (long long)line->n);
+  ad_write(w, "%s = (%s)(%s/(%s)%.0f);", z, ad_write_type(dtype),
+           written_fold_call(w, sum, dtype, &squares, line, "mean"), real, divisor);
+}
+
+static ad_status variance_write(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]) {
+  const variance_attribute *a = op->attribute;
+  return write_lines(w, op, a->r.mask, z, x[0], write_variance, a->divisor > 0 ? "0" : "NAN");
+}
+
 /* dz/dx = (x - mean)*2/divisor: the mean's own contribution is a sum of x - mean, which is 0. */
 static ad_var variance_slope(const ad_rule *r) {
   const reduction a = ((const variance_attribute *)r->op->attribute)->r;
@@ -187,7 +217,7 @@ static ad_var variance_vjp(ad_rule *r, int k) {
 static const ad_primitive variance_primitive = {
   .name = "variance", .doc = "mean square of the distances from the mean, over axes",
   .type = variance_type, .run = reduction_run, .scratch_bytes = reduction_scratch,
-  .jvp = variance_jvp, .vjp = variance_vjp, .batch = reduction_batch };
+  .jvp = variance_jvp, .vjp = variance_vjp, .batch = reduction_batch, .write = variance_write };
 
 ad_var ad_variance(ad_var x, ad_axes axes, bool keep, int ddof) {
   const ad_type t = ad_type_of(x);

@@ -6,10 +6,12 @@
  */
 #include "primitives/axes.h"
 #include "primitives/batching.h"
+#include "primitives/elements.h"
 #include "primitives/operands.h"
-#include "primitives/strided.h"
+#include "primitives/strided_write.h"
 #include "adit/elementwise.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum {
@@ -63,15 +65,29 @@ static int64_t slice_strides(const ad_type *x, const range *a, int64_t stride[])
   return first;
 }
 
+/* *first: the element of x where the slice begins. */
+static strided slice_box(const ad_operation *op, int64_t *first) {
+  strided s = { .rank = op->z.rank };
+  memcpy(s.dim, op->z.dim, sizeof s.dim);
+  dense_strides(s.rank, s.dim, s.to);
+  *first = slice_strides(op->x[0], op->attribute, s.from);
+  return s;
+}
+
 static ad_status slice_run(const ad_operation *op, void *z, const void *const x[], void *scratch) {
   (void)scratch;
   const size_t width = ad_dtype_bytes(op->z.dtype);
-  strided s = { .rank = op->z.rank };
+  int64_t first;
   if (ad_type_count(op->z) == 0) return AD_OK;
-  memcpy(s.dim, op->z.dim, sizeof s.dim);
-  dense_strides(s.rank, s.dim, s.to);
-  int64_t first = slice_strides(op->x[0], op->attribute, s.from);
+  const strided s = slice_box(op, &first);
   strided_copy(&s, width, z, (const char *)x[0] + first*(int64_t)width);
+  return AD_OK;
+}
+
+static ad_status slice_write(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]) {
+  int64_t first;
+  const strided s = slice_box(op, &first);
+  write_strided_copy(w, &s, z, 0, x[0], first);
   return AD_OK;
 }
 
@@ -95,7 +111,8 @@ static ad_var slice_batch(const ad_batch *b) {
 
 static const ad_primitive slice_primitive = {
   .name = "slice", .doc = "every step-th element of a range, along each axis", .traits = MOVES,
-  .type = slice_type, .run = slice_run, .vjp = slice_vjp, .batch = slice_batch };
+  .type = slice_type, .run = slice_run, .vjp = slice_vjp, .batch = slice_batch,
+  .write = slice_write, .elements = moved_elements };
 
 /* --- slice_add: base with part added at the slice ------------------------------------------------------- */
 
@@ -116,15 +133,31 @@ static void copy_base(const ad_operation *op, void *z, const void *base) {
   if (z != base && bytes) memcpy(z, base, bytes);
 }
 
+/* *first: the element of z where the part goes. */
+static strided slice_add_box(const ad_operation *op, int64_t *first) {
+  const ad_type *part = op->x[1];
+  strided s = { .rank = part->rank };
+  memcpy(s.dim, part->dim, sizeof s.dim);
+  dense_strides(s.rank, s.dim, s.from);
+  *first = slice_strides(&op->z, op->attribute, s.to);
+  return s;
+}
+
+static ad_status slice_add_write(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]) {
+  int64_t first;
+  const strided s = slice_add_box(op, &first);
+  write_copy(w, ad_type_count(op->z), z, x[0]);
+  write_strided_add(w, &s, op->z.dtype, z, first, x[1], 0);
+  return AD_OK;
+}
+
 static ad_status slice_add_run(const ad_operation *op, void *z, const void *const x[], void *scratch) {
   (void)scratch;
   const ad_type *part = op->x[1];
-  strided s = { .rank = part->rank };
+  int64_t first;
   copy_base(op, z, x[0]);
   if (ad_type_count(*part) == 0) return AD_OK;
-  memcpy(s.dim, part->dim, sizeof s.dim);
-  dense_strides(s.rank, s.dim, s.from);
-  int64_t first = slice_strides(&op->z, op->attribute, s.to);
+  const strided s = slice_add_box(op, &first);
   strided_add(&s, part->dtype, (char *)z + first*(int64_t)ad_dtype_bytes(part->dtype), x[1]);
   return AD_OK;
 }
@@ -136,7 +169,8 @@ static ad_var slice_add_vjp(ad_rule *r, int k) {
 
 static const ad_primitive slice_add_primitive = {
   .name = "slice_add", .doc = "an array with another one added to a slice of it", .traits = ADDS,
-  .type = slice_add_type, .run = slice_add_run, .vjp = slice_add_vjp, .batch = slice_batch };
+  .type = slice_add_type, .run = slice_add_run, .vjp = slice_add_vjp, .batch = slice_batch,
+  .write = slice_add_write, .elements = added_elements };
 
 /* --- recording slices ----------------------------------------------------------------------------------- */
 
@@ -221,6 +255,13 @@ static ad_status at_run(const ad_operation *op, void *z, const void *const x[], 
   return AD_OK;
 }
 
+static ad_status at_write(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]) {
+  const int64_t piece = ad_type_count(op->z);
+  const strided s = { 1, { piece }, { 1 }, { 1 } };
+  write_strided_copy(w, &s, z, 0, x[0], piece_begin(op, piece));
+  return AD_OK;
+}
+
 static ad_var at_vjp(ad_rule *r, int k) {
   ad_var x[2] = { zeros_like_cotangent(r, r->op->x[k]), r->g };
   return ad_record(r->tape, &at_add_primitive, 2, x, r->op->attribute, r->op->attribute_size);
@@ -245,7 +286,8 @@ static ad_var at_batch(const ad_batch *b) {
 
 static const ad_primitive at_primitive = {
   .name = "at", .doc = "the element, or the part, at an index of the leading axes", .traits = MOVES,
-  .type = at_type, .run = at_run, .vjp = at_vjp, .batch = at_batch };
+  .type = at_type, .run = at_run, .vjp = at_vjp, .batch = at_batch, .write = at_write,
+  .elements = moved_elements };
 
 /* at_add: base with part added at the index. */
 static ad_status at_add_type(ad_operation *op) {
@@ -267,6 +309,14 @@ static ad_status at_add_run(const ad_operation *op, void *z, const void *const x
   return AD_OK;
 }
 
+static ad_status at_add_write(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]) {
+  const int64_t piece = ad_type_count(*op->x[1]);
+  const strided s = { 1, { piece }, { 1 }, { 1 } };
+  write_copy(w, ad_type_count(op->z), z, x[0]);
+  write_strided_add(w, &s, op->z.dtype, z, piece_begin(op, piece), x[1], 0);
+  return AD_OK;
+}
+
 static ad_var at_add_vjp(ad_rule *r, int k) {
   if (k == 0) return r->g;
   return ad_record(r->tape, &at_primitive, 1, &r->g, r->op->attribute, r->op->attribute_size);
@@ -284,7 +334,8 @@ static ad_var at_add_batch(const ad_batch *b) {
 
 static const ad_primitive at_add_primitive = {
   .name = "at_add", .doc = "an array with another one added at an index of the leading axes", .traits = ADDS,
-  .type = at_add_type, .run = at_add_run, .vjp = at_add_vjp, .batch = at_add_batch };
+  .type = at_add_type, .run = at_add_run, .vjp = at_add_vjp, .batch = at_add_batch,
+  .write = at_add_write, .elements = added_elements };
 
 /* Indices from the end become indices from the front; those that are outside are left for the type rule to
  * refuse. */
@@ -342,19 +393,37 @@ static ad_status pad_type(ad_operation *op) {
   return op->z.rank < 0 ? ad_refuse(op, AD_ERROR_SIZE, "the result is too big") : AD_OK;
 }
 
-static ad_status pad_run(const ad_operation *op, void *z, const void *const x[], void *scratch) {
-  (void)scratch;
+/* *first: the element of z where x goes. */
+static strided pad_box(const ad_operation *op, int64_t *first) {
   const ad_type *t = op->x[0];
   const int64_t *before = op->attribute;
-  const size_t width = ad_dtype_bytes(op->z.dtype);
   strided s = { .rank = t->rank };
-  int64_t first = 0;
-  strided_fill(ad_type_count(op->z), width, z, x[1]);
-  if (ad_type_count(*t) == 0) return AD_OK;
+  *first = 0;
   memcpy(s.dim, t->dim, sizeof s.dim);
   dense_strides(s.rank, t->dim, s.from);
   dense_strides(s.rank, op->z.dim, s.to);
-  for (int d = 0; d < s.rank; d++) first += before[d]*s.to[d];
+  for (int d = 0; d < s.rank; d++) *first += before[d]*s.to[d];
+  return s;
+}
+
+static ad_status pad_write(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]) {
+  char value[WRITTEN_INDEX];
+  int64_t first;
+  const strided s = pad_box(op, &first);
+  snprintf(value, sizeof value, "%s[0]", x[1]);
+  write_fill(w, ad_type_count(op->z), z, value);
+  write_strided_copy(w, &s, z, first, x[0], 0);
+  return AD_OK;
+}
+
+static ad_status pad_run(const ad_operation *op, void *z, const void *const x[], void *scratch) {
+  (void)scratch;
+  const ad_type *t = op->x[0];
+  const size_t width = ad_dtype_bytes(op->z.dtype);
+  int64_t first;
+  strided_fill(ad_type_count(op->z), width, z, x[1]);
+  if (ad_type_count(*t) == 0) return AD_OK;
+  const strided s = pad_box(op, &first);
   strided_copy(&s, width, (char *)z + first*(int64_t)width, x[0]);
   return AD_OK;
 }
@@ -395,7 +464,8 @@ static ad_var pad_batch(const ad_batch *b) {
 
 static const ad_primitive pad_primitive = {
   .name = "pad", .doc = "an array with a constant around it", .traits = MOVES,
-  .type = pad_type, .run = pad_run, .vjp = pad_vjp, .batch = pad_batch };
+  .type = pad_type, .run = pad_run, .vjp = pad_vjp, .batch = pad_batch, .write = pad_write,
+  .elements = moved_elements };
 
 ad_var ad_pad(ad_var x, const int64_t before[], const int64_t after[], ad_var value) {
   ad_var operands[2] = { x, value };

@@ -17,8 +17,11 @@
 #include "primitives/axes.h"
 #include "primitives/batching.h"
 #include "primitives/matmul.h"
+#include "primitives/written.h"
 
+#include <inttypes.h>
 #include <limits.h>
+#include <stdio.h>
 #include <string.h>
 
 static const ad_primitive lu_primitive, lu_solve_primitive;
@@ -91,9 +94,25 @@ static ad_status lu_run(const ad_operation *op, void *z, const void *const x[], 
   return AD_OK;
 }
 
+static ad_status lu_write(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]) {
+  const ad_type *a = op->x[0];
+  const int64_t n = a->dim[a->rank - 1], count = axes_product(a, 0, a->rank - 2);
+  written_loops loops = { .w = w, .axes = 1, .arrays = 2 };
+  loops.axis[0].size = count;
+  loops.axis[0].step[0] = n*n;
+  loops.axis[0].step[1] = (n + 1)*n;
+  if (n == 0 || count == 0) return AD_OK;
+  written_loops_open(&loops);
+  ad_write(w, "%s(%" PRId64 ", %s + %s, %s + %s);", written_factorise(w, a->dtype), n, x[0], loops.offset[0],
+           z, loops.offset[1]);
+  written_loops_close(&loops);
+  return AD_OK;
+}
+
 static const ad_primitive lu_primitive = {
   .name = "lu", .doc = "triangular factors and pivots of a matrix, for lu_solve", .not_connected = 1,
   .type = lu_type, .run = lu_run, .scratch_bytes = pivot_bytes, .batch = batch_leading,
+  .write = lu_write,
 };
 
 ad_var lu_record(ad_var a) { return ad_record(NULL, &lu_primitive, 1, &a, NULL, 0); }
@@ -153,6 +172,29 @@ void systems_next(const systems *s, systems_place *at, int64_t step_a) {
     step_a *= s->a[i];
     step_b *= s->b[i];
   }
+}
+
+void systems_write(ad_writer *w, const systems *s, const char *call, const char *z, const char *const x[],
+                   int64_t step_a) {
+  written_loops l = { .w = w, .axes = s->batch, .arrays = 3 };
+  int64_t step_b = s->n*s->k, step = step_b, a = step_a;
+  for (int i = 0; i < s->batch; i++) {
+    l.axis[i].size = s->all[i];
+    l.axis[i].step[0] = s->b[i] > 1 ? step_b : 0;
+    l.axis[i].step[1] = s->a[i] > 1 ? a : 0;
+    l.axis[i].step[2] = step;
+    step_b *= s->b[i];
+    a *= s->a[i];
+    step *= s->all[i];
+  }
+  written_loops_open(&l);
+  ad_write(w, "for (int64_t i = 0; i < %" PRId64 "; i++) (%s + %s)[i] = (%s + %s)[i];", s->n*s->k, z,
+           l.offset[2], x[0], l.offset[0]);
+  ad_write(w, "if (%s, %" PRId64 ", %" PRId64 ", %s + %s, %s + %s)) {", call, s->n, s->k, x[1], l.offset[1],
+           z, l.offset[2]);
+  ad_write_failure(w, AD_ERROR_SINGULAR);
+  ad_write(w, "}");
+  written_loops_close(&l);
 }
 
 ad_var systems_apply(const systems *s, bool transposed, ad_var a, ad_var z) {
@@ -223,6 +265,17 @@ static ad_status lu_solve_run(const ad_operation *op, void *z, const void *const
   return AD_OK;
 }
 
+static ad_status lu_solve_write(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]) {
+  const systems s = systems_here(op);
+  const bool transposed = ((const solution *)op->attribute)->transposed;
+  const char *call[2] = { x[2], x[1] };
+  char before[112];
+  if (ad_type_count(op->z) == 0) return AD_OK;
+  snprintf(before, sizeof before, "%s(%d", written_solve(w, op->z.dtype), transposed);
+  systems_write(w, &s, before, z, call, (s.n + 1)*s.n);
+  return AD_OK;
+}
+
 /* --- lu_solve: derivatives ------------------------------------------------------------------------------ */
 
 /* a z = b:   zdot = a^-1 (bdot - adot z); transposed throughout for a^T z = b. */
@@ -253,7 +306,7 @@ static ad_var lu_solve_batch(const ad_batch *b) {
 static const ad_primitive lu_solve_primitive = {
   .name = "lu_solve", .doc = "solution of a linear system by the factors of its matrix", .linear_in = 4,
   .not_connected = 2, .type = lu_solve_type, .run = lu_solve_run, .scratch_bytes = pivot_bytes,
-  .jvp = lu_solve_jvp, .vjp = lu_solve_vjp, .batch = lu_solve_batch,
+  .jvp = lu_solve_jvp, .vjp = lu_solve_vjp, .batch = lu_solve_batch, .write = lu_solve_write,
 };
 
 ad_var lu_solve_record(ad_var a, ad_var lu, ad_var b, solution how) {

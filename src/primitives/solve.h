@@ -44,6 +44,11 @@ const char *systems_of(const ad_type *a, const ad_type *b, bool vector, systems 
 typedef struct systems_place { int64_t a, b, index[AD_MAX_RANK]; } systems_place;
 void systems_next(const systems *s, systems_place *at, int64_t step);
 
+/* For write rules: loops over the batch that copy a right hand side x[0] to z and call
+ * "call, n, k, a, z)", with a in x[1], of step_a elements; where that is not 0, the system is singular. */
+void systems_write(ad_writer *w, const systems *s, const char *call, const char *z, const char *const x[],
+                   int64_t step_a);
+
 /* a z or a^T z, for an a and a z of the shapes of the system. Records. */
 ad_var systems_apply(const systems *s, bool transposed, ad_var a, ad_var z);
 /* x y^T, for x and y of the shape of the result, summed over the batch to the shape of a. Records. */

@@ -11,8 +11,9 @@
 #include "primitives/axes.h"
 #include "primitives/batching.h"
 #include "primitives/operands.h"
-#include "primitives/strided.h"
+#include "primitives/strided_write.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static const ad_primitive argsort_primitive, sort_primitive;
@@ -170,9 +171,55 @@ static ad_status argsort_run(const ad_operation *op, void *z, const void *const 
   return AD_OK;
 }
 
+/* Written: merging, from runs of one element on. */
+static const char argsort_text[] =
+  "/* The places of n elements, step apart, in their order: in y, step apart too. room: 2*n numbers. */\n"
+  "static void HELPER(%s)(int64_t *y, const REAL *x, int64_t n, int64_t step, int64_t *room) {\n"
+  "  int64_t *from = room, *to = room + n, *other;\n"
+  "  int64_t i, j, k, half, middle, end, begin;\n"
+  "  for (i = 0; i < n; i++) from[i] = i;\n"
+  "  for (half = 1; half < n; half *= 2) {\n"
+  "    for (begin = 0; begin < n; begin = end) {\n"
+  "      middle = n - begin < half ? n : begin + half;\n"
+  "      end = n - middle < half ? n : middle + half;\n"
+  "      for (i = begin, j = middle, k = begin; k < end; k++) {\n"
+  "        int right = i == middle;\n"
+  "        if (!right && j < end) {\n"
+  "          const REAL a = x[from[i]*step], b = x[from[j]*step];\n"
+  "          right = b %s a%s;\n"
+  "        }\n"
+  "        to[k] = right ? from[j++] : from[i++];\n"
+  "      }\n"
+  "    }\n"
+  "    other = from, from = to, to = other;\n"
+  "  }\n"
+  "  for (i = 0; i < n; i++) y[i*step] = from[i];\n"
+  "}\n";
+
+static ad_status argsort_write(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]) {
+  const order *a = op->attribute;
+  const ad_dtype dtype = op->x[0]->dtype;
+  const int axis = (int)a->axis;
+  const long long n = op->z.dim[axis], inner = axes_product(&op->z, axis + 1, op->z.rank);
+  const long long count = ad_type_count(op->z);
+  char text[sizeof argsort_text + 80], room[WRITTEN_INDEX];
+  const char *name = a->descending ? "argsort_down" : "argsort_up";
+  if (count == 0) return AD_OK;
+  snprintf(text, sizeof text, argsort_text, name, a->descending ? ">" : "<",
+           dtype < AD_F32 ? "" : " || (a != a && b == b)");
+  snprintf(room, sizeof room, "%s", ad_write_scratch(w, AD_I64, 2*n));
+  ad_write(w, "for (int64_t k = 0; k < %lld; k += %lld) {", count, n*inner);
+  ad_write(w, "for (int64_t j = 0; j < %lld; j++) {", inner);
+  ad_write(w, "%s(%s + k + j, %s + k + j, %lld, %lld, %s);", ad_write_routine(w, dtype, name, text), z, x[0],
+           n, inner, room);
+  write_close_loops(w, 2);
+  return AD_OK;
+}
+
 static const ad_primitive argsort_primitive = {
   .name = "argsort", .doc = "the positions of the elements in their order along an axis", .not_connected = 1,
-  .type = argsort_type, .run = argsort_run, .scratch_bytes = argsort_scratch, .batch = batch_along };
+  .type = argsort_type, .run = argsort_run, .scratch_bytes = argsort_scratch, .batch = batch_along,
+  .write = argsort_write };
 
 ad_var ad_argsort(ad_var x, int axis, bool descending) {
   const order a = { axis_or_given(axis, ad_type_of(x).rank), descending };
@@ -214,6 +261,19 @@ static ad_status sort_run(const ad_operation *op, void *z, const void *const x[]
   return AD_OK;
 }
 
+static ad_status sort_write(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]) {
+  const int axis = (int)*(const int64_t *)op->attribute;
+  const long long n = op->z.dim[axis], inner = axes_product(&op->z, axis + 1, op->z.rank);
+  const long long count = ad_type_count(op->z);
+  if (count == 0) return AD_OK;
+  ad_write(w, "for (int64_t k = 0; k < %lld; k += %lld) {", count, n*inner);
+  ad_write(w, "for (int64_t i = 0; i < %lld; i++) {", n);
+  ad_write(w, "for (int64_t j = k; j < k + %lld; j++)", inner);
+  ad_write(w, "  %s[j + i*%lld] = %s[j + %s[j + i*%lld]*%lld];", z, inner, x[0], x[1], inner, inner);
+  write_close_loops(w, 2);
+  return AD_OK;
+}
+
 /* The transpose of a permutation: each cotangent goes back to where its element came from. */
 static ad_var sort_vjp(ad_rule *r, int k) {
   const int axis = (int)*(const int64_t *)r->op->attribute;
@@ -223,7 +283,8 @@ static ad_var sort_vjp(ad_rule *r, int k) {
 static const ad_primitive sort_primitive = {
   .name = "sort", .doc = "the elements in their order along an axis",
   .traits = AD_TRAIT_LINEAR | AD_TRAIT_UNIT_WEIGHTS,
-  .not_connected = 1u << 1, .type = sort_type, .run = sort_run, .vjp = sort_vjp, .batch = batch_along };
+  .not_connected = 1u << 1, .type = sort_type, .run = sort_run, .vjp = sort_vjp, .batch = batch_along,
+  .write = sort_write };
 
 ad_var ad_sort(ad_var x, int axis, bool descending) {
   const int64_t a = axis_or_given(axis, ad_type_of(x).rank);

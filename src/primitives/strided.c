@@ -66,7 +66,7 @@ typedef struct axis { int64_t dim, to, from; } axis;
 static axis axis_of(const strided *s, int d) { return (axis){ s->dim[d], s->to[d], s->from[d] }; }
 static void put_axis(strided *s, int d, axis a) { s->dim[d] = a.dim, s->to[d] = a.to, s->from[d] = a.from; }
 
-static void merge_axes(strided *s) {
+void strided_merge(strided *s) {
   int rank = 0;
   for (int d = 0; d < s->rank; d++) {
     axis a = axis_of(s, d);
@@ -180,7 +180,7 @@ static void run(const strided *given, strided_line *line, size_t bytes, void *z,
   int64_t count = 1;
   for (int d = 0; d < s.rank; d++) count *= s.dim[d];
   if (count == 0) return;
-  merge_axes(&s);
+  strided_merge(&s);
   if (count < PARALLEL_ELEMENTS) {
     run_serial(&s, &a);
     return;

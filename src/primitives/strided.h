@@ -27,6 +27,8 @@ void strided_add(const strided *s, ad_dtype dtype, void *z, const void *x);
 /* z[i] = *value for i < n. */
 void strided_fill(int64_t n, size_t bytes, void *z, const void *value);
 
+/* The same box with fewer axes: those of size 1 go, neighbours that continue each other become one. */
+void strided_merge(strided *s);
 /* The strides of a dense array. */
 void dense_strides(int rank, const int64_t dim[], int64_t stride[]);
 /* Axis d in `part` of `parts` equal pieces: where it begins. */

@@ -10,7 +10,10 @@
 #include "primitives/axes.h"
 #include "primitives/batching.h"
 #include "primitives/solve.h"
+#include "primitives/written.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 static const ad_primitive triangular_primitive, cholesky_primitive;
@@ -74,6 +77,18 @@ static ad_status triangular_run(const ad_operation *op, void *z, const void *con
   return AD_OK;
 }
 
+static ad_status triangular_write(ad_writer *w, const ad_operation *op, const char *z,
+                                  const char *const x[]) {
+  const triangle how = triangle_of(op);
+  const systems s = systems_here(op);
+  const char *call[2] = { x[1], x[0] };
+  char before[112];
+  if (ad_type_count(op->z) == 0) return AD_OK;
+  snprintf(before, sizeof before, "%s(%d, %d", written_substitute(w, op->z.dtype), how.lower, how.transposed);
+  systems_write(w, &s, before, z, call, s.n*s.n);
+  return AD_OK;
+}
+
 static ad_var triangular_record(ad_var a, ad_var b, triangle how) {
   const ad_var x[2] = { a, b };
   return ad_record(ad_tape_of(2, x), &triangular_primitive, 2, x, &how, sizeof how);
@@ -114,7 +129,7 @@ static ad_var triangular_batch(const ad_batch *b) {
 static const ad_primitive triangular_primitive = {
   .name = "solve_triangular", .doc = "solution of a linear system whose matrix is a triangle", .linear_in = 2,
   .type = triangular_type, .run = triangular_run, .jvp = triangular_jvp, .vjp = triangular_vjp,
-  .batch = triangular_batch,
+  .batch = triangular_batch, .write = triangular_write,
 };
 
 /* --- cholesky ------------------------------------------------------------------------------------------- */
@@ -133,6 +148,22 @@ static ad_status cholesky_run(const ad_operation *op, void *z, const void *const
   if (z != x[0]) memcpy(z, x[0], bytes);
   for (char *to = z, *end = to + bytes; to < end; to += each)
     if (!(t->dtype == AD_F64 ? factorise_f64 : factorise_f32)((int)n, to)) return AD_ERROR_NUMERIC;
+  return AD_OK;
+}
+
+static ad_status cholesky_write(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]) {
+  const ad_type *t = &op->z;
+  const int64_t n = t->dim[t->rank - 1];
+  written_loops loops = { .w = w, .axes = 1, .arrays = 1 };
+  loops.axis[0].size = axes_product(t, 0, t->rank - 2);
+  loops.axis[0].step[0] = n*n;
+  if (ad_type_count(*t) == 0) return AD_OK;
+  write_elements(w, z, x[0], ad_type_count(*t));
+  written_loops_open(&loops);
+  ad_write(w, "if (%s(%" PRId64 ", %s + %s)) {", written_cholesky(w, t->dtype), n, z, loops.offset[0]);
+  ad_write_failure(w, AD_ERROR_NUMERIC);
+  ad_write(w, "}");
+  written_loops_close(&loops);
   return AD_OK;
 }
 
@@ -169,7 +200,7 @@ static const ad_primitive cholesky_primitive = {
   .name = "cholesky", .doc = "lower factor of a symmetric positive definite matrix",
   .traits = AD_TRAIT_IN_PLACE,
   .type = cholesky_type, .run = cholesky_run, .jvp = cholesky_jvp, .vjp = cholesky_vjp,
-  .batch = batch_leading,
+  .batch = batch_leading, .write = cholesky_write,
 };
 
 /* --- recording ------------------------------------------------------------------------------------------ */

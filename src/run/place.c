@@ -214,8 +214,8 @@ static bool needs_memory(const planner *q, uint32_t i) {
   return q->p->place[i].kind == PLACE_WORK && q->g.kind[q->life[i].node] != KIND_SCALAR;
 }
 
-/* Sizes are multiples of unit. */
-static size_t rounded(size_t bytes, size_t unit) { return (bytes + unit - 1)/unit*unit; }
+/* Sizes are multiples of unit; an empty array has an address of its own too. */
+static size_t rounded(size_t bytes, size_t unit) { return bytes ? (bytes + unit - 1)/unit*unit : unit; }
 
 enum { CACHE_LINE = 64 };
 
@@ -236,12 +236,13 @@ bool assign_pool(planner *q, ad_dtype dtype, size_t *count) {
   if (!open_timetable(q, &t)) return false;
   for (uint32_t i = 0; i < q->p->places; i++) {
     const ad_type *type = graph_type(&q->g, q->life[i].node);
-    if (needs_memory(q, i) && type->rank > 0 && type->dtype == dtype) enter(q, &t, i);
+    if (needs_memory(q, i) && !q->life[i].scalar && type->dtype == dtype) enter(q, &t, i);
   }
   const bool good = run_timetable(q, &m, &t, size[dtype]);
   for (uint32_t i = 0; i < q->p->places; i++) {
     const ad_type *type = graph_type(&q->g, q->life[i].node);
-    if (needs_memory(q, i) && type->rank > 0 && type->dtype == dtype) q->p->place[i].offset /= size[dtype];
+    if (needs_memory(q, i) && !q->life[i].scalar && type->dtype == dtype)
+      q->p->place[i].offset /= size[dtype];
   }
   *count = m.end/size[dtype];
   close_timetable(q, &t);

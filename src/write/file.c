@@ -170,8 +170,7 @@ static void put_words_of_file(const file *p, text *to) {
 
 static void put_body(const file *p, text *to) {
   put_words_of_file(p, to);
-  text_put_bytes(to, text_of(&p->w.constants), p->w.constants.length);
-  if (p->w.constants.length) text_put(to, "\n");
+  writer_put_constants(&p->w, to);
   text_put_bytes(to, text_of(&p->w.routines), p->w.routines.length);
   text_put_bytes(to, text_of(&p->w.units), p->w.units.length);
   for (int i = 0; i < p->n; i++) put_entry(p, to, &p->entry[i]);
@@ -208,6 +207,15 @@ static bool write_entries(file *p) {
     p->entry[i].code = write_unit(&p->w, p->entry[i].f, NULL, &plain);
     if (!p->entry[i].code) return false;
   }
+  return true;
+}
+
+/* Units and constants have names with a digit that no entry point can have; helpers have names like any. */
+static bool check_names(file *p) {
+  for (int i = 0; i < p->n; i++)
+    if (writer_has(&p->w, p->entry[i].name))
+      return writer_fail(&p->w, AD_ERROR_ARGUMENT, "the name %s is there twice, or a function of the file has it",
+                         p->entry[i].name);
   return true;
 }
 
@@ -256,9 +264,10 @@ ad_status ad_functions_emit_c(int n, ad_function *const f[], const char *const n
   for (int i = 0; i < n; i++) {
     p.entry[i].f = f[i];
     const char *name = names && names[i] && *names[i] ? names[i] : NULL;
+    if (name && !is_name(name)) writer_fail(&p.w, AD_ERROR_ARGUMENT, "%.60s is no name in C", name);
     snprintf(p.entry[i].name, WRITE_NAME, name ? "%.60s_%.30s" : "%.60s", prefix, name);
   }
-  if (write_entries(&p)) {
+  if (p.w.status == AD_OK && write_entries(&p) && check_names(&p)) {
     put_source(&p, header != NULL);
     if (put_file(&p.w, &p.source, source) && header) put_file(&p.w, &p.header, header);
   }

@@ -173,9 +173,46 @@ const char *write_constants(ad_writer *w, ad_dtype dtype, const void *data, int6
   const uint64_t hash = text_hash(text_hash(TEXT_HASH + dtype + 1, &n, sizeof n), data, bytes);
   written_name *found = find_name(w, hash);
   if (!found) {
-    snprintf(name, sizeof name, "%.60s_c%zu", w->prefix, w->names);
+    snprintf(name, sizeof name, "%.60s_%zuc", w->prefix, w->names);
     put_constants(w, name, dtype, data, n);
     found = add_name(w, hash, name);
   }
   return found ? writer_text(w, "%s", found->name) : "";
+}
+
+/* The number in a name "prefix_12c" at s; -1: s is no such name. */
+static long constant_number(const ad_writer *w, const char *s) {
+  const size_t n = strlen(w->prefix);
+  char *end;
+  if (strncmp(s, w->prefix, n) || s[n] != '_' || s[n + 1] < '0' || s[n + 1] > '9') return -1;
+  const long number = strtol(s + n + 1, &end, 10);
+  return *end == 'c' ? number : -1;
+}
+
+/* used[k]: some unit has the name of constant k in it. */
+static void find_used(const ad_writer *w, unsigned char used[]) {
+  const text *const in[2] = { &w->units, &w->routines };
+  for (int k = 0; k < 2; k++)
+    for (const char *at = text_of(in[k]); (at = strstr(at, w->prefix)) != NULL; at++) {
+      const long number = constant_number(w, at);
+      if (number >= 0 && (size_t)number < w->names) used[number] = 1;
+    }
+}
+
+void writer_put_constants(const ad_writer *w, text *to) {
+  unsigned char *used = memory_get_zeroed(&w->allocator, w->names + 1, 1);
+  if (!used) {
+    to->failed = true;
+    return;
+  }
+  find_used(w, used);
+  for (const char *at = text_of(&w->constants); *at;) {
+    const char *name = strchr(at, '['), *end = strstr(at, "};\n") + 3;
+    while (name[-1] != ' ') name--;
+    const long number = constant_number(w, name);
+    if (number >= 0 && used[number]) text_put_bytes(to, at, (size_t)(end - at));
+    at = end;
+  }
+  if (w->constants.length) text_put(to, "\n");
+  memory_release(&w->allocator, used, w->names + 1);
 }

@@ -202,9 +202,13 @@ const char *ad_write_routine(ad_writer *w, ad_dtype dtype, const char *name, con
   char own[WRITE_NAME];
   snprintf(own, sizeof own, "%.40s_%.40s%s", w->prefix, name, suffix(dtype));
   if (!writer_has(w, own)) {
-    const words p = { w, &w->routines, dtype, NULL, NULL };
+    text t = text_on(&w->allocator);
+    const words p = { w, &t, dtype, NULL, NULL };
     put_words(&p, lines_of_text);
-    text_put(&w->routines, "\n");
+    /* those it calls have been written by now */
+    text_put(&w->routines, "%s\n", text_of(&t));
+    if (t.failed) w->routines.failed = true;
+    written_free(&t);
   }
   return writer_text(w, "%s", own);
 }

@@ -62,7 +62,7 @@ void states_turn(const state_texts *s, const bool chosen[]) {
     if (chosen && !chosen[k]) continue;
     const ad_type type = node_type(s->c->c->f->body, s->c->c->f->in[s->in[k]])->type;
     if (type.rank == 0) unit_line(u, "%s%d[0] = %s%d_next[0];", s->name, k, s->name, k);
-    else unit_line(u, "{ %s *const last = %s%d; %s%d = %s%d_next; %s%d_next = last; }", write_type(type.dtype),
+    else unit_line(u, "{ %s *const before = %s%d; %s%d = %s%d_next; %s%d_next = before; }", write_type(type.dtype),
                    s->name, k, s->name, k, s->name, k, s->name, k);
   }
 }

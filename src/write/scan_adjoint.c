@@ -2,6 +2,7 @@
  * of the scan, or computed again by the schedule that the policy asks for (run/scan_adjoint.c has the same). */
 #include "write/carriers.h"
 
+#include <stdio.h>
 #include <string.h>
 
 typedef struct adjoint_text {
@@ -113,7 +114,17 @@ static bool write_back(adjoint_text *p) {
   return true;
 }
 
-static void set_states(adjoint_text *p, argument_texts *call, const char *from) {
+/* Texts that outlive others that are made meanwhile. */
+typedef struct kept_text { char room[WRITE_NAME]; const char *at; } kept_text;
+
+static const char *keep_text(kept_text *k, const char *s) {
+  if (s) snprintf(k->room, sizeof k->room, "%s", s);
+  return k->at = s ? k->room : NULL;
+}
+
+static void set_states(adjoint_text *p, argument_texts *call, const char *row) {
+  kept_text kept;
+  const char *from = keep_text(&kept, row);
   ad_writer *w = p->c->u->w;
   const carrier *a = p->c->c;
   for (int k = 0; k < p->state.n; k++)
@@ -123,7 +134,9 @@ static void set_states(adjoint_text *p, argument_texts *call, const char *from) 
 }
 
 /* The body with its states alone, from the rows at from to those at to, NULL: the current ones to the next. */
-static bool write_forth(adjoint_text *p, const char *from, const char *to) {
+static bool write_forth(adjoint_text *p, const char *from_row, const char *to_row) {
+  kept_text kept[2];
+  const char *from = keep_text(&kept[0], from_row), *to = keep_text(&kept[1], to_row);
   carrier_text *c = p->c;
   const carrier *a = c->c;
   for (int k = 0; k < a->n_in; k++)
@@ -165,7 +178,9 @@ static void take_rows(adjoint_text *p, int64_t rows) {
     strcpy(p->row[k], unit_take(p->c->u, dtype_in(p->c->c, p->state.in[k]), rows*count_in(p->c->c, p->state.in[k])));
 }
 
-static void copy_row(adjoint_text *p, const char *to, const char *from) {
+static void copy_row(adjoint_text *p, const char *to_row, const char *from_row) {
+  kept_text kept[2];
+  const char *from = keep_text(&kept[0], from_row), *to = keep_text(&kept[1], to_row);
   ad_writer *w = p->c->u->w;
   for (int k = 0; k < p->state.n; k++) {
     const long long n = count_in(p->c->c, p->state.in[k]);

@@ -25,7 +25,10 @@ static bool put_value(unit *u, text *to, uint32_t i, const char *const x[]) {
   const elementwise_row *row = p->row;
   if (row) {
     const bool tests = row->kind == CLASS_COMPARE || row->kind == CLASS_PREDICATE || row->kind == CLASS_LOGICAL;
-    put_row(u->w, to, row, tests ? from : type, x, node_row_attribute(g->t, node));
+    /* 0 is an integer to C, by which it does not like to divide */
+    const bool by_zero = row == &elementwise_rows[ROW_div] && !strcmp(x[1], "0");
+    const char *const real[2] = { x[0], "0.0f" };
+    put_row(u->w, to, row, tests ? from : type, by_zero ? real : x, node_row_attribute(g->t, node));
   } else if (p == &cast_primitive) put_cast(u->w, to, from, type, x[0]);
   else if (p->value) put_expression(u->w, to, p->value, type, x, "0");
   else return writer_fail(u->w, AD_ERROR_UNSUPPORTED, "%s has no value as text: its function cannot be written", p->name);

@@ -131,9 +131,9 @@ const char *unit_pointer(unit *u, uint32_t i) { return as_text(u, i, true); }
 const char *unit_scalar(unit *u, uint32_t i) { return as_text(u, i, false); }
 
 const char *unit_take(unit *u, ad_dtype dtype, int64_t n) {
-  const size_t at = u->own[dtype] + u->used[dtype];
-  u->used[dtype] += (size_t)n;
-  if (u->info->need[dtype] < at + (size_t)n) u->info->need[dtype] = at + (size_t)n;
+  const size_t at = u->own[dtype] + u->used[dtype], count = n ? (size_t)n : 1;
+  u->used[dtype] += count;
+  if (u->info->need[dtype] < at + count) u->info->need[dtype] = at + count;
   return writer_text(u->w, at ? "(%s + %zu)" : "%s", write_pool(dtype), at);
 }
 
@@ -188,6 +188,9 @@ void unit_call_lanes(unit *u, const unit_info *callee, const char *lanes, const 
                      const char *const out[]) {
   const int n = callee->f->n_in, m = callee->f->n_out;
   const char *comma = *lanes ? ", " : "";
+  for (int k = 0; k < n; k++)         /* what the callee does not look at must not look forgotten */
+    if (!callee->uses[k] && in[k] && (in[k][0] == '(' ? in[k][1] == '&' : in[k][0] == 'c' || in[k][0] == 'b'))
+      unit_line(u, "(void)%s;", in[k]);
   put_indent(u);
   if (callee->fails) text_put(&u->body, "{ const int failed = ");
   text_put(&u->body, "%s(%s", callee->name, lanes);
@@ -231,6 +234,9 @@ static void find_parts(unit *u) {
     }
   }
   u->parts++;
+  const run_graph *g = &u->q.g;
+  for (uint32_t i = 0; i < g->n; i++)       /* results are computed where their operation is */
+    if (g->kind[i] == KIND_RESULT) u->part_of[i] = u->part_of[g->operand[g->operand_start[i]]];
 }
 
 /* Is the value of node i read in a part other than its own? *last: in which at last. */
@@ -252,40 +258,86 @@ static bool wants_slot(const unit *u, uint32_t i) {
   return g->kind[i] != KIND_GIVEN && u->q.place_of[i] != NOWHERE && is_local(u, u->q.place_of[i]);
 }
 
-/* Slots of work memory for scalars that go from part to part, free again behind the last one. Free slots are
- * lists by the part at the end of which they become free. */
+/* Scalars of array steps under several names (a reshape to and from rank 0) have one local, and one slot. */
+static uint32_t shared_local(const unit *u, uint32_t i) {
+  return u->q.g.kind[i] != KIND_SCALAR && wants_slot(u, i) ? u->q.place_of[i] : NOWHERE;
+}
+
+/* reach[place]: the last part that reads one of the names. */
+static void find_reach(const unit *u, uint32_t reach[]) {
+  const schedule *s = &u->q.s;
+  memset(reach, 0, u->q.p->places*sizeof *reach);
+  for (uint32_t k = 0; k < s->count; k++) {
+    const uint32_t i = s->order[k], at = shared_local(u, i);
+    uint32_t last;
+    leaves_part(u, i, &last);
+    if (at != NOWHERE && reach[at] < last) reach[at] = last;
+  }
+}
+
+/* Slots while they are given out: lists of nodes by the part at the end of which their slots become free, and of
+ * free ones. */
+typedef struct slot_lists {
+  uint32_t *list, *next, *slot_at, *reach;
+  uint32_t spare[AD_DTYPES], part;
+} slot_lists;
+
+/* What was read last before that part is free. */
+static void free_slots(const unit *u, slot_lists *l, uint32_t part) {
+  for (; l->part < part; l->part++)
+    for (uint32_t j = l->list[l->part], after; j != NOWHERE; j = after) {
+      const ad_dtype d = node_shape(u, j)->dtype;
+      after = l->next[j];
+      l->next[j] = l->spare[d];
+      l->spare[d] = j;
+    }
+}
+
+static void assign_slot(unit *u, slot_lists *l, uint32_t i) {
+  const uint32_t at = shared_local(u, i);
+  const ad_dtype d = node_shape(u, i)->dtype;
+  uint32_t last;
+  if (at != NOWHERE && l->slot_at[at] != NOWHERE) u->slot_of[i] = l->slot_at[at];
+  if (!wants_slot(u, i) || u->slot_of[i] != NOWHERE) return;
+  leaves_part(u, i, &last);
+  if (at != NOWHERE) last = l->reach[at];
+  if (last == u->part_of[i]) return;
+  if (l->spare[d] != NOWHERE) {
+    u->slot_of[i] = u->slot_of[l->spare[d]];
+    l->spare[d] = l->next[l->spare[d]];
+  } else {
+    u->slot_of[i] = (uint32_t)u->own[d];
+    u->own[d] += u->shape->lanes ? WRITE_LANES : 1;
+  }
+  if (at != NOWHERE) l->slot_at[at] = u->slot_of[i];
+  l->next[i] = l->list[last];
+  l->list[last] = i;
+}
+
+/* Slots of work memory for scalars that go from part to part, free again behind the last one. Results get theirs
+ * where their operation is, which writes them. */
 static bool assign_slots(unit *u) {
   const schedule *s = &u->q.s;
-  const size_t lanes = u->shape->lanes ? WRITE_LANES : 1, bytes = ((size_t)u->parts + s->nodes)*sizeof(uint32_t);
+  const run_graph *g = &u->q.g;
+  const size_t places = u->q.p->places;
+  const size_t bytes = ((size_t)u->parts + s->nodes + 2*places)*sizeof(uint32_t);
   if (u->parts == 1) return true;
-  uint32_t *list = memory_get(&u->w->allocator, bytes), *next = list ? list + u->parts : NULL;
-  uint32_t spare[AD_DTYPES], part = 0;
-  if (!list) return writer_fail(u->w, AD_ERROR_MEMORY, "out of memory");
-  memset(list, 0xFF, bytes);
-  memset(spare, 0xFF, sizeof spare);
+  slot_lists l = { .list = memory_get(&u->w->allocator, bytes) };
+  if (!l.list) return writer_fail(u->w, AD_ERROR_MEMORY, "out of memory");
+  memset(l.list, 0xFF, bytes);
+  memset(l.spare, 0xFF, sizeof l.spare);
+  l.next = l.list + u->parts;
+  l.slot_at = l.next + s->nodes;
+  l.reach = l.slot_at + places;
+  find_reach(u, l.reach);
   for (uint32_t k = 0; k < s->count; k++) {
     const uint32_t i = s->order[k];
-    uint32_t last;
-    for (; part < u->part_of[i]; part++)
-      for (uint32_t j = list[part], after; j != NOWHERE; j = after) {
-        const ad_dtype d = node_shape(u, j)->dtype;
-        after = next[j];
-        next[j] = spare[d];
-        spare[d] = j;
-      }
-    if (!wants_slot(u, i) || !leaves_part(u, i, &last)) continue;
-    const ad_dtype d = node_shape(u, i)->dtype;
-    if (spare[d] != NOWHERE) {
-      u->slot_of[i] = u->slot_of[spare[d]];
-      spare[d] = next[spare[d]];
-    } else {
-      u->slot_of[i] = (uint32_t)u->own[d];
-      u->own[d] += lanes;
-    }
-    next[i] = list[last];
-    list[last] = i;
+    if (g->kind[i] == KIND_RESULT) continue;
+    free_slots(u, &l, u->part_of[i]);
+    if (!node_tuple(g->t, g->node[i])) assign_slot(u, &l, i);
+    else for (uint32_t e = g->user_start[i]; e < g->user_start[i + 1]; e++) assign_slot(u, &l, g->user[e]);
   }
-  memory_release(&u->w->allocator, list, bytes);
+  memory_release(&u->w->allocator, l.list, bytes);
   return true;
 }
 
@@ -370,9 +422,47 @@ static void put_function(unit *u, text *to, const char *name, const usage *a, co
   text_put(to, "}\n\n");
 }
 
+/* The number of the local v12 that begins at s, NOWHERE if none does; *length: of the name. */
+static uint32_t local_number(const char *s, size_t *length) {
+  for (*length = 0; isalnum((unsigned char)s[*length]) || s[*length] == '_'; ++*length) { }
+  if (*s != 'v' || *length < 2 || !isdigit((unsigned char)s[1])) return NOWHERE;
+  return (uint32_t)strtoul(s + 1, NULL, 10);
+}
+
+/* Locals that are named once, where they are declared: what they are for turned out not to look at them. */
+static void mention_unused(unit *u) {
+  const uint32_t n = u->q.g.n;
+  size_t length;
+  unsigned char *seen = memory_get_zeroed(&u->w->allocator, n + 1, 1);
+  text body = text_on(&u->w->allocator);
+  bool any = false;
+  u->failed |= !seen;
+  for (const char *at = text_of(&u->body); seen && *at; at += length ? length : 1) {
+    const uint32_t i = local_number(at, &length);
+    if (i < n && seen[i] < 2) seen[i]++;
+  }
+  for (uint32_t i = 0; seen && i < n; i++) any |= seen[i] == 1;
+  for (const char *at = text_of(&u->body); any && *at;) {
+    const size_t line = strcspn(at, "\n") + 1, indent = strspn(at, " ");
+    const char *name = strstr(at, " v");
+    text_put_bytes(&body, at, line);
+    if (!strncmp(at + indent, "const ", 6) && name && name < at + line) {
+      const uint32_t i = local_number(name + 1, &length);
+      if (i < n && seen[i] == 1) text_put(&body, "%.*s(void)v%u;\n", (int)indent, at, i);
+    }
+    at += line;
+  }
+  if (any) {
+    written_free(&u->body);
+    u->body = body;
+  } else written_free(&body);
+  memory_release(&u->w->allocator, seen, n + 1);
+}
+
 /* One of several parts becomes a function of its own. Whether a unit fails is not known before its end: parts
  * say so themselves. */
 static void end_part(unit *u, uint32_t part) {
+  mention_unused(u);
   find_usage(u, text_of(&u->body), &u->here);
   if (u->parts > 1) {
     char name[40];
@@ -400,6 +490,7 @@ static bool write_step(unit *u, const schedule_step *s, uint32_t *part) {
   const uint32_t *node = u->q.s.order + s->first;
   bool good = true;
   for (uint32_t k = 0; k < s->count && good; k++) {
+    if (u->q.g.kind[node[k]] == KIND_RESULT) continue;
     if (u->part_of[node[k]] != *part) {
       end_part(u, *part);
       *part = u->part_of[node[k]];
@@ -407,9 +498,15 @@ static bool write_step(unit *u, const schedule_step *s, uint32_t *part) {
     memset(u->used, 0, sizeof u->used);
     if (s->kind == KIND_SCALAR) good = unit_statement(u, node[k]);
     else if (s->kind == KIND_ELEMENTWISE) return unit_region(u, s);
-    else if (u->q.g.kind[node[k]] != KIND_RESULT) good = unit_structured(u, node[k]);
+    else good = unit_structured(u, node[k]);
   }
   return good;
+}
+
+/* Callers give an output that has no elements all the same. */
+static void write_empty_outputs(unit *u) {
+  for (int j = 0; j < u->arrays_out; j++)
+    if (u->info->key[j] && array_count(u, true, (uint32_t)j) == 0) unit_line(u, "(void)z%d;", j);
 }
 
 /* Outputs that are inputs, constants, scalars of array steps, or other outputs. */
@@ -436,6 +533,7 @@ static bool write_steps(unit *u) {
   for (uint32_t k = 0; k < s->steps; k++)
     if (!write_step(u, &s->step[k], &part)) return false;
   write_copies(u);
+  write_empty_outputs(u);
   end_part(u, part);
   return true;
 }
@@ -447,7 +545,7 @@ static bool name_unit(unit *u) {
   text_put_bytes(&t, text_of(&u->calls), u->calls.length);
   put_function(u, &t, OWN_NAME, &u->all, u->parts > 1 ? text_of(&u->main) : text_of(&u->body),
                u->shape->lanes && u->parts == 1);
-  snprintf(u->info->name, sizeof u->info->name, "%.60s_f%zu", w->prefix, w->count);
+  snprintf(u->info->name, sizeof u->info->name, "%.60s_%zu", w->prefix, w->count);
   if (writer_same(w, text_of(&t), t.length, u->info->name)) {
     written_free(&t);
     return true;
@@ -570,6 +668,8 @@ static bool keep_info(unit *u) {
     return writer_fail(w, AD_ERROR_MEMORY, "out of memory");
   for (int k = 0; k < u->arrays_in; k++) u->info->uses[k] = u->all.in[k];
   memcpy(u->info->pool, u->all.pool, sizeof u->info->pool);
+  for (int d = 0; d < AD_DTYPES; d++)           /* where arrays without elements are */
+    if (u->all.pool[d] && !u->info->need[d]) u->info->need[d] = 1;
   u->info->host = u->all.host;
   w->unit[w->count++] = u->info;
   return true;

@@ -78,6 +78,8 @@ size_t write_size(ad_dtype dtype);
 void put_literal(text *to, ad_dtype dtype, const void *value, bool plain);
 /* The name of a static array with these n elements. */
 const char *write_constants(ad_writer *w, ad_dtype dtype, const void *data, int64_t n);
+/* Those that the units refer to: some belong to arguments that callees turned out not to look at. */
+void writer_put_constants(const ad_writer *w, text *to);
 /* Has a function of that name been written? If not, it counts as written from now on. */
 bool writer_has(ad_writer *w, const char *name);
 /* Has that text been written under another name? Then that is put into name (WRITE_NAME bytes). */

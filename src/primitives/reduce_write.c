@@ -1,0 +1,155 @@
+/* reduce_write.c -- see reduce_write.h. */
+#include "primitives/reduce_write.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* --- the walk ------------------------------------------------------------------------------------------- */
+
+static void add_axis(written_walk *a, int64_t dim, int64_t stride) {
+  if (dim == 1) return;
+  a->dim[a->rank] = dim;
+  a->x[a->rank++] = stride;
+}
+
+/* The plan lists outer axes from the innermost on. */
+written_walk written_walk_of(const ad_type *x, unsigned mask) {
+  const reduction_plan p = reduction_plan_of(x, mask);
+  written_walk a = { 0 };
+  for (int d = p.kept; d-- > 0;) add_axis(&a, p.kept_dim[d], p.kept_stride[d]);
+  add_axis(&a, p.width, 1);
+  a.kept = a.rank;
+  for (int d = p.reduced; d-- > 0;) add_axis(&a, p.reduced_dim[d], p.reduced_stride[d]);
+  add_axis(&a, p.rows, p.width);
+  dense_strides(a.kept, a.dim, a.z);
+  dense_strides(a.rank - a.kept, a.dim + a.kept, a.line + a.kept);
+  a.n = p.segments*p.rows;
+  return a;
+}
+
+/* Reduced axes that do not follow each other at one distance are copied into a list first. */
+static void write_one(ad_writer *w, const ad_operation *op, const written_walk *a, const char *z,
+                      const char *x, write_line *line) {
+  char at[2*WRITTEN_INDEX], index[WRITTEN_INDEX], list[WRITTEN_INDEX];
+  written_line l = { at, a->n, a->rank > a->kept ? a->x[a->kept] : 1 };
+  written_index(index, a->kept, a->x, 0);
+  if (!strcmp(index, "0")) snprintf(at, sizeof at, "%s", x);
+  else snprintf(at, sizeof at, "%s + %s", x, index);
+  if (a->rank - a->kept > 1) {
+    snprintf(at, sizeof at, "%s", ad_write_scratch(w, op->x[0]->dtype, a->n));
+    l.step = 1;
+    write_open_loops(w, a->dim, a->kept, a->rank);
+    ad_write(w, "%s[%s] = %s[%s];", at, written_index(list, a->rank, a->line, 0), x,
+             written_index(index, a->rank, a->x, 0));
+    write_close_loops(w, a->rank - a->kept);
+  }
+  line(w, op, z, &l);
+}
+
+ad_status write_lines(ad_writer *w, const ad_operation *op, unsigned mask, const char *z, const char *x,
+                      write_line *line, const char *empty) {
+  const written_walk a = written_walk_of(op->x[0], mask);
+  char index[WRITTEN_INDEX], element[2*WRITTEN_INDEX];
+  if (a.n == 0) {
+    write_fill(w, ad_type_count(op->z), z, empty);
+    return AD_OK;
+  }
+  if (ad_type_count(op->z) == 0) return AD_OK;
+  write_open_loops(w, a.dim, 0, a.kept);
+  snprintf(element, sizeof element, "%s[%s]", z, written_index(index, a.kept, a.z, 0));
+  write_one(w, op, &a, element, x, line);
+  write_close_loops(w, a.kept);
+  return AD_OK;
+}
+
+/* --- folds ---------------------------------------------------------------------------------------------- */
+
+/* The words in capitals are filled in, those of ad_write_routine later. */
+static const char fold_text[] =
+  "/* Blocks of 512 elements, in 16 lanes each; lanes and blocks are put together pairwise. */\n"
+  "static SUM HELPER(NAME)(const REAL *x, int64_t nPARAMETERS) {\n"
+  "  SUM lane[16] = { 0 }, level[48] = { 0 }, a = EMPTY, b;\n"
+  "  uint64_t blocks = 0;\n"
+  "  int k, some = 0;\n"
+  "  REAL v;\n"
+  "  for (int64_t begin = 0; begin < n; begin += 512) {\n"
+  "    const int64_t m = n - begin < 512 ? n - begin : 512;\n"
+  "    int64_t i, l, lanes = m < 16 ? m : 16;\n"
+  "    for (l = 0; l < lanes; l++) { v = x[PLACE(begin + l)]; lane[l] = TERM; }\n"
+  "    for (i = 16; i + 16 <= m; i += 16)\n"
+  "      for (l = 0; l < 16; l++) {\n"
+  "        v = x[PLACE(begin + i + l)]; a = lane[l]; b = TERM;\n"
+  "        lane[l] = COMBINE;\n"
+  "      }\n"
+  "    for (l = 0; i + l < m; l++) {\n"
+  "      v = x[PLACE(begin + i + l)]; a = lane[l]; b = TERM;\n"
+  "      lane[l] = COMBINE;\n"
+  "    }\n"
+  "    for (i = 8; i > 0; i /= 2) {\n"
+  "      for (l = 0; l < i && l + i < lanes; l++) { a = lane[l]; b = lane[l + i]; lane[l] = COMBINE; }\n"
+  "      if (lanes > i) lanes = i;\n"
+  "    }\n"
+  "    if (m < 512) { some = 1; break; }\n"
+  "    b = lane[0];\n"
+  "    for (k = 0; blocks >> k & 1; k++) { a = level[k]; b = COMBINE; }\n"
+  "    level[k] = b;\n"
+  "    blocks++;\n"
+  "  }\n"
+  "  b = some ? lane[0] : EMPTY;\n"
+  "  for (k = 0; blocks >> k; k++) {\n"
+  "    if (!(blocks >> k & 1)) continue;\n"
+  "    a = level[k];\n"
+  "    b = some ? COMBINE : a;\n"
+  "    some = 1;\n"
+  "  }\n"
+  "  return b;\n"
+  "}\n";
+
+enum { FOLD_TEXT = 4096, FOLD_WORDS = 7 };
+
+typedef struct word { const char *name, *text; } word;
+
+/* Copies the text with words replaced; PLACE(i) is i, or i times the step. */
+static void fill_in(char *to, const char *from, const word words[FOLD_WORDS]) {
+  char *const end = to + FOLD_TEXT - 1;
+  while (*from && to < end) {
+    int k = 0;
+    while (k < FOLD_WORDS && strncmp(from, words[k].name, strlen(words[k].name))) k++;
+    if (k == FOLD_WORDS) {
+      *to++ = *from++;
+      continue;
+    }
+    const size_t n = strlen(words[k].text), room = (size_t)(end - to);
+    memcpy(to, words[k].text, n < room ? n : room);
+    to += n < room ? n : room;
+    from += strlen(words[k].name);
+  }
+  *to = 0;
+}
+
+static const char *write_fold(ad_writer *w, ad_dtype dtype, const written_fold *fold, bool dense) {
+  char text[FOLD_TEXT], parameters[80], name[40];
+  snprintf(name, sizeof name, "%s%s", fold->name, dense ? "" : "_strided");
+  snprintf(parameters, sizeof parameters, "%s%s%s%s", dense ? "" : ", int64_t step", fold->shift ? ", " : "",
+           fold->shift ? fold->shift : "", fold->shift ? " c" : "");
+  const word words[FOLD_WORDS] = {
+    { "SUM", fold->sum }, { "NAME", name }, { "PARAMETERS", parameters },
+    { "PLACE", dense ? "" : "step*" }, { "TERM", fold->term }, { "COMBINE", fold->combine },
+    { "EMPTY", fold->empty }
+  };
+  fill_in(text, fold_text, words);
+  return ad_write_routine(w, dtype, name, text);
+}
+
+const char *written_fold_call(ad_writer *w, char to[WRITTEN_CALL], ad_dtype dtype,
+                              const written_fold *fold, const written_line *line, const char *shift) {
+  const bool dense = line->step == 1;
+  char step[32] = "";
+  if (!dense) snprintf(step, sizeof step, ", %lld", (long long)line->step);
+  snprintf(to, WRITTEN_CALL, "%s(%s, %lld%s%s%s)", write_fold(w, dtype, fold, dense), line->at,
+           (long long)line->n, step, shift ? ", " : "", shift ? shift : "");
+  return to;
+}
+
+const written_fold written_sum = { "sum", "R", "(R)v", "a + b", "0", NULL };
+const written_fold written_max = { "largest", "REAL", "v", "a == a ? (b > a ? b : a) : b", "0", NULL };
