@@ -9,6 +9,7 @@
 #include <adit/elementwise.h>
 
 #include <string.h>
+#include "run/kernels/vector_math.h"
 
 static char cache[64];
 
@@ -137,7 +138,7 @@ static void projection(ad_tape *t, const ad_var in[], ad_var out[], void *contex
   out[1] = ad_mul(in[14], ad_add(ad_mul(d, v), in[10]));
 }
 
-/* Row by row of instances, by the chain rule: the rotations' derivatives turn about one axis each. */
+/* Scalar C, instance by instance, by the chain rule: the rotations' derivatives turn about one axis each. */
 static void projection_by_hand(void *data) {
   work *w = data;
   const double *const *in = (const double *const *)(const void *)w->in;

@@ -65,7 +65,8 @@ static int write_files(const options *o, ad_function *f, const ad_code *code, FI
     h = fopen(header, "w");
   }
   ad_status status = o->output && !h ? AD_ERROR_IO : ad_function_emit_c(f, c, h, code, &report);
-  const bool closed = (!o->output || fclose(c) == 0) & (!h || fclose(h) == 0);
+  bool closed = !o->output || fclose(c) == 0;
+  if (h && fclose(h)) closed = false;
   if (o->output && !h) return complain(o, NULL, 0, "cannot write %s", header), FAILED;
   if (status == AD_OK && !closed) return complain(o, NULL, 0, "cannot write %s", o->output), FAILED;
   if (status == AD_OK) return DONE;

@@ -96,7 +96,7 @@ ad_status native_find(native_request *r, const ad_native *options) {
 static uint64_t hash_text(uint64_t h, const char *s) { return text_hash(h, s, strlen(s) + 1); }
 
 /* Compiler, options and processor: /proc/cpuinfo's flags say what -march=native means. */
-static uint64_t hash_surroundings(const native_request *r, int effort) {
+static uint64_t hash_surroundings(const native_request *r, int how) {
   struct stat s = { 0 };
   char line[4096];
   uint64_t h = hash_text(hash_text(TEXT_HASH, r->compiler), r->options);
@@ -108,7 +108,7 @@ static uint64_t hash_surroundings(const native_request *r, int effort) {
   for (int found = 0; f && found < 2 && fgets(line, sizeof line, f);)
     if (!strncmp(line, "flags", 5) || !strncmp(line, "model name", 10)) h = hash_text(h, line), found++;
   if (f) fclose(f);
-  return text_hash(h, &effort, sizeof effort);
+  return text_hash(h, &how, sizeof how);
 }
 
 static bool same_file(const char *path, const text *source) {
@@ -159,18 +159,21 @@ static ad_status run_compiler(const native_request *r, char *const argument[], c
   return wait_for(r, child, log);
 }
 
-/* effort 0: quickly, for long texts. Contraction is off, as in the interpreter; no errno and no traps, so that
+/* how: see native.h. gcc would make one call of sin and cos of the same argument, which has no vector form. Contraction is off, as in the interpreter; no errno and no traps, so that
  * loops around functions of <math.h> become vector code. */
-static ad_status compile(const native_request *r, const char *source, const char *object, const char *log, int effort) {
+static ad_status compile(const native_request *r, const char *source, const char *object, const char *log, int how) {
   static const char *const fixed[] = { "-std=gnu11", "-march=native", "-fPIC", "-shared", "-w", "-fno-math-errno",
                                        "-fno-trapping-math", "-ffp-contract=off", "-fopenmp-simd", NULL };
+  static const char *const loops[] = { "-fno-builtin-sin", "-fno-builtin-cos", "-fno-builtin-sinf",
+                                       "-fno-builtin-cosf", NULL };
   static char level[2][4] = { "-O1", "-O3" };
   char *argument[MOST_ARGUMENTS], *copy = memory_get(&r->allocator, strlen(r->options) + 1);
   int n = 0;
   if (!copy) return AD_ERROR_MEMORY;
   strcpy(copy, r->options);
   argument[n++] = (char *)(uintptr_t)r->compiler;
-  argument[n++] = level[effort > 0];
+  argument[n++] = level[how & NATIVE_SHORT ? 1 : 0];
+  for (int k = 0; loops[k] && how & NATIVE_LOOPS; k++) argument[n++] = (char *)(uintptr_t)loops[k];
   for (int k = 0; fixed[k]; k++) argument[n++] = (char *)(uintptr_t)fixed[k];
   n = add_options(argument, n, copy);
   const char *last[] = { "-o", object, source, "-lmvec", "-lm", NULL };
@@ -193,7 +196,7 @@ static ad_status write_source(const native_request *r, const char *path, const t
 }
 
 /* The object takes its place before its source does: a source that is there has its object. */
-static ad_status build_at(const native_request *r, const text *source, const char *name, int effort) {
+static ad_status build_at(const native_request *r, const text *source, const char *name, int how) {
   char path[4][NATIVE_PATH + 64], place[NATIVE_PATH + 64];
   static const char *const ending[3] = { "c", "so", "log" };
   struct timespec now;
@@ -202,7 +205,7 @@ static ad_status build_at(const native_request *r, const text *source, const cha
     snprintf(path[k], sizeof path[k], "%s/part-%ld-%lld-%llx.%s", r->folder, (long)getpid(),
              (long long)now.tv_sec*1000000000 + now.tv_nsec, (unsigned long long)(uintptr_t)r, ending[k]);
   ad_status status = write_source(r, path[0], source);
-  if (status == AD_OK) status = compile(r, path[0], path[1], path[2], effort);
+  if (status == AD_OK) status = compile(r, path[0], path[1], path[2], how);
   snprintf(place, sizeof place, "%s/%s.c", r->folder, name);
   if (status == AD_OK && (rename(path[1], r->object) || rename(path[0], place)))
     status = native_fail(r, AD_ERROR_IO, "the cache %.150s: %s", r->folder, strerror(errno));
@@ -210,14 +213,14 @@ static ad_status build_at(const native_request *r, const text *source, const cha
   return status;
 }
 
-ad_status native_build(native_request *r, const text *source, int effort) {
+ad_status native_build(native_request *r, const text *source, int how) {
   char name[48], place[NATIVE_PATH + 64];
-  const uint64_t h = hash_surroundings(r, effort);
+  const uint64_t h = hash_surroundings(r, how);
   snprintf(name, sizeof name, "adit-%016llx-%016llx", (unsigned long long)h,
            (unsigned long long)text_hash(TEXT_HASH, text_of(source), source->length));
   snprintf(place, sizeof place, "%s/%s.c", r->folder, name);
   if (snprintf(r->object, NATIVE_PATH, "%s/%s.so", r->folder, name) >= NATIVE_PATH)
     return native_fail(r, AD_ERROR_IO, "the name of the cache is too long");
   if (same_file(place, source) && access(r->object, R_OK) == 0) return AD_OK;
-  return build_at(r, source, name, effort);
+  return build_at(r, source, name, how);
 }

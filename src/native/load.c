@@ -128,7 +128,8 @@ static ad_status compile_now(ad_function *f, native_request *r) {
   writer_open(&w, &r->allocator, &code, "f", true);
   ad_status status = native_text(&w, f, &source, &bytes) ? AD_OK : w.status;
   if (status != AD_OK) native_fail(r, status, "%s", w.message);
-  else status = native_build(r, &source, source.length < LONG_TEXT);
+  else status = native_build(r, &source, (source.length < LONG_TEXT ? NATIVE_SHORT : 0)
+                                         | (strstr(text_of(&source), "ADIT_SIMD for") ? NATIVE_LOOPS : 0));
   if (status == AD_OK) status = load(r, &w, f, bytes, &p);
   if (status == AD_OK) status = publish(f, p);
   written_free(&source);

@@ -34,8 +34,10 @@ bool native_text(ad_writer *w, ad_function *f, text *to, size_t *bytes);
 
 /* The compiler's path, the folder, made and found safe. */
 ad_status native_find(native_request *r, const ad_native *options);
-/* The object for that text, from the cache or compiled: its path is in r->object. */
-ad_status native_build(native_request *r, const text *source, int effort);
+/* The object for that text, from the cache or compiled: its path is in r->object. how: a short text is compiled with
+ * all optimisation, a long one quickly; loops shall become vector code. */
+enum { NATIVE_SHORT = 1, NATIVE_LOOPS = 2 };
+ad_status native_build(native_request *r, const text *source, int how);
 
 /* Says why and returns status. */
 ad_status native_fail(const native_request *r, ad_status status, const char *format, ...)

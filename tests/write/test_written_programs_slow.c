@@ -1,4 +1,4 @@
-/* test_written_programs.c -- random programs with loops, branches, maps and calls, and their derivatives: what the
+/* test_written_programs_slow.c -- random programs with loops, branches, maps and calls, and their derivatives: what the
  * written C computes against the interpreter, compiled with and without optimisation and with the undefined
  * behaviour sanitizer; and native code against it too.
  *
