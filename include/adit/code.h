@@ -26,12 +26,6 @@ typedef struct ad_code {
   const char *name;                 /* of the entry point, and what all other names begin with; NULL: f's */
   unsigned entries;                 /* 0: AD_CODE_VALUE; the others are called name_jvp and so on */
   const char *header;               /* what the .c includes; NULL: name.h */
-  /* Also the interface of functions that CasADi generates:
-   *   int name(const double **arg, double **res, int *iw, double *w, int mem)
-   * with name_n_in, name_sparsity_in, name_work and so on. Matrices are dense and by columns there, all numbers
-   * doubles, and arg[i] and res[j] may be NULL. casadi_int: its integer type; NULL: "long long int". */
-  bool casadi;
-  const char *casadi_int;
   bool cblas;                       /* matrix products are calls of CBLAS */
   bool no_restrict;
   bool make_static;                 /* entry points are static: to be included in another file */

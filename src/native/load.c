@@ -56,18 +56,15 @@ static ad_status call_loaded(const native_code *n, const void *const in[], void 
   const ad_function *f = p->f;
   const void **x = (const void **)(void *)((char *)memory + p->work);
   void **z = (void **)(uintptr_t)(x + f->n_in);
-  char *room = (char *)x + rounded(((size_t)f->n_in + (size_t)f->n_out)*sizeof(void *)), *zeros = NULL;
+  char *room = (char *)x + rounded(((size_t)f->n_in + (size_t)f->n_out)*sizeof(void *));
   for (int j = 0; j < f->n_out; j++) {
     z[j] = is_input(f, in, out[j]) ? room : out[j];
     room += rounded(bytes_of(f, f->out[j]));
   }
   for (int k = 0; k < f->n_in; k++) {
     x[k] = in[k] ? in[k] : room;
-    if (in[k] || bytes_of(f, f->in[k]) == 0) continue;
-    memset(room, 0, bytes_of(f, f->in[k]));
-    zeros = room;
+    if (!in[k] && bytes_of(f, f->in[k])) memset(room, 0, bytes_of(f, f->in[k]));
   }
-  (void)zeros;
   const ad_status status = (ad_status)p->entry(x, z, memory, &p->host);
   for (int j = 0; j < f->n_out && status == AD_OK; j++)
     if (z[j] != out[j]) memcpy(out[j], z[j], bytes_of(f, f->out[j]));
@@ -175,7 +172,7 @@ void native_end_job(ad_function *f) {
   memory_release(&a, j, sizeof *j);
 }
 
-static ad_status start_job(ad_function *f, const native_request *r, ad_report *report) {
+static ad_status start_job(ad_function *f, const native_request *r) {
   native_job *j = memory_get_zeroed(&r->allocator, 1, sizeof *j), *none = NULL;
   if (!j) return AD_ERROR_MEMORY;
   j->f = f;
@@ -184,7 +181,6 @@ static ad_status start_job(ad_function *f, const native_request *r, ad_report *r
   j->request.options = j->options;
   j->request.message = j->report.message;
   j->request.size = sizeof j->report.message;
-  (void)report;
   /* published by its thread only: two that ask at once make two jobs, of which one is given up */
   if (pthread_create(&j->thread, NULL, do_job, j)) {
     memory_release(&r->allocator, j, sizeof *j);
@@ -210,7 +206,7 @@ ad_status ad_function_compile(ad_function *f, const ad_native *options, ad_repor
                        .size = sizeof message };
   ad_status status = native_find(&r, options);
   if (status == AD_OK && options->background) {
-    status = start_job(f, &r, report);
+    status = start_job(f, &r);
     if (status == AD_OK) return AD_OK;
   }
   if (status == AD_OK) status = compile_now(f, &r);

@@ -76,7 +76,7 @@ static void put_public_type(const file *p, text *to, ad_dtype dtype) {
   else text_put(to, "%s", write_type(dtype));
 }
 
-static void put_prototype(const file *p, text *to, const entry *e, bool names) {
+static void put_prototype(const file *p, text *to, const entry *e) {
   const ad_function *f = e->f;
   text_put(to, "%sint %s(", p->w.options.make_static ? "static " : "", e->name);
   for (int k = 0; k < f->n_in; k++) {
@@ -93,14 +93,13 @@ static void put_prototype(const file *p, text *to, const entry *e, bool names) {
   for (int d = AD_F64; d-- > 0;)
     if (e->code->need[d]) text_put(to, ", %s *%s", write_type((ad_dtype)d), write_pool((ad_dtype)d));
   text_put(to, ")");
-  (void)names;
 }
 
 static void put_entry(const file *p, text *to, const entry *e) {
   const ad_function *f = e->f;
   const char *comma = "";
   text_put(to, "\n");
-  put_prototype(p, to, e, true);
+  put_prototype(p, to, e);
   text_put(to, " {\n");
   for (int k = 0; k < f->n_in; k++)
     if (!e->code->uses[k]) text_put(to, "  (void)x%d;\n", k);
@@ -134,7 +133,7 @@ static void put_declaration(const file *p, text *to, const entry *e) {
     if (d == AD_F64 || e->code->need[d])
       text_put(to, "#define %s%s %zu\n", e->name, pool_macro[d], e->code->need[d]);
   if (p->w.options.make_static) return;
-  put_prototype(p, to, e, true);
+  put_prototype(p, to, e);
   text_put(to, ";\n");
 }
 
@@ -231,7 +230,8 @@ static ad_status finish(file *p, ad_status status, ad_report *report) {
   if (status == AD_OK) status = p->w.status;
   if (report) {
     report->status = status;
-    snprintf(report->message, sizeof report->message, "%s", status == AD_OK ? "" : *p->w.message ? p->w.message : ad_status_sentence(status));
+    const char *why = *p->w.message ? p->w.message : ad_status_sentence(status);
+    snprintf(report->message, sizeof report->message, "%s", status == AD_OK ? "" : why);
   }
   written_free(&p->source);
   written_free(&p->header);
@@ -244,14 +244,12 @@ ad_status ad_functions_emit_c(int n, ad_function *const f[], const char *const n
                               const ad_code *options, ad_report *report) {
   static const ad_code defaults;
   char prefix[WRITE_NAME];
-  const bool good = n > 0 && f && source && (n == 1 || names);
+  bool good = n > 0 && f && source && (n == 1 || names);
   file p = { .n = 0 };
   if (!options) options = &defaults;
-  for (int i = 0; i < n && good; i++)
-    if (!f[i]) return report ? (*report = (ad_report){ AD_ERROR_ARGUMENT, "a function is NULL" }, AD_ERROR_ARGUMENT)
-                             : AD_ERROR_ARGUMENT;
+  for (int i = 0; i < n && good; i++) good = f[i] != NULL;
   if (!good || (options->name && !is_name(options->name))) {
-    if (report) *report = (ad_report){ AD_ERROR_ARGUMENT, "an argument is missing, or the name is none in C" };
+    if (report) *report = (ad_report){ AD_ERROR_ARGUMENT, "a function or file is missing, or the name is none in C" };
     return AD_ERROR_ARGUMENT;
   }
   if (options->name) snprintf(prefix, sizeof prefix, "%s", options->name);

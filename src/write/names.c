@@ -13,7 +13,7 @@ typedef struct written_name { uint64_t hash; char name[WRITE_NAME]; } written_na
 
 void writer_open(ad_writer *w, const ad_allocator *a, const ad_code *options, const char *prefix, bool native) {
   *w = (ad_writer){ .allocator = *a, .options = *options, .prefix = prefix, .native = native };
-  w->head = w->constants = w->routines = w->units = text_on(a);
+  w->constants = w->routines = w->units = text_on(a);
   if (w->options.chunk <= 0) w->options.chunk = 2000;
   if (w->options.most_steps <= 0) w->options.most_steps = 1000;
 }
@@ -32,7 +32,6 @@ void writer_close(ad_writer *w) {
   memory_release(a, w->unit, w->capacity*sizeof *w->unit);
   memory_release(a, w->step, w->step_capacity*sizeof *w->step);
   memory_release(a, w->name, w->name_capacity*sizeof *w->name);
-  written_free(&w->head);
   written_free(&w->constants);
   written_free(&w->routines);
   written_free(&w->units);

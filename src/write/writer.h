@@ -18,8 +18,6 @@ enum { WRITE_NAME = 96, WRITE_INDENT_MOST = 24, WRITE_LANES = 64 };
 typedef struct host_step {
   ad_operation op;
   const ad_type **types;
-  struct prepared *call;            /* of what carries functions */
-  size_t scratch;
 } host_step;
 
 /* How a function is written: lanes, a loop over n instances with the statements in it, all of scalars; each: of
@@ -47,7 +45,7 @@ struct ad_writer {
   ad_code options;                  /* defaults filled in */
   const char *prefix;
   bool native;                      /* for this processor and library: may call back */
-  text head, constants, routines, units;
+  text constants, routines, units;
   text *out;                        /* where ad_write writes */
   int indent;
   unit_info **unit;                 /* written so far */
