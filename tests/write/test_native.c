@@ -20,8 +20,8 @@
 static char folder[] = "/tmp/adit-native-XXXXXX";
 
 static const char *inside(const char *name) {
-  static char path[4][128];
-  static int next;
+  static _Thread_local char path[4][128];
+  static _Thread_local unsigned next;
   char *to = path[next++ % 4];
   snprintf(to, sizeof path[0], "%s/%s", folder, name);
   return to;
