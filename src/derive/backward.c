@@ -35,13 +35,14 @@ static inline bool is_connected(double adjoint) {
   return __builtin_expect(islessgreater(adjoint, 0), 1) || !is_minus_zero(adjoint);
 }
 
-static inline double node_double(const ad_tape *t, const tape_node *e) {
-  switch (t->type[node_type_number(e)]->type.dtype) {
-    case AD_F64: return e->value.f64;
-    case AD_F32: return e->value.f32;
-    case AD_I64: return (double)e->value.i64;
-    case AD_I32: return e->value.i32;
-    default:     return e->value.boolean;
+static inline double node_double(const ad_tape *t, uint32_t i) {
+  const scalar v = t->value[i];
+  switch (node_type(t, i)->type.dtype) {
+    case AD_F64: return v.f64;
+    case AD_F32: return v.f32;
+    case AD_I64: return (double)v.i64;
+    case AD_I32: return v.i32;
+    default:     return v.boolean;
   }
 }
 
@@ -52,9 +53,9 @@ static void send_any(const ad_tape *t, uint32_t i, double g, double *adjoint) {
   int n;
   const uint32_t *x = node_operands(t, i, &n);
   double v[3] = { 0, 0, 0 }, d[3];
-  for (int k = 0; k < n; k++) v[k] = node_double(t, &t->node[x[k]]);
+  for (int k = 0; k < n; k++) v[k] = node_double(t, x[k]);
   elementwise_rows[node_primitive_number(&t->node[i])].propagate(
-      d, v[0], v[1], v[2], node_double(t, &t->node[i]), g, node_row_attribute(t, i));
+      d, v[0], v[1], v[2], node_double(t, i), g, node_row_attribute(t, i));
   for (int k = 0; k < n; k++) adjoint[x[k]] += d[k];
 }
 
@@ -88,10 +89,12 @@ static ad_status open_adjoints(ad_tape *t, uint32_t y) {
  * foresee: on tapes beyond the caches, 64 interleaved chains take four times as long without this. */
 enum { SWEEP_AHEAD = 2048, SWEEP_BLOCK = 8 };
 
-/* Asks for a block of nodes and adjoints, from i on. */
-static inline void ask_for(const tape_node *node, const double *adjoint, uint32_t i) {
+/* Asks for a block of nodes, values and adjoints, from i on. */
+static inline void ask_for(const ad_tape *t, uint32_t i) {
+  const tape_node *node = t->node;
   const char *line = (const char *)&node[i];
-  __builtin_prefetch(&adjoint[i], 1, 2);
+  __builtin_prefetch(&t->adjoint[i], 1, 2);
+  __builtin_prefetch(&t->value[i], 0, 2);
   for (size_t k = 0; k < SWEEP_BLOCK*sizeof *node; k += 64) __builtin_prefetch(line + k, 0, 2);
 }
 
@@ -143,39 +146,41 @@ static bool sweep_scalars(ad_tape *t, uint32_t top) {
     [PRIMITIVE_INPUT] = &&leave, [PRIMITIVE_CONSTANT] = &&leave
   };
   const tape_node *node = t->node, *e = &node[top];
+  const scalar *value = t->value;
   double *adjoint = t->adjoint, *adjoint_of_e = &adjoint[top];
   double g, next = 1;
   for (uint32_t below = top - 1, stop; e > node; below--, e--, adjoint_of_e--) {
     stop = below/SWEEP_BLOCK*SWEEP_BLOCK;
-    if (stop >= SWEEP_AHEAD) ask_for(node, adjoint, stop - SWEEP_AHEAD);
+    if (stop >= SWEEP_AHEAD) ask_for(t, stop - SWEEP_AHEAD);
     VISIT
 #define UNARY(id, kind, traits, lo, hi, expression, rx, doc) \
   at_##id: { \
-    const double z = e->value.f64, x = node[e->x].value.f64; \
+    const double z = value[below + 1].f64, x = value[e->x].f64; \
     (void)z, (void)x; \
     SEND(e->x, rx) LEAVE \
   }
 #define UNARY_ATTRIBUTE(id, kind, traits, sample, lo, hi, expression, rx, doc) \
   at_##id: { \
-    const double z = e->value.f64, x = node[e->x].value.f64, a = node_row_attribute(t, below + 1); \
+    const double z = value[below + 1].f64, x = value[e->x].f64, a = node_row_attribute(t, below + 1); \
     (void)z, (void)x, (void)a; \
     SEND(e->x, rx) LEAVE \
   }
 #define BINARY(id, kind, traits, lo1, hi1, lo2, hi2, expression, rx, ry, doc) \
   at_##id: { \
     const uint32_t ix = e->x, iy = e->y; \
-    const double z = e->value.f64, x = node[ix].value.f64, y = node[iy].value.f64; \
+    const double z = value[below + 1].f64, x = value[ix].f64, y = value[iy].f64; \
     (void)z, (void)x, (void)y; \
     SEND_UNLESS_CONSTANT(kind, ix, rx) SEND_UNLESS_CONSTANT(kind, iy, ry) LEAVE \
   }
 /* select's condition is bool. */
 #define TERNARY(id, kind, traits, lo1, hi1, lo2, hi2, lo3, hi3, expression, rx, ry, rw, doc) \
   at_##id: { \
-    const double x = CLASS_##kind == CLASS_CHOICE ? node[e->x].value.boolean : node[e->x].value.f64; \
-    const double z = e->value.f64, y = node[e->y].value.f64, w = node[e->w].value.f64; \
+    const uint32_t *at = (const uint32_t *)(arena_at(&t->arena, e->x) + 1); \
+    const double x = CLASS_##kind == CLASS_CHOICE ? value[at[0]].boolean : value[at[0]].f64; \
+    const double z = value[below + 1].f64, y = value[at[1]].f64, w = value[at[2]].f64; \
     (void)z, (void)x, (void)y, (void)w; \
-    if (CLASS_##kind != CLASS_CHOICE) SEND(e->x, rx) \
-    SEND(e->y, ry) SEND(e->w, rw) LEAVE \
+    if (CLASS_##kind != CLASS_CHOICE) SEND(at[0], rx) \
+    SEND(at[1], ry) SEND(at[2], rw) LEAVE \
   }
 #include "primitives/elementwise.def"
   other:

@@ -73,7 +73,7 @@ static unsigned factors_of(const rule *r) {
 
 bool mask_constant(const ad_tape *t, uint32_t i, double *number) {
   if (!node_is_constant(t, i) || node_type(t, i)->type.rank) return false;
-  const scalar v = t->node[i].value;
+  const scalar v = t->value[i];
   switch (node_type(t, i)->type.dtype) {
     case AD_F64: *number = v.f64; break;
     case AD_F32: *number = (double)v.f32; break;

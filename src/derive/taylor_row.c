@@ -55,10 +55,10 @@ static bool number_of(const taylor *e, int id, double *value) {
   *value = s->a;
   if (s->kind == SERIES_NUMBER) return true;
   if (s->kind != SERIES_GIVEN || s->moving || !node_is_constant(e->t, s->node)) return false;
-  const tape_node *n = &e->t->node[s->node];
+  const scalar *v = &e->t->value[s->node];
   const ad_type *type = &node_type(e->t, s->node)->type;
   if (type->rank) return false;
-  *value = type->dtype == AD_F32 ? (double)n->value.f32 : n->value.f64;
+  *value = type->dtype == AD_F32 ? (double)v->f32 : v->f64;
   return type->dtype >= AD_F32;
 }
 

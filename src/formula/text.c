@@ -6,7 +6,7 @@
 #include <string.h>
 
 static double scalar_value(const ad_tape *t, uint32_t i) {
-  const scalar *v = &t->node[i].value;
+  const scalar *v = &t->value[i];
   switch (node_type(t, i)->type.dtype) {
     case AD_F64: return v->f64;
     case AD_F32: return (double)v->f32;

@@ -206,7 +206,7 @@ static ad_var not_batchable(batching *b) {
 static ad_var constant_node(const batching *b, uint32_t i) {
   const ad_tape *src = b->f->body;
   const ad_type type = node_type(src, i)->type;
-  if (type.rank == 0) return handle(b->t, tape_constant_bits(b->t, type.dtype, src->node[i].value));
+  if (type.rank == 0) return handle(b->t, tape_constant_bits(b->t, type.dtype, src->value[i]));
   return handle(b->t, tape_leaf(b->t, PRIMITIVE_CONSTANT, &type, node_data(src, i)));
 }
 

@@ -30,7 +30,7 @@ static uint32_t copy_leaf(ad_tape *dst, const ad_tape *src, uint32_t i) {
               "an input of the traced body that is not among the function's inputs has no value");
     return INVALID_INDEX;
   }
-  if (type.rank == 0) return tape_constant_bits(dst, type.dtype, src->node[i].value);
+  if (type.rank == 0) return tape_constant_bits(dst, type.dtype, src->value[i]);
   return tape_leaf(dst, PRIMITIVE_CONSTANT, &type, node_data(src, i));
 }
 

@@ -7,14 +7,14 @@
 static void publish(ad_tape *t, const plan *p, const char *memory) {
   for (uint32_t i = 0; i < p->results; i++) {
     const plan_result *r = &p->result[i];
-    tape_node *e = &t->node[r->node];
+    scalar *value = &t->value[r->node];
     const tape_type *type = node_type(t, r->node);
     if (r->form == RESULT_NUMBER) {
       double v;
       memcpy(&v, memory + r->offset, sizeof v);
-      if (type->type.dtype == AD_BOOL) e->value.boolean = v != 0; else e->value.f64 = v;
-    } else if (r->form == RESULT_BYTES) memcpy(&e->value, memory + r->offset, type->bytes);
-    e->head |= NODE_KNOWN;
+      if (type->type.dtype == AD_BOOL) value->boolean = v != 0; else value->f64 = v;
+    } else if (r->form == RESULT_BYTES) memcpy(value, memory + r->offset, type->bytes);
+    t->node[r->node].head |= NODE_KNOWN;
   }
 }
 

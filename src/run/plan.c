@@ -131,7 +131,7 @@ static bool keep_arrays(planner *q) {
     if (at->kind != PLACE_WORK || graph_type(&q->g, node)->rank == 0) continue;
     if (!tape_own_value(q->g.t, q->g.node[node])) return false;
     at->kind = PLACE_FIXED;
-    at->fixed = q->g.t->node[q->g.node[node]].value.data;
+    at->fixed = q->g.t->value[q->g.node[node]].data;
   }
   return true;
 }

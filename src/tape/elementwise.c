@@ -41,7 +41,9 @@ static inline ad_var push(ad_tape *t, uint32_t row, uint32_t n, uint32_t x, uint
   const size_t i = t->count++;
   tape_node *e = &t->node[i];
   __builtin_prefetch(e + RECORD_AHEAD, 1);
-  *e = (tape_node){ row | NODE_KNOWN | n << NODE_COUNT_SHIFT, x, y, 0, { .f64 = value } };
+  __builtin_prefetch(&t->value[i] + RECORD_AHEAD, 1);
+  *e = (tape_node){ row | NODE_KNOWN | n << NODE_COUNT_SHIFT, x, y };
+  t->value[i].f64 = value;
   return (ad_var){ t, { .node = { (uint32_t)i, t->epoch } } };
 }
 
@@ -58,11 +60,11 @@ static __attribute__((noinline)) ad_var binary(elementwise_id row, ad_var x, ad_
   const uint32_t ix = is_literal(x) ? constant : x.at.node.index,
                  iy = is_literal(y) ? constant : y.at.node.index;
   return push(t, row, 2, ix, iy,
-              elementwise_rows[row].evaluate(t->node[ix].value.f64, t->node[iy].value.f64, 0, 0));
+              elementwise_rows[row].evaluate(t->value[ix].f64, t->value[iy].f64, 0, 0));
 }
 
 #define IS_REAL(kind) (CLASS_##kind == CLASS_FLOAT || CLASS_##kind == CLASS_NUMERIC)
-#define VALUE_OF(v) (t->node[(v).at.node.index].value.f64)
+#define VALUE_OF(v) (t->value[(v).at.node.index].f64)
 
 #define UNARY(id, kind, traits, lo, hi, expression, rx, doc) \
   ad_var (ad_##id)(ad_var px) { \

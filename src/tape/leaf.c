@@ -6,7 +6,8 @@ ad_var ad_scalar(ad_tape *t, double value) {
   if (!t) return handle_invalid(NULL);
   if (t->count < t->room) {
     uint32_t i = (uint32_t)t->count++;
-    t->node[i] = (tape_node){ .head = PRIMITIVE_INPUT | NODE_KNOWN, .value = { .f64 = value } };
+    t->node[i] = (tape_node){ .head = PRIMITIVE_INPUT | NODE_KNOWN };
+    t->value[i].f64 = value;
     return handle(t, i);
   }
   static const ad_type type = { AD_F64, 0, { 0 } };

@@ -14,7 +14,7 @@ static bool is_scalar_constant(const ad_tape *t, uint32_t i) {
 
 static uint64_t scalar_bits(const ad_tape *t, uint32_t i) {
   uint64_t bits = 0;
-  memcpy(&bits, &t->node[i].value, node_type(t, i)->bytes);
+  memcpy(&bits, &t->value[i], node_type(t, i)->bytes);
   return bits;
 }
 

@@ -23,15 +23,25 @@ ad_operation node_operation(const ad_tape *t, uint32_t i, const ad_type **x) {
 
 /* --- the last step -------------------------------------------------------------------------------- */
 
+/* For how many nodes to have room next. Blocks of the standard allocator that are this big are pages which cost
+ * nothing until they are touched, while the small ones before them are touched and left behind. */
+static size_t next_capacity(const ad_tape *t) {
+  enum { FEW = 512, MANY = 16384 };
+  if (t->count < FEW/2) return FEW;
+  const size_t half_more = t->count + t->count/2;
+  return t->allocator.reallocate == memory_standard.reallocate && half_more < MANY ? MANY : half_more;
+}
+
 static bool make_room(ad_tape *t) {
-  if (t->count < t->capacity) return true;
+  if (t->count < t->capacity && t->count < t->value_capacity) return true;
   if (t->count >= NONE_INDEX - 1) {
     tape_fail(t, AD_ERROR_LIMIT, "more than 2^32 - 3 operations on one tape");
     return false;
   }
-  size_t need = t->count < 256 ? 512 : t->count + t->count/2;
-  if (memory_reserve(&t->allocator, &t->node, &t->capacity, need, sizeof *t->node)) {
-    t->room = t->tracing || t->changes ? 0 : t->capacity;
+  const size_t need = next_capacity(t);
+  if (memory_reserve(&t->allocator, &t->node, &t->capacity, need, sizeof *t->node)
+      && memory_reserve(&t->allocator, &t->value, &t->value_capacity, need, sizeof *t->value)) {
+    if (!t->tracing && !t->changes) tape_open_room(t);
     return true;
   }
   tape_fail(t, AD_ERROR_MEMORY, "out of memory at %zu operations", t->count);
@@ -49,22 +59,31 @@ static bool put_attribute(ad_tape *t, const void *attribute, size_t size, uint32
   return true;
 }
 
+static bool put_list(ad_tape *t, tape_node *e, int n, const uint32_t x[], uint32_t attribute) {
+  if (!arena_reserve(t, 1 + ((size_t)n + 1)/2, &e->x)) return false;
+  uint64_t *list = arena_at(&t->arena, e->x);
+  list[0] = attribute;
+  memcpy(list + 1, x, (size_t)n*sizeof *x);
+  e->y = (uint32_t)n;
+  e->head |= NODE_WIDE;
+  return true;
+}
+
 static bool fill_node(ad_tape *t, tape_node *e, int n, const uint32_t x[], const void *attribute,
                       size_t size) {
-  uint32_t inline_x[3] = { 0, 0, 0 };
-  if (size && !put_attribute(t, attribute, size, &inline_x[2])) return false;
-  if (n < 3 || (n == 3 && !size)) {
-    for (int k = 0; k < n; k++) inline_x[k] = x[k];
-    e->head |= (uint32_t)n << NODE_COUNT_SHIFT;
-    e->x = inline_x[0], e->y = inline_x[1];
-  } else {
-    if (!arena_reserve(t, ((size_t)n + 1)/2, &e->x)) return false;
-    memcpy(arena_at(&t->arena, e->x), x, (size_t)n*sizeof *x);
-    e->y = (uint32_t)n;
-    e->head |= NODE_WIDE;
-  }
-  e->w = inline_x[2];
+  uint32_t at = 0;
+  if (size && !put_attribute(t, attribute, size, &at)) return false;
+  if (n > 2 || (n == 2 && size)) return put_list(t, e, n, x, at);
+  e->head |= (uint32_t)n << NODE_COUNT_SHIFT;
+  e->x = n > 0 ? x[0] : 0;
+  e->y = n > 1 ? x[1] : at;
   return true;
+}
+
+/* There is room. */
+static void put_node(ad_tape *t, tape_node e, scalar value) {
+  t->node[t->count] = e;
+  t->value[t->count++] = value;
 }
 
 static bool all_known_scalars(const ad_tape *t, int n, const uint32_t x[]) {
@@ -78,7 +97,7 @@ scalar tape_compute_row(const ad_tape *t, uint32_t row, uint32_t type, int n, co
                         double attribute) {
   scalar z = { .i64 = 0 };
   const scalar *v[3] = { NULL, NULL, NULL };
-  for (int k = 0; k < n; k++) v[k] = &t->node[x[k]].value;
+  for (int k = 0; k < n; k++) v[k] = &t->value[x[k]];
   ad_dtype dtype = node_type(t, x[n == 3 ? 1 : 0])->type.dtype;
   const elementwise_row *r = &elementwise_rows[row];
   if (dtype == AD_F64 && t->type[type]->type.dtype == AD_F64 && r->kind != CLASS_CHOICE)
@@ -103,13 +122,14 @@ uint32_t tape_append(ad_tape *t, uint32_t primitive, uint32_t type, int n, const
   tape_node e = { .head = primitive | type << NODE_TYPE_SHIFT };
   const uint32_t words = t->arena.used;
   if (!fill_node(t, &e, n, x, attribute, size)) return INVALID_INDEX;
+  scalar value = { .i64 = 0 };
   double a = 0;
   if (size == sizeof a) memcpy(&a, attribute, sizeof a);
   if (!t->tracing && primitive < ROW_COUNT && t->type[type]->type.rank == 0 && all_known_scalars(t, n, x)) {
-    e.value = tape_compute_row(t, primitive, type, n, x, a);
+    value = tape_compute_row(t, primitive, type, n, x, a);
     e.head |= NODE_KNOWN;
   }
-  t->node[t->count++] = e;
+  put_node(t, e, value);
   t->plain = t->plain && (e.head & NODE_FAST_MASK) == NODE_KNOWN;
   const uint32_t i = t->tracing ? tape_number_last(t) : (uint32_t)t->count - 1;
   if (i == t->count - 1 && (primitive < PRIMITIVE_FIRST_OTHER || hold_objects(t, i))) return i;
@@ -141,9 +161,9 @@ uint32_t tape_constant_bits(ad_tape *t, ad_dtype dtype, scalar v) {
   t->plain = t->plain && number == 0;
   head |= number << NODE_TYPE_SHIFT;
   if (*cached < t->count && (t->node[*cached].head & ~(uint32_t)NODE_OBSERVED) == head
-      && t->node[*cached].value.i64 == v.i64) return *cached;
+      && t->value[*cached].i64 == v.i64) return *cached;
   if (!make_room(t)) return INVALID_INDEX;
-  t->node[t->count++] = (tape_node){ .head = head, .value = v };
+  put_node(t, (tape_node){ .head = head }, v);
   uint32_t i = (uint32_t)t->count - 1;
   if (t->tracing && (i = tape_number_last(t)) != t->count - 1) t->count--;
   return *cached = i;
@@ -153,8 +173,8 @@ uint32_t tape_placeholder(ad_tape *t, const ad_type *type) {
   uint32_t number;
   if (!make_room(t) || !tape_intern_type(t, type, &number)) return INVALID_INDEX;
   t->plain = t->plain && number == 0;
-  t->node[t->count++] = (tape_node){ .head = PRIMITIVE_INPUT | number << NODE_TYPE_SHIFT,
-                                     .x = LEAF_WITHOUT_VALUE };
+  const tape_node e = { .head = PRIMITIVE_INPUT | number << NODE_TYPE_SHIFT, .x = LEAF_WITHOUT_VALUE };
+  put_node(t, e, (scalar){ .i64 = 0 });
   return (uint32_t)t->count - 1;
 }
 
@@ -170,7 +190,7 @@ uint32_t tape_leaf(ad_tape *t, uint32_t primitive, const ad_type *type, const vo
     tape_fail(t, AD_ERROR_MEMORY, "out of memory for an array of %zu bytes", bytes);
     return INVALID_INDEX;
   }
-  void *value = type->rank ? e->value.data : &e->value;
+  void *value = type->rank ? t->value[i].data : &t->value[i];
   if (bytes && data) memcpy(value, data, bytes);
   else if (bytes) memset(value, 0, bytes);
   if (!t->tracing) e->head |= NODE_KNOWN;

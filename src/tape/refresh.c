@@ -20,11 +20,11 @@
 #define IS_REAL(kind) (CLASS_##kind == CLASS_FLOAT || CLASS_##kind == CLASS_NUMERIC)
 #define SET(kind, expression) \
   if (!IS_REAL(kind)) return false; \
-  e->value.f64 = (double)(expression); \
+  value[i].f64 = (double)(expression); \
   return true;
-#define X const double x = node[e->x].value.f64
-#define Y const double y = node[e->y].value.f64
-#define W const double w = node[e->w].value.f64
+#define X const double x = value[operand[0]].f64
+#define Y const double y = value[operand[1]].f64
+#define W const double w = value[operand[2]].f64
 #define A const double a = node_row_attribute(t, i)
 #define UNARY(id, kind, traits, lo, hi, expression, ...) case ROW_##id: { X; SET(kind, expression) }
 #define UNARY_ATTRIBUTE(id, kind, traits, sample, lo, hi, expression, ...) \
@@ -35,9 +35,9 @@
   case ROW_##id: { X; Y; W; SET(kind, expression) }
 
 /* Computes node i, a row on known f64 scalars; false for anything else. */
-static inline bool compute(const ad_tape *t, tape_node *node, uint32_t i) {
-  tape_node *e = &node[i];
-  switch (node_primitive_number(e)) {
+static inline bool compute(const ad_tape *t, uint32_t i, const uint32_t operand[]) {
+  scalar *value = t->value;
+  switch (node_primitive_number(&t->node[i])) {
 #include "primitives/elementwise.def"
     default: return false;
   }
@@ -48,11 +48,12 @@ static inline bool is_ready(const tape_node *e) { return (e->head & NODE_FAST_MA
 /* Computes known node i again from its operands; false, nothing done, unless it is a row of f64 scalars that
  * are all known. */
 static inline bool refresh_scalar(ad_tape *t, uint32_t i) {
-  tape_node *node = t->node, *e = &node[i];
-  const uint32_t n = e->head >> NODE_COUNT_SHIFT & 3;
-  if (!is_ready(e) || e->head & NODE_WIDE || n == 0 || !is_ready(&node[e->x])) return false;
-  if ((n > 1 && !is_ready(&node[e->y])) || (n > 2 && !is_ready(&node[e->w]))) return false;
-  return compute(t, node, i);
+  int n;
+  const uint32_t *operand = node_operands(t, i, &n);
+  if (!is_ready(&t->node[i]) || n == 0 || n > 3) return false;
+  for (int k = 0; k < n; k++)
+    if (!is_ready(&t->node[operand[k]])) return false;
+  return compute(t, i, operand);
 }
 
 /* Does node i have an operand that is old? */
@@ -77,7 +78,8 @@ static inline bool any_old(const ad_tape *t, uint32_t i, uint32_t from, const un
 enum { REFRESH_BLOCK = 16, REFRESH_AHEAD = 256 };
 
 typedef struct refreshing {
-  tape_node *node;
+  const tape_node *node;
+  scalar *value;
   uint32_t first, end;              /* nodes; first is the beginning of a block */
   unsigned char *changed;           /* by block, from the one of `first` on */
 } refreshing;
@@ -103,7 +105,7 @@ static inline uint64_t difference(double a, double b) {
   }
 /* The value of an operand. Those of the two nodes before, so often asked for (z*a + b, sum + x*y), are in
  * registers: what was just stored comes back from memory later than the sum is done. */
-#define VALUE(to) ((to) == i - 1 ? last : node[to].value.f64)
+#define VALUE(to) ((to) == i - 1 ? last : value[to].f64)
 #define FIRST_VALUE(to) ((to) == i - 2 ? before : VALUE(to))
 #define CHANGED(to) ((to) >= r->first && r->changed[((to) - r->first)/REFRESH_BLOCK])
 #define RENEW(kind, needed, expression) \
@@ -114,8 +116,8 @@ static inline uint64_t difference(double a, double b) {
   if (CLASS_##kind == CLASS_FLOAT || CLASS_##kind == CLASS_NUMERIC) { \
     before = last; \
     last = (double)(expression); \
-    differences |= difference(last, e->value.f64); \
-    e->value.f64 = last; \
+    differences |= difference(last, value[i].f64); \
+    value[i].f64 = last; \
   } \
   LEAVE
 
@@ -128,14 +130,18 @@ static void refresh_plain(const ad_tape *t, const refreshing *r) {
 #include "primitives/elementwise.def"
     [PRIMITIVE_INPUT] = &&leaf, [PRIMITIVE_CONSTANT] = &&leaf
   };
-  tape_node *node = r->node, *e = node + r->first;
+  const tape_node *e = r->node + r->first;
+  scalar *value = r->value;
   unsigned char *changed = r->changed;
-  double last = r->first > 0 ? e[-1].value.f64 : 0, before = r->first > 1 ? e[-2].value.f64 : 0;
+  double last = r->first > 0 ? value[r->first - 1].f64 : 0;
+  double before = r->first > 1 ? value[r->first - 2].f64 : 0;
   for (uint32_t i = r->first, stop; i < r->end; e++, changed++) {
     uint64_t differences = 0;
     stop = r->end - i < REFRESH_BLOCK ? r->end : i + REFRESH_BLOCK;
     for (size_t k = 0; k < REFRESH_BLOCK*sizeof *e; k += 64)
-      __builtin_prefetch((const char *)(e + REFRESH_AHEAD) + k, 1, 2);
+      __builtin_prefetch((const char *)(e + REFRESH_AHEAD) + k, 0, 2);
+    for (size_t k = 0; k < REFRESH_BLOCK*sizeof *value; k += 64)
+      __builtin_prefetch((const char *)(value + i + REFRESH_AHEAD) + k, 1, 2);
     VISIT
 #define UNARY(id, kind, traits, lo, hi, expression, ...) \
   at_##id: { \
@@ -154,13 +160,14 @@ static void refresh_plain(const ad_tape *t, const refreshing *r) {
   }
 #define TERNARY(id, kind, traits, lo1, hi1, lo2, hi2, lo3, hi3, expression, ...) \
   at_##id: { \
-    const double x = VALUE(e->x), y = VALUE(e->y), w = VALUE(e->w); \
-    RENEW(kind, CHANGED(e->x) || CHANGED(e->y) || CHANGED(e->w), expression) \
+    const uint32_t *at = (const uint32_t *)(arena_at(&t->arena, e->x) + 1); \
+    const double x = VALUE(at[0]), y = VALUE(at[1]), w = VALUE(at[2]); \
+    RENEW(kind, CHANGED(at[0]) || CHANGED(at[1]) || CHANGED(at[2]), expression) \
   }
 #include "primitives/elementwise.def"
   leaf:
     before = last;
-    last = e->value.f64;
+    last = value[i].f64;
     LEAVE
   block:
     *changed |= differences != 0;
@@ -174,7 +181,7 @@ static ad_status refresh_plain_from(ad_tape *t, uint32_t from) {
   unsigned char *changed = memory_get_zeroed(&t->allocator, blocks, 1);
   if (!changed) return tape_fail(t, AD_ERROR_MEMORY, "out of memory");
   for (size_t k = 0; k < t->changes; k++) changed[(t->changed[k] - first)/REFRESH_BLOCK] = 1;
-  const refreshing r = { t->node, first, end, changed };
+  const refreshing r = { t->node, t->value, first, end, changed };
   refresh_plain(t, &r);
   memory_release(&t->allocator, changed, blocks);
   return AD_OK;

@@ -164,7 +164,7 @@ static bool uniform(const ad_tape *t, uint32_t i, scalar *bits) {
   const tape_node *e = &t->node[i];
   const uint32_t p = node_primitive_number(e);
   if (p == PRIMITIVE_CONSTANT) {
-    *bits = e->value;
+    *bits = t->value[i];
     return node_type(t, i)->type.rank == 0;
   }
   const bool has_operands = e->head & NODE_WIDE || e->head >> NODE_COUNT_SHIFT & 3;
@@ -278,7 +278,7 @@ static uint32_t replace(ad_tape *t, matcher *m, rewrite *w, uint32_t type) {
   if (s->kind == RULE_LETTER) return m->bound[s->letter];
   if (s->kind == RULE_NUMBER) {
     const uint32_t one = tape_constant(t, t->type[type]->type.dtype, s->number);
-    return one == INVALID_INDEX ? one : constant_of(t, type, t->node[one].value);
+    return one == INVALID_INDEX ? one : constant_of(t, type, t->value[one]);
   }
   const ad_var z = replay(t, m, w->rights - 1);
   return ad_is_valid(z) ? z.at.node.index : INVALID_INDEX;

@@ -59,7 +59,7 @@ static void free_array_values(ad_tape *t, uint32_t from) {
       continue;
     }
     size_t bytes = node_type(t, n)->bytes;
-    keep_spare(t, t->node[n].value.data, bytes);
+    keep_spare(t, t->value[n].data, bytes);
   }
   t->arrays = kept;
 }
@@ -88,6 +88,7 @@ void ad_tape_free(ad_tape *t) {
   memory_release(&a, t->array_node, t->array_capacity*sizeof *t->array_node);
   memory_release(&a, t->adjoint, t->adjoint_capacity*sizeof *t->adjoint);
   memory_release(&a, t->node, t->capacity*sizeof *t->node);
+  memory_release(&a, t->value, t->value_capacity*sizeof *t->value);
   memory_release(&a, t, sizeof *t);
 }
 
@@ -205,7 +206,7 @@ void tape_truncate(ad_tape *t, ad_mark m) {
   for (size_t i = 0; i < t->changes; i++)
     if (t->changed[i] < m.nodes) t->changed[kept++] = t->changed[i];
   t->changes = kept;
-  if (kept == 0 && !t->tracing) t->room = t->capacity;
+  if (kept == 0 && !t->tracing) tape_open_room(t);
 }
 
 ad_status ad_tape_rewind(ad_tape *t, ad_mark m) {
@@ -259,8 +260,8 @@ size_t ad_tape_size(const ad_tape *t) { return t ? t->count : 0; }
 
 size_t ad_tape_bytes(const ad_tape *t) {
   if (!t) return 0;
-  size_t bytes = sizeof *t + t->capacity * sizeof *t->node + t->adjoint_capacity * sizeof *t->adjoint
-                 + t->array_bytes + t->types * sizeof **t->type
+  size_t bytes = sizeof *t + t->capacity * sizeof *t->node + t->value_capacity * sizeof *t->value
+                 + t->adjoint_capacity * sizeof *t->adjoint + t->array_bytes + t->types * sizeof **t->type
                  + t->numbers.capacity * sizeof *t->numbers.slot;
   for (size_t i = 0; i < t->arena.chunks; i++) bytes += t->arena.owned[i];
   return bytes;
@@ -270,17 +271,17 @@ size_t ad_tape_bytes(const ad_tape *t) {
 
 bool tape_own_value(ad_tape *t, uint32_t i) {
   size_t bytes = node_type(t, i)->bytes;
-  if (bytes == 0 || t->node[i].value.data) return true;
+  if (bytes == 0 || t->value[i].data) return true;
   if (!memory_reserve(&t->allocator, &t->array_node, &t->array_capacity, t->arrays + 1,
                       sizeof *t->array_node))
     return false;
   void *data = take_block(t, bytes);
   if (!data) return false;
-  t->node[i].value.data = data;
+  t->value[i].data = data;
   t->array_node[t->arrays++] = i;
   return true;
 }
 
 const void *node_data(const ad_tape *t, uint32_t i) {
-  return node_type(t, i)->type.rank ? t->node[i].value.data : &t->node[i].value;
+  return node_type(t, i)->type.rank ? t->value[i].data : &t->value[i];
 }

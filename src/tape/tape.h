@@ -4,7 +4,9 @@
  *  - Operands have smaller indices than their user, so every sweep is a loop.
  *  - Nodes move when the tape grows: hold indices across a recording call, never pointers. Types, attributes
  * and operand lists do not move.
- *  - A node with NODE_KNOWN has its value in place: scalars in the node, arrays behind value.data.
+ *  - A node with NODE_KNOWN has its value in place: scalars in value[i], arrays behind value[i].data. Values
+ *    lie apart from the nodes: sweeps read those of operands, which are anywhere, and eight share a line of
+ *    the cache.
  *  - Type number 0 is the f64 scalar, so "known f64 scalar" is one mask and one comparison.
  */
 #ifndef ADIT_TAPE_TAPE_H
@@ -24,20 +26,20 @@ typedef union scalar {
   void *data;                       /* arrays: the elements, owned by the tape */
 } scalar;
 
-/* One operation. head: primitive (11 bits), flags and operand count (5 bits), type (16 bits). */
+/* One operation. head: primitive (11 bits), flags and operand count (5 bits), type (16 bits). x and y are its
+ * operands; without a second one, y is where the attribute is in the arena (0: none). NODE_WIDE: x is where a list
+ * is in the arena, y the number of operands; the list is a word for the place of the attribute (0: none) and the
+ * operands. */
 typedef struct tape_node {
-  uint32_t head;
-  uint32_t x, y;                    /* operands; NODE_WIDE: where the list is in the arena, and its length */
-  uint32_t w;                       /* third operand, or where the attribute is in the arena (0: none) */
-  scalar value;
+  uint32_t head, x, y;
 } tape_node;
 
 enum {
   NODE_PRIMITIVE = 0x7FF,
   NODE_KNOWN = 1 << 11,
   NODE_OBSERVED = 1 << 12,          /* its value was read while recording */
-  NODE_WIDE = 1 << 13,              /* more than 3 operands, or 3 and an attribute */
-  NODE_COUNT_SHIFT = 14,            /* operand count 0..3 of nodes that are not wide */
+  NODE_WIDE = 1 << 13,              /* more than 2 operands, or 2 and an attribute */
+  NODE_COUNT_SHIFT = 14,            /* operand count 0..2 of nodes that are not wide */
   NODE_TYPE_SHIFT = 16,
   MAX_PRIMITIVES = 2048, MAX_TYPES = 65536,
   /* Leaves come right after the rows of the table; other primitives are numbered as a tape meets them. */
@@ -86,9 +88,10 @@ typedef struct value_numbers {      /* open addressing over node indices, for ta
 
 struct ad_tape {
   tape_node *node;
+  scalar *value;                    /* of the nodes */
   uint32_t epoch, stable;           /* below stable no handle ever went bad */
-  size_t count, capacity;
-  size_t room;                      /* capacity, or 0 when the short way of recording must not be taken */
+  size_t count, capacity, value_capacity;
+  size_t room;                      /* the lesser capacity; 0: the short way of recording must not be taken */
   bool plain;                       /* nothing but known f64 scalars so far */
   bool tracing;                     /* recording a function: no values, equal nodes are one node */
   bool closed;                      /* the body of a function: nobody holds handles of its inner nodes */
@@ -168,6 +171,11 @@ static inline bool node_is_float(const ad_tape *t, uint32_t i) {
   return node_type(t, i)->type.dtype >= AD_F32;
 }
 
+/* Lets the short way of recording go as far as there is memory. */
+static inline void tape_open_room(ad_tape *t) {
+  t->room = t->capacity < t->value_capacity ? t->capacity : t->value_capacity;
+}
+
 static inline uint64_t *arena_at(const arena *a, uint32_t word) {
   return a->chunk[word / ARENA_CHUNK] + word % ARENA_CHUNK;
 }
@@ -177,7 +185,7 @@ static inline const uint32_t *node_operands(const ad_tape *t, uint32_t i, int *n
   const tape_node *e = &t->node[i];
   if (e->head & NODE_WIDE) {
     *n = (int)e->y;
-    return (const uint32_t *)arena_at(&t->arena, e->x);
+    return (const uint32_t *)(arena_at(&t->arena, e->x) + 1);
   }
   *n = (int)(e->head >> NODE_COUNT_SHIFT & 3);
   return &e->x;
@@ -186,10 +194,11 @@ static inline const uint32_t *node_operands(const ad_tape *t, uint32_t i, int *n
 /* Attribute of node i: NULL and 0 if it has none. It does not move. */
 static inline const void *node_attribute(const ad_tape *t, uint32_t i, size_t *size) {
   const tape_node *e = &t->node[i];
-  bool third = !(e->head & NODE_WIDE) && (e->head >> NODE_COUNT_SHIFT & 3) == 3;
+  const bool wide = e->head & NODE_WIDE, second = (e->head >> NODE_COUNT_SHIFT & 3) == 2;
+  const uint32_t at = wide ? (uint32_t)*arena_at(&t->arena, e->x) : second ? 0 : e->y;
   *size = 0;
-  if (third || e->w == 0 || node_is_leaf(t, i)) return NULL;
-  const uint64_t *word = arena_at(&t->arena, e->w);
+  if (at == 0) return NULL;
+  const uint64_t *word = arena_at(&t->arena, at);
   *size = (size_t)word[0];
   return word + 2;
 }

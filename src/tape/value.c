@@ -75,7 +75,7 @@ ad_status tape_settle(ad_tape *t) {
   ad_status status = refresh_dependents(t);
   if (status != AD_OK) return status;
   t->changes = t->rechecked = 0;
-  t->room = t->capacity;
+  tape_open_room(t);
   t->stale_from = UINT32_MAX;
   tape_forget_readings(t);
   return AD_OK;
@@ -83,19 +83,20 @@ ad_status tape_settle(ad_tape *t) {
 
 /* For f64 scalars sizes are known to the compiler: a program may have thousands of inputs. */
 static inline ad_status change(ad_tape *t, uint32_t i, const void *data) {
-  tape_node *e = &t->node[i];
+  const tape_node *e = &t->node[i];
+  scalar *value = &t->value[i];
   if (node_primitive_number(e) != PRIMITIVE_INPUT || t->tracing)
     return tape_fail(t, AD_ERROR_ARGUMENT, "set: only inputs can be set, this is a \"%s\"",
                      ad_operation_name(handle(t, i)));
   const bool f64 = node_type_number(e) == 0;
   const size_t bytes = f64 ? sizeof(double) : node_type(t, i)->bytes;
-  void *old = f64 || !node_type(t, i)->type.rank ? &e->value : e->value.data;
-  if (bytes == 0 || !(f64 ? memcmp(&e->value, data, sizeof(double)) : memcmp(old, data, bytes))) return AD_OK;
+  void *old = f64 || !node_type(t, i)->type.rank ? value : value->data;
+  if (bytes == 0 || !(f64 ? memcmp(value, data, sizeof(double)) : memcmp(old, data, bytes))) return AD_OK;
   if (t->changes == t->changed_capacity
       && !memory_reserve(&t->allocator, &t->changed, &t->changed_capacity, t->changes + 1,
                          sizeof *t->changed))
     return tape_fail(t, AD_ERROR_MEMORY, "out of memory");
-  if (f64) memcpy(&e->value, data, sizeof(double));
+  if (f64) memcpy(value, data, sizeof(double));
   else memcpy(old, data, bytes);
   t->changed[t->changes++] = i;
   t->room = 0;
@@ -147,7 +148,7 @@ double ad_value(ad_var x) {
     return NAN;
   }
   ad_status status = make_known(t, i);
-  return status == AD_OK || status == AD_STALE ? as_double(type->dtype, &t->node[i].value) : NAN;
+  return status == AD_OK || status == AD_STALE ? as_double(type->dtype, &t->value[i]) : NAN;
 }
 
 ad_status ad_read(ad_var x, void *out) {

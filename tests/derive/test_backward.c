@@ -20,9 +20,9 @@ static void sweep_plainly(const ad_tape *t, uint32_t top, double adjoint[]) {
     int n;
     const uint32_t *x = node_operands(t, i, &n);
     double v[3] = { 0, 0, 0 }, d[3];
-    for (int k = 0; k < n; k++) v[k] = t->node[x[k]].value.f64;
+    for (int k = 0; k < n; k++) v[k] = t->value[x[k]].f64;
     elementwise_rows[node_primitive_number(&t->node[i])].propagate(
-        d, v[0], v[1], v[2], t->node[i].value.f64, adjoint[i], node_row_attribute(t, i));
+        d, v[0], v[1], v[2], t->value[i].f64, adjoint[i], node_row_attribute(t, i));
     for (int k = 0; k < n; k++) adjoint[x[k]] += d[k];
   }
 }
