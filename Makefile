@@ -2,9 +2,10 @@
 # make run        adit's main job on one formula: the trace, a check of the derivatives, build/graph.svg
 # make test       every test, with clang and sanitizer builds
 # make bench      the programs behind the figures in benchmarks/RESULTS.md
+# make peers      other tools and derivatives by hand for `make bench` to compare with (benchmarks/peers)
 # make install PREFIX=dir
 #
-# run, test and bench call scripts/setup first, which installs what is missing.
+# run, test, bench and peers call scripts/setup first, which installs what is missing.
 BUILD ?= build
 PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
@@ -14,7 +15,7 @@ AT = x=2 y=1
 configure = cmake -S . -B $(BUILD) >/dev/null
 build = MAKEFLAGS=--no-print-directory cmake --build $(BUILD) -j $(JOBS)
 
-.PHONY: all run test bench install clean
+.PHONY: all run test bench peers install clean
 
 all:
 	@command -v cmake >/dev/null || { echo "cmake is missing; scripts/setup installs what is needed" >&2; exit 1; }
@@ -39,6 +40,12 @@ bench:
 	@scripts/setup bench
 	@$(configure) -DADIT_BENCHMARKS=ON
 	@$(build) --target bench
+	@benchmarks/run --build $(BUILD) --write
+
+peers:
+	@scripts/setup peers
+	@cmake -S benchmarks/peers -B $(BUILD)/peers >/dev/null
+	@MAKEFLAGS=--no-print-directory cmake --build $(BUILD)/peers -j $(JOBS)
 
 install: all
 	cmake --install $(BUILD) --prefix $(abspath $(PREFIX))

@@ -20,6 +20,9 @@ foreach(source ${bench_sources})
   adit_add_benchmark("${source}")
 endforeach()
 
+# Where learn finds PyTorch's side.
+target_compile_definitions(bench_learn PRIVATE LEARN_PYTORCH="${CMAKE_CURRENT_SOURCE_DIR}/benchmarks/learn_pytorch.py")
+
 file(GLOB adolc_sources CONFIGURE_DEPENDS benchmarks/*_adolc.cpp)
 find_path(ADOLC_INCLUDE adolc/adolc.h)
 find_library(ADOLC_LIBRARY adolc)

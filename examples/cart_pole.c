@@ -1,10 +1,10 @@
-/* cart_pole.c -- code to take away: one Runge-Kutta step of a cart with a pole, and its sensitivities, as C for a
- * controller.
+/* cart_pole.c -- code to take away: one Runge-Kutta step of a cart with a pole, and its sensitivities, as C
+ * for a controller.
  *
- * The state is (position, angle, speed, angular speed), angle 0 is upright; the force pushes the cart. Written are
- * the step and its Jacobian by state and force: cart_pole.c and cart_pole.h, which need <math.h> alone and allocate
- * nothing. Any C compiler makes firmware of them; here they are only written, and what they will compute
- * is shown by the interpreter. */
+ * The state is (position, angle, speed, angular speed), angle 0 is upright; the force pushes the cart.
+ * Written are the step and its Jacobian by state and force: cart_pole.c and cart_pole.h, which need <math.h>
+ * alone and allocate nothing. Any C compiler makes firmware of them; here they are only written, and what
+ * they will compute is shown by the interpreter. */
 #include <adit.h>
 #include <stdio.h>
 
@@ -55,8 +55,8 @@ int main(void) {
   ad_function_call(jacobian, (const void *[]){ x, &force }, (void *[]){ by_state, by_force }, NULL);
   printf("a step later: %.6f %.6f %.6f %.6f\n", y[0], y[1], y[2], y[3]);
   for (int i = 0; i < STATES; i++)
-    printf("%9.6f %9.6f %9.6f %9.6f   %9.6f\n", by_state[i][0], by_state[i][1], by_state[i][2], by_state[i][3],
-           by_force[i]);
+    printf("%9.6f %9.6f %9.6f %9.6f   %9.6f\n", by_state[i][0], by_state[i][1], by_state[i][2],
+           by_state[i][3], by_force[i]);
   ad_function_free(jacobian);
   ad_function_free(f);
   return 0;

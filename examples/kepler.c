@@ -1,5 +1,5 @@
-/* kepler.c -- Kepler's equation E - e sin E = M, solved for E by ad_root, and derivatives of the solution up to
- * the third order beside their closed forms: with c = 1 - e cos E, s = e sin E,
+/* kepler.c -- Kepler's equation E - e sin E = M, solved for E by ad_root, and derivatives of the solution up
+ * to the third order beside their closed forms: with c = 1 - e cos E, s = e sin E,
  *
  *   E' = 1/c,   E'' = -s/c^3,   E''' = (3 s^2 - c e cos E)/c^5          by M
  *

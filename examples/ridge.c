@@ -3,8 +3,8 @@
  *   w(lambda) = (X^T X + lambda I)^-1 X^T t        the fit to 8 training points
  *   L(lambda) = |V w - u|^2/5                      its error on 5 others
  *
- * ad_solve is differentiable, so L is; Newton's method then takes lambda to the best weight. The closed form of
- * the gradient, by hand, is L' = -2/5 <V w - u, V A^-1 w> with A = X^T X + lambda I.
+ * ad_solve is differentiable, so L is; Newton's method then takes lambda to the best weight. The closed form
+ * of the gradient, by hand, is L' = -2/5 <V w - u, V A^-1 w> with A = X^T X + lambda I.
  */
 #include <adit.h>
 #include <math.h>

@@ -16,6 +16,7 @@
 #include "adit/implicit.h"
 #include "adit/ode.h"
 #include "adit/code.h"
+#include "adit/report.h"
 #include "adit/random.h"
 #include "adit/learn.h"
 #include "adit/npy.h"

@@ -9,6 +9,8 @@ that follows directly is what the program must print.
 no such lines, a ```text or ```output block that follows directly may say it. Other commands are left alone.
 
 A line `...` in what is expected stands for any lines. Everything runs in FOLDER, emptied first.
+
+Links must lead to headings and files that are there; a file that links its own headings must link each of them, in order.
 """
 import argparse
 import difflib
@@ -43,6 +45,34 @@ def blocks_of(lines):
         elif line.strip():
             follows = False
     return blocks
+
+
+def prose_of(lines):
+    """The text outside of fenced blocks."""
+    text, fence = "", None
+    for line in lines:
+        match = FENCE.match(line)
+        if match and fence is None:
+            fence = match.group(1)
+        elif match and line.strip().startswith(fence) and not match.group(2):
+            fence = None
+        elif fence is None:
+            text += line
+    return text
+
+
+def wrong_links(path, prose):
+    """What is wrong with the links of a document: those that lead nowhere, and a table of contents that is not complete."""
+    headings = [re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+                for title in re.findall(r"^##+ (.*)$", prose, re.MULTILINE)]
+    wrong = [f"no heading #{anchor}" for anchor in re.findall(r"\]\(#([^)]*)\)", prose) if anchor not in headings]
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", prose):
+        if "://" not in target and not os.path.exists(os.path.join(os.path.dirname(path), target)):
+            wrong.append(f"no file {target}")
+    contents = re.findall(r"^ *- \[.*\]\(#([^)]*)\)$", prose, re.MULTILINE)
+    if contents and contents != headings:
+        wrong.append(f"the table of contents has {contents}, not {headings}")
+    return wrong
 
 
 def same(expected, got):
@@ -122,8 +152,11 @@ def main():
     shutil.rmtree(arguments.folder, ignore_errors=True)
     os.makedirs(arguments.folder)
     with open(arguments.file, encoding="utf-8") as document:
-        blocks = blocks_of(document)
+        lines = list(document)
+    blocks = blocks_of(lines)
     runner = Runner(arguments)
+    for wrong in wrong_links(arguments.file, prose_of(lines)):
+        runner.fail(1, "contents and links", wrong)
     for block, after in zip(blocks, blocks[1:] + [None]):
         said = after and after.follows and after.language in ("text", "output")
         expected = after.text if said else None

@@ -62,14 +62,14 @@ AD_API ad_function *ad_function_map(ad_function *f, int64_t n, const bool mapped
  *   AD_KEEP_BINOMIAL  k states at any time (bytes/size of a state, for     the least possible: about
  *                     k = 0)                                               r n, with (k + r)! / (k! r!) >= n
  *
- * The first two need to know n when the scan is recorded. A loop whose number of steps is known only when it runs
- * (while, count) has no record to keep: its reverse sweep goes forward once more, n - 1 steps, and keeps the states
- * then. The last is Algorithm 799 (revolve) of Griewank and Walther, ACM TOMS 26 (2000). */
+ * The first two need to know n when the scan is recorded. A loop whose number of steps is known only when it
+ * runs (while, count) has no record to keep: its reverse sweep goes forward once more, n - 1 steps, and keeps
+ * the states then. The last is Algorithm 799 (revolve) of Griewank and Walther, ACM TOMS 26 (2000). */
 typedef enum ad_keep { AD_KEEP_STATES, AD_KEEP_EVERY, AD_KEEP_BINOMIAL, AD_KEEP_ALL } ad_keep;
 
 /* How many steps AD_KEEP_BINOMIAL computes again in all for n steps and k states, the least possible: r n -
- * (k + r)!/((k + 1)! (r - 1)!) with r the least for which (k + r)!/(k! r!) >= n; the first way forward is counted,
- * the steps backwards are not. INT64_MAX when it is more than that; 0 for n <= 1 or k < 1. */
+ * (k + r)!/((k + 1)! (r - 1)!) with r the least for which (k + r)!/(k! r!) >= n; the first way forward is
+ * counted, the steps backwards are not. INT64_MAX when it is more than that; 0 for n <= 1 or k < 1. */
 AD_API int64_t ad_binomial_cost(int64_t n, int64_t k);
 
 typedef struct ad_loop {
@@ -82,9 +82,9 @@ typedef struct ad_loop {
   /* scan: number of steps where no input has an axis of them. 0 is none at all; with no options it is
    * AD_ERROR_ARGUMENT that nothing gives the number. */
   int64_t steps;
-  /* scan: an integer scalar, how many steps to make, known when it runs: 0 <= count <= n, else AD_ERROR_LIMIT.
-   * Rows of outputs beyond it are zero. Without stacked inputs or outputs and with steps 0 there is no upper
-   * bound. Not set: ad_none(), or counted false. */
+  /* scan: an integer scalar, how many steps to make, known when it runs: 0 <= count <= n, else
+   * AD_ERROR_LIMIT. Rows of outputs beyond it are zero. Without stacked inputs or outputs and with steps 0
+   * there is no upper bound. Not set: ad_none(), or counted false. */
   ad_var count;
   bool counted;                     /* count is set */
   bool backwards;                   /* scan: from the last step to the first */
@@ -104,8 +104,8 @@ AD_API ad_status ad_reduce(ad_function *f, const ad_loop *options, const ad_var 
 
 /* while (condition(state.., shared..)) state = body(state.., shared..). condition gives one scalar; it may
  * take fewer inputs than body: its first ones. The state is as many inputs as body has outputs. */
-AD_API ad_status ad_while(ad_function *condition, ad_function *body, const ad_loop *options, const ad_var in[],
-                          ad_var out[]);
+AD_API ad_status ad_while(ad_function *condition, ad_function *body, const ad_loop *options,
+                          const ad_var in[], ad_var out[]);
 
 #ifdef __cplusplus
 }

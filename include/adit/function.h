@@ -88,11 +88,11 @@ AD_API ad_status ad_function_apply(ad_function *f, const ad_var in[], ad_var out
  *   hessian   (x..)         -> d2y/dx[i]dx[k] at i*n_wrt + k                  shape of x[i], then of x[k]
  *   hvp       (x.., v..)    -> (y, gradient.., H v..)                         v[i] like x[wrt[i]]
  *
- * Jacobians have the dtype of y[j], Hessians that of x[i]. wrt lists inputs (i and k above count in it); NULL,
- * with n_wrt ignored, means all float inputs. Outputs that are not wanted cost nothing (out[j] NULL in the
- * call). NULL when f cannot be differentiated so (an output that is no float scalar for gradient, hessian and
- * hvp; a wrt that is no float input; an operation without a rule), or without memory. The caller owns what is
- * returned; f may be freed before it. */
+ * Jacobians have the dtype of y[j], Hessians that of x[i]. wrt lists inputs (i and k above count in it);
+ * NULL, with n_wrt ignored, means all float inputs. Outputs that are not wanted cost nothing (out[j] NULL in
+ * the call). NULL when f cannot be differentiated so (an output that is no float scalar for gradient, hessian
+ * and hvp; a wrt that is no float input; an operation without a rule), or without memory. The caller owns
+ * what is returned; f may be freed before it. */
 AD_API ad_function *ad_function_jvp(ad_function *f);
 AD_API ad_function *ad_function_vjp(ad_function *f);
 AD_API ad_function *ad_function_gradient(ad_function *f, int n_wrt, const int wrt[]);
@@ -109,7 +109,8 @@ typedef struct ad_check_result {
 } ad_check_result;
 /* Compares jvp, vjp and differences of 8th order of every float output with respect to all float inputs at
  * in[], in three fixed directions. AD_ERROR_ARGUMENT for NULL, AD_ERROR_DERIVATIVE where f has no jvp or vjp,
- * else what calling f gave. result is written in every case but the first. Meant for points where f is smooth. */
+ * else what calling f gave. result is written in every case but the first. Meant for
+ * points where f is smooth. */
 AD_API ad_status ad_check(ad_function *f, const void *const in[], ad_check_result *result);
 
 #ifdef __cplusplus

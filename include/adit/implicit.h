@@ -5,8 +5,8 @@
  *
  *   xdot = -J^-1 (r_p pdot)            pbar = -r_p^T lambda,  J^T lambda = xbar
  *
- * recorded as ordinary operations that depend on x itself, so that derivatives of every order, in every mix of
- * modes, follow by themselves. Every derivative is as accurate as x is. J must be regular at the solution:
+ * recorded as ordinary operations that depend on x itself, so that derivatives of every order, in every mix
+ * of modes, follow by themselves. Every derivative is as accurate as x is. J must be regular at the solution:
  * what is divided by a singular one is AD_ERROR_SINGULAR, or infinite for scalars.
  *
  * x is f64 or f32, of any shape, and flattened inside: J is the dense matrix of its n elements. The other
@@ -30,11 +30,11 @@ extern "C" {
  *
  *   max |r| <= absolute, or max |step| <= relative * max |x|
  *
- * where step is a whole one, and is still made. An x that is zero but for rounding counts too: it and the step
- * are below 1024 units in the last place of the largest |x| met so far. For root and minimize the step is
- * Newton's, whose next one would be about its square: the default of relative, 1e-10 (f32: 1e-4), gives x to the
- * last digits. The steps of a fixed point shrink slowly: its default is 1e-13 (f32: 1e-6). Zeros mean the
- * defaults; absolute is 0 then. */
+ * where step is a whole one, and is still made. An x that is zero but for rounding counts too: it and the
+ * step are below 1024 units in the last place of the largest |x| met so far. For root and minimize the step
+ * is Newton's, whose next one would be about its square: the default of relative, 1e-10 (f32: 1e-4), gives x
+ * to the last digits. The steps of a fixed point shrink slowly: its default is 1e-13 (f32: 1e-6). Zeros mean
+ * the defaults; absolute is 0 then. */
 typedef struct ad_solver {
   double relative, absolute;
   int64_t iterations;               /* at most; 0: 100, for fixed_point 1000 */

@@ -1,10 +1,11 @@
 /* adit/ode.h -- ordinary differential equations as operations: dy/dt = f(t, y, p..).
  *
- * The law. The method is the pair of Dormand and Prince of order 5(4) with step sizes chosen by a PI controller
- * and with its interpolant of order 4 between steps. Integration is recorded as a loop (adit/control.h), once,
- * whatever the number of steps. Derivatives exist to any order and in every mode, with respect to the start,
- * to all float parameters (captured variables included) and to the times. By the times they are those of the
- * interpolant and lose an order each: a second one has about three digits for every five of y.
+ * The law. The method is the pair of Dormand and Prince of order 5(4) with step sizes chosen by a PI
+ * controller and with its interpolant of order 4 between steps. Integration is recorded as a loop
+ * (adit/control.h), once, whatever the number of steps. Derivatives exist to any order and in every mode,
+ * with respect to the start, to all float parameters (captured variables included) and to the times. By the
+ * times they are those of the interpolant and lose an order each: a second one has about three
+ * digits for every five of y.
  * Source: Hairer, Norsett, Wanner, Solving Ordinary Differential Equations I, 2nd ed., sections II.4 to II.6.
  */
 #ifndef ADIT_ODE_H
@@ -44,10 +45,10 @@ typedef struct ad_ode {
   int64_t k, bytes;
 } ad_ode;
 
-/* y at the times: in[0] is y0, a float array of any shape; in[1] the times t[0..m), f64, m >= 1, in increasing
- * or decreasing order; in[2..] the parameters of f: (t, y, p..) -> dy/dt, whose t is a float scalar and whose
- * y and result have the type of y0. *out is (m, shape of y0): first y0 itself, which is at t[0], and so on.
- * Steps end at the last time and nowhere else. options NULL: the defaults.
+/* y at the times: in[0] is y0, a float array of any shape; in[1] the times t[0..m), f64, m >= 1, in
+ * increasing or decreasing order; in[2..] the parameters of f: (t, y, p..) -> dy/dt, whose t is a float
+ * scalar and whose y and result have the type of y0. *out is (m, shape of y0): first y0 itself, which is at
+ * t[0], and so on. Steps end at the last time and nowhere else. options NULL: the defaults.
  *
  * AD_ERROR_LIMIT, when it runs, where more steps are needed than allowed: the solution may have no more to
  * give (a pole, a stiff problem, NaN). Times out of order give NaN. */

@@ -78,6 +78,14 @@ enum {
   AD_TRAIT_NO_FOLD = 64             /* do not evaluate on constants when recording a function */
 };
 
+/* What running an operation costs. */
+typedef struct ad_work {
+  double flops;                     /* + - * / and comparisons, of numbers of any type */
+  double calls;                     /* of elementary functions: exp, sqrt, pow */
+  double bytes_read, bytes_written;
+  bool unknown;                     /* nobody can tell */
+} ad_work;
+
 struct ad_primitive {
   const char *name;                 /* "matmul"; the key in messages, drawings and written code */
   const char *doc;                  /* one line */
@@ -115,24 +123,28 @@ struct ad_primitive {
   void (*block)(size_t n, double *z, const double *x, const double *y, const double *w);
   const char *rule[3];
 
-  /* And the value itself, where functions that use the primitive are to be written as C (adit/code.h): its text
-   * in the row language, "x*exp(-y)". NULL: they cannot. */
+  /* And the value itself, where functions that use the primitive are to be written as C (adit/code.h): its
+   * text in the row language, "x*exp(-y)". NULL: they cannot. */
   const char *value;
 
   /* Records the operation on all instances of a batch; returns the results with a leading axis of n. Values
    * only: batches are made after differentiation. NULL, or ad_none() returned: the library loops over the
    * instances. Elementwise primitives need none. */
   ad_var (*batch)(const ad_batch *b);
-  /* Writes the C statements of run, through ad_write: z and x[k] are expressions that can be indexed (z[i]), of
-   * dense arrays. z may be x[0] where the traits say so, and is no other operand. NULL: the operation
+  /* Writes the C statements of run, through ad_write: z and x[k] are expressions that can be indexed (z[i]),
+   * of dense arrays. z may be x[0] where the traits say so, and is no other operand. NULL: the operation
    * cannot be written. */
   ad_status (*write)(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]);
-  /* The operation on scalars: z[e], element e of the result, from x[k][e], those of the operands. Values only, as
-   * batch. False: not to be had. NULL: never. */
+  /* The operation on scalars: z[e], element e of the result, from x[k][e], those of the operands. Values
+   * only, as batch. False: not to be had. NULL: never. */
   bool (*elements)(const ad_operation *op, ad_tape *tape, const ad_var *const x[], ad_var z[]);
   /* Called for every node that is recorded: keeps what the attribute refers to alive by ad_tape_hold. NULL:
    * the attribute is all there is. */
   ad_status (*hold)(ad_tape *tape, const void *attribute);
+
+  /* What a run costs, for adit/report.h. On entry bytes_read is that of all operands, bytes_written that of
+   * the result, the rest 0. NULL: unknown. */
+  void (*work)(const ad_operation *op, ad_work *work);
 
   const void *row;                  /* the library's own table row; NULL in a user's primitive */
   const struct tuple_rules *tuple;  /* the library's own primitives with several results; NULL in a user's */
@@ -143,7 +155,7 @@ struct ad_primitive {
 AD_API ad_status ad_tape_hold(ad_tape *tape, void *object, void (*retain)(void *object),
                               void (*release)(void *object));
 
-/* --- for write rules ------------------------------------------------------------------------------------- */
+/* --- for write rules ------------------------------------------------------------------------------------ */
 
 /* A line of C. What a "{" at its end opens is indented, down to the line that begins with "}". */
 AD_API void ad_write(ad_writer *w, const char *format, ...)
@@ -155,11 +167,11 @@ AD_API void ad_write(ad_writer *w, const char *format, ...)
 AD_API const char *ad_write_type(ad_dtype dtype);
 /* A line that ends the function with that status; write it under a condition. */
 AD_API void ad_write_failure(ad_writer *w, ad_status status);
-/* Memory for the statements of this operation: n elements; the name of the first. It stays good until seven more
- * names have been asked for. */
+/* Memory for the statements of this operation: n elements; the name of the first. It stays good until seven
+ * more names have been asked for. */
 AD_API const char *ad_write_scratch(ad_writer *w, ad_dtype dtype, int64_t n);
-/* A function for that type, written once in a file; returns its name, which stays good as above. text is one or
- * more lines; in it REAL is the type, UNSIGNED its unsigned form, MATH(exp) a function of <math.h> for it,
+/* A function for that type, written once in a file; returns its name, which stays good as above. text is one
+ * or more lines; in it REAL is the type, UNSIGNED its unsigned form, MATH(exp) a function of <math.h> for it,
  * C(0.5) a constant and HELPER(name) this function and others written so before. */
 AD_API const char *ad_write_routine(ad_writer *w, ad_dtype dtype, const char *name, const char *text);
 /* An array of constants; returns its name, which stays good as above. */

@@ -158,14 +158,37 @@ static void product(gemm_job *job) {
   gemm_run(kernels, job, threads_for(job, 1));
 }
 
-/* Product i of a batch. */
-static gemm_job nth(const gemm_job *job, int64_t i, int64_t stride_a, int64_t stride_b, int64_t stride_c) {
-  int64_t size = job->wide ? (int64_t)sizeof(double) : (int64_t)sizeof(float);
-  gemm_job one = *job;
-  one.a = (const char *)job->a + i*stride_a*size;
-  one.b = (const char *)job->b + i*stride_b*size;
-  one.c = (char *)job->c + i*stride_c*size;
+/* Products with the same sizes, strides apart. */
+typedef struct batch_job {
+  const gemm_kernels *kernels;
+  gemm_job first;
+  int64_t stride_a, stride_b, stride_c;
+} batch_job;
+
+static gemm_job nth(const batch_job *b, int64_t i) {
+  const int64_t size = b->first.wide ? (int64_t)sizeof(double) : (int64_t)sizeof(float);
+  gemm_job one = b->first;
+  one.a = (const char *)one.a + i*b->stride_a*size;
+  one.b = (const char *)one.b + i*b->stride_b*size;
+  one.c = (char *)one.c + i*b->stride_c*size;
   return one;
+}
+
+static void run_nth(const batch_job *b, int64_t i) {
+  gemm_job one = nth(b, i);
+  gemm_run(b->kernels, &one, 1);
+}
+
+/* One thread does not enter the runtime of OpenMP at all: that takes longer than a small product. */
+static void run_batch(const batch_job *b, int64_t batch, int threads) {
+  if (threads <= 1) {
+    for (int64_t i = 0; i < batch; i++) run_nth(b, i);
+    return;
+  }
+#ifdef _OPENMP
+#  pragma omp parallel for num_threads(threads) schedule(static)
+#endif
+  for (int64_t i = 0; i < batch; i++) run_nth(b, i);
 }
 
 static void batch_product(gemm_job *job, int64_t batch, int64_t stride_a, int64_t stride_b,
@@ -173,21 +196,15 @@ static void batch_product(gemm_job *job, int64_t batch, int64_t stride_a, int64_
   if (batch <= 0 || job->m <= 0 || job->n <= 0) return;
   bool dense_c = stride_c == job->m*job->c_row, dense_a = !job->ta && stride_a == job->m*job->lda;
   if (batch > 1 && stride_b == 0 && dense_a && dense_c) job->m *= batch, batch = 1;
-  int threads = threads_for(job, batch);
-  if (batch < threads || job->k <= 0 || threads_for(job, 1) > 1) {
-    for (int64_t i = 0; i < batch; i++) {
-      gemm_job one = nth(job, i, stride_a, stride_b, stride_c);
-      product(&one);
-    }
+  const int threads = threads_for(job, batch);
+  const batch_job b = { best_kernels(), *job, stride_a, stride_b, stride_c };
+  if (batch >= threads && job->k > 0 && threads_for(job, 1) == 1) {
+    run_batch(&b, batch, threads);
     return;
   }
-  const gemm_kernels *kernels = best_kernels();
-#ifdef _OPENMP
-#  pragma omp parallel for num_threads(threads) schedule(static) if(threads > 1)
-#endif
   for (int64_t i = 0; i < batch; i++) {
-    gemm_job one = nth(job, i, stride_a, stride_b, stride_c);
-    gemm_run(kernels, &one, 1);
+    gemm_job one = nth(&b, i);
+    product(&one);
   }
 }
 

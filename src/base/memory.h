@@ -7,6 +7,9 @@
 /* realloc and free behind the hook's interface; big blocks ask for huge pages. Constant. */
 extern const ad_allocator memory_standard;
 
+/* The hook of a tape, the standard one for NULL. Defined by the tape. */
+const ad_allocator *memory_of_tape(const ad_tape *tape);
+
 /* NULL on failure, and for size 0. */
 void *memory_get(const ad_allocator *a, size_t size);
 /* The same, zeroed; count*size is checked. */

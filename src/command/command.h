@@ -31,8 +31,9 @@ typedef struct options {
   int bindings;
   char **wrt;                         /* names after --wrt, NULL: not given */
   int n_wrt;
-  bool json, latex, help;
-  unsigned entries;                   /* emit: AD_CODE_GRADIENT and others */
+  bool json, latex, verbose, help;
+  unsigned entries;                   /* emit, report: AD_CODE_GRADIENT and others */
+  int convention;                     /* emit: ad_convention */
   int order;                          /* -1: not given */
   const char *output;                 /* -o */
 } options;
@@ -74,6 +75,10 @@ bool need_scalar_outputs(const problem *p, const options *o);
 /* The same for outputs and all variables. */
 bool need_scalars(const problem *p, const options *o);
 
+/* Records o's expression with the number 1 for every variable that has no value, variables in the order of
+ * their first use, and calls use. Its status, or another one after a complaint. */
+int with_all_names(const options *o, int (*use)(const options *o, problem *p, FILE *out), FILE *out);
+
 /* The subcommands. */
 int command_eval(const options *o, FILE *out);
 int command_grad(const options *o, FILE *out);
@@ -85,5 +90,6 @@ int command_trace(const options *o, FILE *out);
 int command_check(const options *o, FILE *out);
 int command_draw(const options *o, FILE *out);
 int command_emit(const options *o, FILE *out);
+int command_report(const options *o, FILE *out);
 
 #endif

@@ -1,7 +1,7 @@
 /* emit.c -- adit emit: the formula and its derivatives as C to take away.
  *
- * Variables are the names of the formula in the order of their first use; a value is only needed where a variable is
- * an array, for its shape.
+ * Variables are the names of the formula in the order of their first use; a value is only needed where a
+ * variable is an array, for its shape.
  */
 #include "command/command.h"
 
@@ -47,7 +47,8 @@ static bool name_of_file(const char *path, char name[64]) {
   if (length < 3 || length > 62 || strcmp(base + length - 2, ".c") || strlen(path) >= FILE_NAME) return false;
   for (size_t i = 0; i < length - 2; i++) {
     const char c = base[i];
-    if (!(c == '_' || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (i && c >= '0' && c <= '9'))) return false;
+    if (!(c == '_' || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (i && c >= '0' && c <= '9')))
+      return false;
   }
   memcpy(name, base, length - 2);
   name[length - 2] = 0;
@@ -77,20 +78,22 @@ static int write_files(const options *o, ad_function *f, const ad_code *code, FI
 static int write_problem(const options *o, problem *p, FILE *out) {
   char name[64] = "f";
   if (o->output && !name_of_file(o->output, name))
-    return complain(o, o->output, 0, "-o takes the name of a .c file, a name in C: it becomes that of the function");
+    return complain(o, o->output, 0,
+                    "-o takes the name of a .c file, a name in C: it becomes that of the function");
   if (o->entries & (AD_CODE_GRADIENT | AD_CODE_HESSIAN)) {
     if (p->outputs != 1) return complain(o, NULL, 0, "--gradient and --hessian take a single expression");
     if (!need_scalar_outputs(p, o)) return BAD_INPUT;
   }
   ad_function *f = ad_function_new(name, p->n, p->vars, p->outputs, p->out);
   if (!f) return complain_tape(o, p->tape);
-  const ad_code code = { .name = name, .entries = o->entries | AD_CODE_VALUE };
+  const ad_code code = { .name = name, .entries = o->entries | AD_CODE_VALUE,
+                         .convention = (ad_convention)o->convention };
   const int status = write_files(o, f, &code, out);
   ad_function_free(f);
   return status;
 }
 
-int command_emit(const options *o, FILE *out) {
+int with_all_names(const options *o, int (*use)(const options *o, problem *p, FILE *out), FILE *out) {
   options all = *o;
   problem p = { 0 };
   char *names = NULL;
@@ -100,10 +103,12 @@ int command_emit(const options *o, FILE *out) {
   if (!status) status = bind_all(o, &all, names);
   if (!status) {
     status = problem_open(&p, &all);
-    if (!status) status = write_problem(o, &p, out);
+    if (!status) status = use(o, &p, out);
     problem_close(&p);
   }
   free(names);
   free(all.binding);
   return status;
 }
+
+int command_emit(const options *o, FILE *out) { return with_all_names(o, write_problem, out); }

@@ -29,8 +29,10 @@ static const struct subcommand {
     "differences, symbolic, forward and reverse compared" },
   { "draw",     command_draw,     "'EXPR' NAME=VALUE ... [-o FILE.svg|dot|html]",
     "the computational graph with values and adjoints" },
-  { "emit",     command_emit,     "'EXPR' [--gradient] [--jacobian] [--hessian] [-o f.c]",
+  { "emit",     command_emit,     "'EXPR' [--gradient] [--jacobian] [--hessian] [--casadi] [-o f.c]",
     "self-contained C" },
+  { "report",   command_report,   "'EXPR' [NAME=VALUE ...] [--gradient] [--jacobian] [--hessian] [--verbose]",
+    "what value and derivatives cost" },
 };
 enum { SUBCOMMANDS = sizeof subcommands/sizeof *subcommands };
 
@@ -50,7 +52,9 @@ static void print_help(FILE *out) {
         "         --order N     order of taylor (8) and derive (1)\n"
         "         --latex       derive: LaTeX instead of text\n"
         "         -o FILE       draw: where to, .svg .dot or .html; emit: f.c, with f.h beside it\n"
-        "         --gradient --jacobian --hessian --jvp --vjp   emit: these too\n"
+        "         --gradient --jacobian --hessian --jvp --vjp   emit, report: these too\n"
+        "         --verbose     report: by operation, region, function inside\n"
+        "         --casadi[=int]   emit: with the calling convention of CasADi, and its integer type\n"
         "         --help, --version\n\n"
         "example: adit grad 'sin(x + y^2)/sqrt(x)' x=2 y=1\n", out);
 }

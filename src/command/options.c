@@ -119,7 +119,7 @@ static const char *option_value(int argc, char **argv, int *i, const char *name)
   return *i + 1 < argc ? argv[++*i] : "";
 }
 
-/* Which derivatives emit writes. */
+/* Which derivatives emit writes, and for whom; which ones report counts. */
 static bool read_entry(options *o, const char *s) {
   static const struct { const char *name; unsigned entry; } entry[] = {
     { "--gradient", AD_CODE_GRADIENT }, { "--jacobian", AD_CODE_JACOBIAN }, { "--hessian", AD_CODE_HESSIAN },
@@ -127,6 +127,9 @@ static bool read_entry(options *o, const char *s) {
   };
   for (size_t k = 0; k < sizeof entry/sizeof *entry; k++)
     if (!strcmp(s, entry[k].name)) return o->entries |= entry[k].entry, true;
+  if (strcmp(o->command, "emit")) return false;
+  if (!strcmp(s, "--casadi")) return o->convention = AD_CODE_CASADI, true;
+  if (!strcmp(s, "--casadi=int")) return o->convention = AD_CODE_CASADI_INT, true;
   return false;
 }
 
@@ -136,8 +139,9 @@ static int read_option(options *o, int argc, char **argv, int *i, bool *taken) {
   *taken = true;
   if (!strcmp(s, "--json")) return o->json = true, DONE;
   if (!strcmp(s, "--latex")) return o->latex = true, DONE;
+  if (!strcmp(s, "--verbose")) return o->verbose = true, DONE;
   if (!strcmp(s, "--help") || !strcmp(s, "-h")) return o->help = true, DONE;
-  if (!strcmp(o->command, "emit") && read_entry(o, s)) return DONE;
+  if ((!strcmp(o->command, "emit") || !strcmp(o->command, "report")) && read_entry(o, s)) return DONE;
   if ((value = option_value(argc, argv, i, "--wrt"))) return read_wrt(o, value);
   if ((value = option_value(argc, argv, i, "--order"))) return read_order(o, value);
   if ((value = option_value(argc, argv, i, "-o")) || (value = option_value(argc, argv, i, "--output")))

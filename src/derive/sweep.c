@@ -29,7 +29,7 @@ typedef struct sweep {
   /* of operations with several results: the flows of all of them, from where the operation's slot says */
   flow *result;
   size_t results, result_capacity;
-  char label[NOTE_TEXT];            /* of the tape before the sweep: what it records goes under its operands' */
+  char label[NOTE_TEXT];            /* of the tape before the sweep: what is recorded goes under operands' */
 } sweep;
 
 /* Depends on an x; some y depends on it; is an x (its tangent is given); above

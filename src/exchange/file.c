@@ -137,9 +137,7 @@ ad_status file_write(file_writer *f, const void *data, size_t size) {
   return AD_OK;
 }
 
-/* The new name is on the disk when the folder is. Folders that cannot be synchronised are left to the
- * system. */
-static void sync_folder(const char *path) {
+void file_sync_name(const char *path) {
   char folder[FILE_PATH];
   const char *slash = strrchr(path, '/');
   const int length = slash ? (int)(slash - path) : 1;
@@ -158,6 +156,6 @@ ad_status file_finish(file_writer *f, ad_status status) {
     status = fail_system(&f->at, "cannot be replaced", errno);
   if (status != AD_OK) unlink(f->part);
   close_part(f);
-  if (status == AD_OK) sync_folder(f->path);
+  if (status == AD_OK) file_sync_name(f->path);
   return status;
 }

@@ -60,5 +60,8 @@ ad_status file_write(file_writer *f, const void *data, size_t size);
 /* If status is AD_OK: synchronises, and gives the file its name. Otherwise, or if that fails, removes it.
  * Returns the status. */
 ad_status file_finish(file_writer *f, ad_status status);
+/* Synchronises the folder of path: a new name is on the disk when its folder is. Folders that cannot be
+ * synchronised are left to the system. */
+void file_sync_name(const char *path);
 
 #endif

@@ -13,6 +13,7 @@
 #include "primitives/batching.h"
 #include "primitives/library.h"
 #include "primitives/matmul.h"
+#include "primitives/work.h"
 #include "tape/tuple.h"
 
 #include <string.h>
@@ -109,9 +110,30 @@ static ad_status each_hold(ad_tape *t, const void *attribute) {
   return a->inner->hold ? a->inner->hold(t, each_inner_attribute(a)) : AD_OK;
 }
 
+/* That of an instance, as often as there are instances; of very many operands it is left unknown. */
+static void each_work(const ad_operation *op, ad_work *w) {
+  enum { OPERANDS = 16 };
+  const each_head *a = op->attribute;
+  ad_type type[OPERANDS];
+  const ad_type *x[OPERANDS];
+  w->unknown = !a->inner->work || op->n > OPERANDS;
+  if (w->unknown) return;
+  ad_work one = { .bytes_written = (double)ad_type_bytes(a->z) };
+  for (int k = 0; k < op->n; k++) {
+    type[k] = instance_type(op->x[k], each_flags(a)[k] != 0);
+    x[k] = &type[k];
+    one.bytes_read += (double)ad_type_bytes(type[k]);
+  }
+  const ad_operation inner = { .primitive = a->inner, .n = op->n, .x = x, .z = a->z,
+                               .attribute = each_inner_attribute(a), .attribute_size = (size_t)a->size };
+  a->inner->work(&inner, &one);
+  const double n = (double)a->n;
+  *w = (ad_work){ n*one.flops, n*one.calls, n*one.bytes_read, n*one.bytes_written, one.unknown };
+}
+
 static const ad_primitive each_primitive = {
   .name = "each", .doc = "another operation on every instance of a batch", .traits = AD_TRAIT_NO_FOLD,
-  .type = each_type, .run = each_run, .scratch_bytes = each_scratch, .hold = each_hold };
+  .type = each_type, .run = each_run, .work = each_work, .scratch_bytes = each_scratch, .hold = each_hold };
 
 static ad_var record_each(const ad_batch *b) {
   const ad_operation *op = b->op;

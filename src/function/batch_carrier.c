@@ -1,7 +1,7 @@
 /* batch_carrier.c -- calls and loops on a batch.
  *
- * A call, or a branch that all instances take alike, calls batched functions; a branch of elementwise sides runs
- * both and lets each instance choose. A map over m becomes a map over n m
+ * A call, or a branch that all instances take alike, calls batched functions; a branch of elementwise sides
+ * runs both and lets each instance choose. A map over m becomes a map over n m
  * instances. A scan steps through all instances at once: what is stacked has its steps in front of the
  * instances while it runs. Cotangents of what is one value for all instances must stay apart, for the map to
  * sum: an adjoint takes such inputs repeated.
@@ -215,7 +215,8 @@ static ad_var parted(ad_var v, int64_t n, int64_t m) {
   if (!ad_is_valid(v)) return v;
   ad_type type = ad_type_of(v);
   int64_t dim[AD_MAX_RANK + 1];
-  if (type.rank == AD_MAX_RANK) return ad_fail(v.tape, AD_ERROR_SIZE, "batch: more than %d axes", AD_MAX_RANK);
+  if (type.rank == AD_MAX_RANK)
+    return ad_fail(v.tape, AD_ERROR_SIZE, "batch: more than %d axes", AD_MAX_RANK);
   memcpy(dim + 1, type.dim, sizeof type.dim);
   dim[0] = n, dim[1] = m;
   return ad_reshape(v, type.rank + 1, dim);
@@ -225,7 +226,8 @@ static ad_var parted(ad_var v, int64_t n, int64_t m) {
 static ad_var repeated(ad_var v, int64_t m) {
   if (!ad_is_valid(v)) return v;
   ad_type type = ad_type_of(v);
-  if (type.rank == AD_MAX_RANK) return ad_fail(v.tape, AD_ERROR_SIZE, "batch: more than %d axes", AD_MAX_RANK);
+  if (type.rank == AD_MAX_RANK)
+    return ad_fail(v.tape, AD_ERROR_SIZE, "batch: more than %d axes", AD_MAX_RANK);
   memmove(type.dim + 2, type.dim + 1, sizeof type.dim - 2*sizeof type.dim[0]);
   type.dim[1] = m;
   return ad_broadcast_to(ad_expand(v, 1), type.rank + 1, type.dim);

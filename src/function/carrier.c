@@ -104,7 +104,7 @@ static ad_status refuse_type(ad_operation *op) {
 }
 
 static const tuple_rules carrier_rules = {
-  results, visible, result_type, carrier_forward, carrier_reverse, carrier_taylor, NULL
+  results, visible, result_type, carrier_forward, carrier_reverse, carrier_taylor, NULL, NULL
 };
 
 #define CARRIER(title, text) \

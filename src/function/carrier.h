@@ -1,8 +1,8 @@
 /* carrier.h -- operations that carry functions: call, branch, map, scan, loop; and their adjoints.
  *
  * A carrier P(f) takes the inputs of f and gives its outputs. Its adjoint A(f) takes the same inputs and the
- * cotangents of some outputs, and gives the cotangents of some inputs; it computes what it needs of the values
- * again, by a schedule of its own. With D the jvp of f that is all there is to know:
+ * cotangents of some outputs, and gives the cotangents of some inputs; it computes what it needs of the
+ * values again, by a schedule of its own. With D the jvp of f that is all there is to know:
  *
  *   tangent of P(f)(x) along p:        P(D)(x, p)
  *   cotangent of P(f)(x):              A(f)(x, ybar)

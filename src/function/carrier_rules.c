@@ -196,9 +196,9 @@ static bool stackable(const carrier *c, const ad_function *early) {
   return true;
 }
 
-/* Lets the scan keep what its adjoint uses of the values inside, if it does not keep something else for another
- * adjoint already. On a tape that traces, nothing has been computed yet, and results are recorded as they are
- * asked for: a node may still learn to give more. */
+/* Lets the scan keep what its adjoint uses of the values inside, if it does not keep something else for
+ * another adjoint already. On a tape that traces, nothing has been computed yet, and results are recorded as
+ * they are asked for: a node may still learn to give more. */
 static void put_values(work *w, uint32_t primal) {
   carrier *c = w->c;
   size_t size;
@@ -312,9 +312,9 @@ static int cotangent_at(const carrier *c, int j) {
   return base_operands(c) + carrier_count(j, active_out(c));
 }
 
-/* The adjoint of D, whose carrier is in w->c and whose operands are in w->y, with cotangent y (may be NULL, or
- * not connected) for outputs and those of the old adjoint for their tangents; xbar receives what comes out at
- * inputs with wanted[k]. primal: the node of P(D), or INVALID_INDEX. */
+/* The adjoint of D, whose carrier is in w->c and whose operands are in w->y, with cotangent y (may be NULL,
+ * or not connected) for outputs and those of the old adjoint for their tangents; xbar receives what comes out
+ * at inputs with wanted[k]. primal: the node of P(D), or INVALID_INDEX. */
 static void adjoint_of_jvp(work *w, uint32_t primal, const flow ydot[], const bool wanted[], flow xbar[]) {
   const carrier *old = w->old;
   carrier *c = w->c;
@@ -359,8 +359,10 @@ static uint32_t record_primal(work *w, const flow p[], bool always) {
 static bool forward_adjoint(work *w, const flow xdot[], flow zdot[]) {
   const carrier *old = w->old;
   bool *wanted, any = false;
-  for (int k = 0; k < old->n_in; k++) any |= w->in[k] = flow_connected(xdot[k]) && node_is_float(w->t, w->x[k]);
-  for (int j = 0; j < old->n_out; j++) any |= active_out(old)[j] && flow_connected(xdot[cotangent_at(old, j)]);
+  for (int k = 0; k < old->n_in; k++)
+    any |= w->in[k] = flow_connected(xdot[k]) && node_is_float(w->t, w->x[k]);
+  for (int j = 0; j < old->n_out; j++)
+    any |= active_out(old)[j] && flow_connected(xdot[cotangent_at(old, j)]);
   if (!any) return true;
   if (!find_active(w)) return false;
   carry_jvp(w);
@@ -399,7 +401,8 @@ static bool reverse_adjoint(work *w, const flow zbar[], const bool wanted[], flo
   if (good && count_flags(old->n_out, w->out)) {
     carry_jvp(w);
     bool seeds = false;
-    for (int j = 0; j < old->n_out; j++) seeds |= active_out(old)[j] && w->out[j] && wanted[cotangent_at(old, j)];
+    for (int j = 0; j < old->n_out; j++)
+      seeds |= active_out(old)[j] && w->out[j] && wanted[cotangent_at(old, j)];
     const uint32_t primal = record_primal(w, p, seeds);
     for (int j = 0; j < old->n_out && !w->failed && seeds; j++)
       if (active_out(old)[j] && w->out[j] && wanted[cotangent_at(old, j)])
@@ -469,8 +472,8 @@ static bool taylor_primal(work *w, int order, ad_var z[]) {
   return true;
 }
 
-/* With T the expansion of f, coefficient k of A(f)(x, u) is what A(T) gives at coefficient order - k of x, for
- * cotangent u_(order - m) of coefficient m of y: both sum J_a^T u_b over a + b = k. */
+/* With T the expansion of f, coefficient k of A(f)(x, u) is what A(T) gives at coefficient order - k of x,
+ * for cotangent u_(order - m) of coefficient m of y: both sum J_a^T u_b over a + b = k. */
 static bool taylor_adjoint(work *w, int order, const ad_var x[], ad_var z[]) {
   const carrier *old = w->old;
   carrier *c = w->c;

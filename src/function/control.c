@@ -45,7 +45,8 @@ static ad_tape *tape_for(const ad_function *f, const ad_function *g, const ad_va
   return t;
 }
 
-static bool open_building(building *b, ad_tape *t, ad_function *f, ad_function *g, int n_in, carrier_kind kind) {
+static bool open_building(building *b, ad_tape *t, ad_function *f, ad_function *g, int n_in,
+                          carrier_kind kind) {
   const size_t made = (carrier_bytes(n_in, f->n_out) + 15) & ~(size_t)15;
   *b = (building){ .t = t, .room = n_in + 1 };
   b->bytes = made + (size_t)b->room*sizeof *b->x;
@@ -238,7 +239,8 @@ ad_status ad_cond(ad_var p, ad_function *f, ad_function *g, const ad_var in[], a
   ad_var condition;
   ad_function *side[2] = { NULL, NULL };
   building b;
-  if (check_sides(t, f, g) != AD_OK || !take(t, "cond", p, &condition)) return fail_all(t, f->n_out, out, t->status);
+  if (check_sides(t, f, g) != AD_OK || !take(t, "cond", p, &condition))
+    return fail_all(t, f->n_out, out, t->status);
   if (ad_type_of(condition).rank)
     return fail_all(t, f->n_out, out, tape_fail(t, AD_ERROR_SHAPE, "cond: the condition is no scalar"));
   condition = ad_cast(condition, AD_BOOL);
@@ -263,7 +265,8 @@ ad_status ad_map(ad_function *f, const ad_var in[], ad_var out[]) {
     return fail_all(t, f->n_out, out, t ? t->status : AD_ERROR_ARGUMENT);
   for (int k = 0; k < function_visible(f); k++) put_each(&b, "map", k, in[k], &b.c->n);
   if (b.c->n < 0 && !b.failed)
-    b.failed = tape_fail(t, AD_ERROR_SHAPE, "map: no input of %s has a leading axis of instances", f->name) != AD_OK;
+    b.failed = tape_fail(t, AD_ERROR_SHAPE, "map: no input of %s has a leading axis of instances", f->name)
+        != AD_OK;
   put_captured(&b, f);
   memset(b.c->flag + b.c->n_in, ROLE_EACH, (size_t)b.c->n_out);
   return close_building(&b, f->n_out, out);
@@ -319,7 +322,8 @@ static bool put_count(building *b, const ad_loop *o, bool stacks) {
   if (ad_type_of(count).rank || ad_type_of(count).dtype > AD_I64)
     return tape_fail(b->t, AD_ERROR_DTYPE, "scan: the number of steps is no integer scalar") == AD_OK;
   if (b->c->n < 0 && stacks)
-    return tape_fail(b->t, AD_ERROR_ARGUMENT, "scan: stacked outputs need a number of steps at most") == AD_OK;
+    return tape_fail(b->t, AD_ERROR_ARGUMENT, "scan: stacked outputs need a number of steps at most")
+           == AD_OK;
   b->c->counted = true;
   put(b, ad_cast(count, AD_I64));
   return true;
@@ -386,8 +390,9 @@ ad_status ad_scan(ad_function *f, int states, const ad_loop *o, const ad_var in[
 ad_status ad_fold(ad_function *f, int states, const ad_loop *o, const ad_var in[], ad_var out[]) {
   if (!is_complete(f, in, out) || f->n_out == states) return scan("fold", f, states, o, in, out);
   ad_tape *t = tape_for(f, NULL, in);
-  return fail_all(t, f->n_out, out, tape_fail(t, AD_ERROR_ARGUMENT, "fold: %s has outputs besides its %d states",
-                                              f->name, states));
+  return fail_all(t, f->n_out, out,
+                  tape_fail(t, AD_ERROR_ARGUMENT, "fold: %s has outputs besides its %d states", f->name,
+                            states));
 }
 
 /* The first element is the start, the others are the steps. */
@@ -415,8 +420,8 @@ static bool check_condition(ad_tape *t, const ad_function *g, const ad_function 
   bool good = g->n_out == 1 && type.rank == 0 && function_visible(g) <= function_visible(f);
   for (int k = 0; k < function_visible(g) && good; k++)
     good = ad_type_equal(ad_function_input_type(g, k), ad_function_input_type(f, k));
-  if (!good) tape_fail(t, AD_ERROR_ARGUMENT, "while: %s is no condition, one scalar from the first inputs of %s",
-                       g->name, f->name);
+  if (!good) tape_fail(t, AD_ERROR_ARGUMENT,
+                       "while: %s is no condition, one scalar from the first inputs of %s", g->name, f->name);
   return good;
 }
 

@@ -38,7 +38,8 @@ static bool taylor(ad_tape *t, uint32_t i, int order, const ad_var x[], ad_var z
   return own_rule_taylor(t, rule_of_node(t, i), i, order, x, z);
 }
 
-static const tuple_rules custom_rules = { results, results, result_type, forward, reverse, taylor, NULL };
+static const tuple_rules custom_rules = { results, results, result_type, forward, reverse, taylor, NULL,
+                                          NULL };
 
 static ad_status hold(ad_tape *t, const void *attribute) {
   const carrier *c = attribute;

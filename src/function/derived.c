@@ -39,8 +39,8 @@ ad_function *derived_find(ad_function *of, derived_kind kind, int64_t number, co
   return find_from(head, NULL, of, kind, number, in, out);
 }
 
-ad_function *derived_keep(ad_function *of, derived_kind kind, int64_t number, const bool in[], const bool out[],
-                          ad_function *f) {
+ad_function *derived_keep(ad_function *of, derived_kind kind, int64_t number, const bool in[],
+                          const bool out[], ad_function *f) {
   const size_t flags = (size_t)of->n_in + (size_t)of->n_out;
   derived_entry *e = memory_get(&of->body->allocator, sizeof *e + flags);
   if (!e) {
@@ -153,7 +153,8 @@ static void vjp_body(ad_tape *t, const ad_var in[], ad_var out[], void *context)
 static void taylor_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
   const request *r = context;
   const ad_function *f = r->f;
-  const size_t n = (size_t)r->n, m = (size_t)r->m, order = (size_t)r->order, room = n + m + n*order + m*(order + 1);
+  const size_t n = (size_t)r->n, m = (size_t)r->m, order = (size_t)r->order,
+               room = n + m + n*order + m*(order + 1);
   ad_var *x = vars_get(t, room);
   if (!x) return;
   ad_var *y = x + n, *xc = y + m, *yc = xc + n*order;
@@ -189,8 +190,8 @@ static ad_type *input_types(const request *r, bool cotangents, int times, int *n
   return type;
 }
 
-static ad_function *trace(ad_tape *t, request *r, const char *suffix, ad_body *body, bool cotangents, int times,
-                          int n_out) {
+static ad_function *trace(ad_tape *t, request *r, const char *suffix, ad_body *body, bool cotangents,
+                          int times, int n_out) {
   const ad_allocator *a = &r->f->body->allocator;
   char name[128];
   ad_report report = { AD_ERROR_MEMORY, "out of memory" };
@@ -227,7 +228,8 @@ ad_function *derived_vjp(ad_tape *t, ad_function *f, const bool in[], const bool
   const int64_t number = hash_flags(f->n_in, sums);
   ad_function *found = derived_find(f, DERIVED_VJP, number, in, out);
   if (found) return found;
-  request r = { .f = f, .n = count(f->n_in, in), .m = count(f->n_out, out), .in = in, .out = out, .sum = sums };
+  request r = { .f = f, .n = count(f->n_in, in), .m = count(f->n_out, out), .in = in, .out = out,
+                .sum = sums };
   for (int i = 0; i < f->n_in; i++) r.sums += in[i] && sums[i];
   return keep(t, &r, DERIVED_VJP, number, trace(t, &r, "_vjp", vjp_body, true, 1, r.n));
 }
@@ -303,7 +305,8 @@ static ad_function *trace_part(ad_tape *t, split *s, const ad_function *like, bo
   for (int i = 0; i < n && in; i++)
     in[i] = i < like->n_in ? node_type(like->body, like->in[i])->type
                            : node_type(s->vjp->body, s->node[i - like->n_in])->type;
-  if (in) part = ad_function_trace_with(a, like->name, late ? late_body : early_body, s, n, in, n_out, &report);
+  if (in) part = ad_function_trace_with(a, like->name, late ? late_body : early_body, s, n, in, n_out,
+                                        &report);
   if (!part) tape_fail(t, report.status, "%s", report.message);
   memory_release(a, in, (size_t)n*sizeof *in + 1);
   return part;
@@ -331,7 +334,8 @@ bool derived_split(ad_tape *t, ad_function *f, const bool in[], const bool out[]
 ad_function *derived_taylor(ad_tape *t, ad_function *f, int order, const bool in[], const bool out[]) {
   ad_function *found = derived_find(f, DERIVED_TAYLOR, order, in, out);
   if (found) return found;
-  request r = { .f = f, .order = order, .n = count(f->n_in, in), .m = count(f->n_out, out), .in = in, .out = out };
+  request r = { .f = f, .order = order, .n = count(f->n_in, in), .m = count(f->n_out, out), .in = in,
+                .out = out };
   return keep(t, &r, DERIVED_TAYLOR, order,
               trace(t, &r, "_taylor", taylor_body, false, order, f->n_out + order*r.m));
 }

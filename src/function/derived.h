@@ -14,8 +14,8 @@ typedef enum derived_kind {
   DERIVED_IMPLICIT, DERIVED_ODE, DERIVED_SCALARS
 } derived_kind;
 
-/* out[j]: does output j depend on one of the inputs with in[i], as far as the recording tells? False when memory
- * fails. */
+/* out[j]: does output j depend on one of the inputs with in[i], as far as the recording
+ * tells? False when memory fails. */
 bool derived_reached(ad_function *f, const bool in[], bool out[]);
 
 /* (x.., xdot of each in[i]) -> (y.., ydot of each out[j]) */
@@ -25,16 +25,17 @@ ad_function *derived_vjp(ad_tape *t, ad_function *f, const bool in[], const bool
 /* (x.., coefficients 1 of each in[i].., .., coefficients of that order) -> the same of y and out[j] */
 ad_function *derived_taylor(ad_tape *t, ad_function *f, int order, const bool in[], const bool out[]);
 
-/* derived_vjp in two parts: *early is f with the values behind its outputs that the other part uses and that do
- * not depend on cotangents or sums; *late is the vjp, with those values as its last inputs. */
+/* derived_vjp in two parts: *early is f with the values behind its outputs that the other part uses and that
+ * do not depend on cotangents or sums; *late is the vjp, with those values as its last inputs. */
 bool derived_split(ad_tape *t, ad_function *f, const bool in[], const bool out[], const bool sums[],
                    ad_function **early, ad_function **late);
 
 /* For other floors that derive functions: the one kept under kind, number and flags (one byte for each input
  * and output), and keeping one, which returns what is kept under that key: f, or what another thread kept
  * first (then f is let go). NULL when memory fails. */
-ad_function *derived_find(ad_function *of, derived_kind kind, int64_t number, const bool in[], const bool out[]);
-ad_function *derived_keep(ad_function *of, derived_kind kind, int64_t number, const bool in[], const bool out[],
-                          ad_function *f);
+ad_function *derived_find(ad_function *of, derived_kind kind, int64_t number, const bool in[],
+                          const bool out[]);
+ad_function *derived_keep(ad_function *of, derived_kind kind, int64_t number, const bool in[],
+                          const bool out[], ad_function *f);
 
 #endif

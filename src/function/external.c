@@ -92,7 +92,8 @@ static bool taylor(ad_tape *t, uint32_t i, int order, const ad_var x[], ad_var z
   return own_rule_taylor(t, &external_of_node(t, i)->rule, i, order, x, z);
 }
 
-static const tuple_rules external_rules = { results, results, result_type, forward, reverse, taylor, run };
+static const tuple_rules external_rules = { results, results, result_type, forward, reverse, taylor, run,
+                                            NULL };
 
 static ad_status hold(ad_tape *t, const void *attribute) {
   return ad_tape_hold(t, external_of(attribute), own_rule_retain, own_rule_release);

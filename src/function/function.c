@@ -54,10 +54,12 @@ static const carrier *call_to_open(const ad_tape *dst, const ad_tape *src, uint3
 static uint32_t open_call(ad_tape *dst, const carrier *c, const uint32_t x[], opened *o) {
   const size_t n = (size_t)c->n_in + (size_t)c->n_out, bytes = n*sizeof(ad_var) + 1;
   ad_var *v = memory_get(&dst->allocator, bytes);
-  bool good = v && memory_reserve(&dst->allocator, &o->node, &o->capacity, o->count + (size_t)c->n_out, sizeof *o->node);
+  bool good = v && memory_reserve(&dst->allocator, &o->node, &o->capacity, o->count + (size_t)c->n_out,
+                                  sizeof *o->node);
   if (!good) tape_fail(dst, AD_ERROR_MEMORY, "out of memory");
   for (int k = 0; k < c->n_in && good; k++) v[k] = handle(dst, x[k]);
-  if (good) good = function_copy(dst, c->f->body, c->n_in, c->f->in, v, c->n_out, c->f->out, v + c->n_in) == AD_OK;
+  if (good)
+    good = function_copy(dst, c->f->body, c->n_in, c->f->in, v, c->n_out, c->f->out, v + c->n_in) == AD_OK;
   for (int j = 0; j < c->n_out && good; j++) o->node[o->count++] = v[c->n_in + j].at.node.index;
   memory_release(&dst->allocator, v, bytes);
   return good ? (uint32_t)(o->count - (size_t)c->n_out) : INVALID_INDEX;
@@ -349,9 +351,10 @@ ad_function *ad_function_trace_with(const ad_allocator *allocator, const char *n
   return function_trace_inside(NULL, allocator, name, body, context, n_in, in, n_out, report);
 }
 
-ad_function *ad_function_trace_inside(ad_tape *outer, const char *name, ad_body *body, void *context, int n_in,
-                                      const ad_type in[], int n_out, ad_report *report) {
-  if (outer) return function_trace_inside(outer, &outer->allocator, name, body, context, n_in, in, n_out, report);
+ad_function *ad_function_trace_inside(ad_tape *outer, const char *name, ad_body *body, void *context,
+                                      int n_in, const ad_type in[], int n_out, ad_report *report) {
+  if (outer)
+    return function_trace_inside(outer, &outer->allocator, name, body, context, n_in, in, n_out, report);
   report_failure(report, NULL, AD_ERROR_ARGUMENT);
   return NULL;
 }

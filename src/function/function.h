@@ -68,7 +68,8 @@ ad_function *function_trace_inside(ad_tape *outer, const ad_allocator *allocator
                                    ad_body *body, void *context, int n_in, const ad_type in[], int n_out,
                                    ad_report *report);
 
-/* Traces body as a function named after f ("f" + "_jvp"), on f's memory and inside the tape f is inside of. */
+/* Traces body as a function named after f ("f" + "_jvp"), on f's memory and
+ * inside the tape f is inside of. */
 ad_function *function_derive(const ad_function *f, const char *suffix, ad_body *body, void *context, int n_in,
                              const ad_type in[], int n_out);
 

@@ -173,8 +173,8 @@ static ad_function *mapped_jacobian(ad_tape *t, ad_function *r, const ad_type in
     which[0] = true;
     columns c = { derived_jvp(t, r, which, &one), in[0] };
     if (c.tangent)
-      kept = function_kept(t, r, DERIVED_IMPLICIT, KEPT_JACOBIAN, "_jacobian", mapped_columns, &c, r->n_in, in,
-                           1);
+      kept = function_kept(t, r, DERIVED_IMPLICIT, KEPT_JACOBIAN, "_jacobian", mapped_columns, &c, r->n_in,
+                           in, 1);
   }
   memory_release(&t->allocator, which, bytes);
   return kept;
@@ -182,7 +182,8 @@ static ad_function *mapped_jacobian(ad_tape *t, ad_function *r, const ad_type in
 
 static ad_function *jacobian_of(ad_tape *t, ad_function *r, const ad_type in[]) {
   if (ad_type_count(in[0]) > COLUMNS_BELOW) return mapped_jacobian(t, r, in);
-  return function_kept(t, r, DERIVED_IMPLICIT, KEPT_JACOBIAN, "_jacobian", written_columns, r, r->n_in, in, 1);
+  return function_kept(t, r, DERIVED_IMPLICIT, KEPT_JACOBIAN, "_jacobian", written_columns, r, r->n_in, in,
+                       1);
 }
 
 /* --- recording ------------------------------------------------------------------------------------------ */
@@ -216,13 +217,14 @@ static ad_status refuse_type(ad_operation *op) {
   return ad_refuse(op, AD_ERROR_ARGUMENT, "is recorded by the functions of adit/implicit.h");
 }
 
-#define RULES(run) \
-  { one_result, one_result, result_type, implicit_forward, implicit_reverse, implicit_taylor, run }
+#define RULES(run, parts) \
+  { one_result, one_result, result_type, implicit_forward, implicit_reverse, implicit_taylor, run, parts }
 #define IMPLICIT(title, text, rules) \
   { .name = title, .doc = text, .traits = AD_TRAIT_NO_FOLD, .not_connected = 1, .type = refuse_type, \
     .hold = hold, .tuple = &rules }
-static const tuple_rules root_rules = RULES(root_run), fixed_point_rules = RULES(fixed_point_run),
-                         minimize_rules = RULES(minimize_run);
+static const tuple_rules root_rules = RULES(root_run, newton_parts),
+                         fixed_point_rules = RULES(fixed_point_run, fixed_point_parts),
+                         minimize_rules = RULES(minimize_run, newton_parts);
 static const ad_primitive root_primitive = IMPLICIT("root", "the zero of a function", root_rules),
                           fixed_point_primitive = IMPLICIT("fixed_point", "the fixed point of a function",
                                                            fixed_point_rules),
@@ -236,7 +238,8 @@ static ad_status check_types(ad_tape *t, const method *m, const ad_function *f) 
   const char *name = m->primitive->name;
   char p[192], q[192];
   if (function_visible(f) < 1 || f->n_out != 1)
-    return tape_fail(t, AD_ERROR_ARGUMENT, "%s: %s has %d inputs and %d outputs, not the unknown first and one "
+    return tape_fail(t, AD_ERROR_ARGUMENT,
+                     "%s: %s has %d inputs and %d outputs, not the unknown first and one "
                      "output", name, f->name, function_visible(f), f->n_out);
   const ad_type x = ad_function_input_type(f, 0), y = ad_function_output_type(f, 0);
   if (x.dtype < AD_F32 || y.dtype < AD_F32)

@@ -24,11 +24,16 @@ bool implicit_reverse(ad_tape *t, uint32_t i, const flow zbar[], const bool want
 bool implicit_taylor(ad_tape *t, uint32_t i, int order, const ad_var x[], ad_var z[]);
 
 /* Running is a higher floor: it defines these. As tuple_rules.run. */
-ad_status root_run(const ad_operation *op, const void *const x[], void *const z[], char *message, size_t size);
+ad_status root_run(const ad_operation *op, const void *const x[], void *const z[], char *message,
+                   size_t size);
 ad_status fixed_point_run(const ad_operation *op, const void *const x[], void *const z[], char *message,
                           size_t size);
 ad_status minimize_run(const ad_operation *op, const void *const x[], void *const z[], char *message,
                        size_t size);
+
+/* As tuple_rules.parts, for one iteration. */
+ad_status newton_parts(const ad_operation *op, struct plan_parts *parts);
+ad_status fixed_point_parts(const ad_operation *op, struct plan_parts *parts);
 
 /* --- for operations that carry functions ---------------------------------------------------------------- */
 

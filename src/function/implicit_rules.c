@@ -62,7 +62,8 @@ static ad_var solved(theorem *h, ad_var b, bool transposed) {
   if (h->failed) return j;
   const ad_var z = ad_type_of(j).rank == 0
                      ? ad_div(b, j)
-                     : lu_solve_record(j, lu_record(j), b, (solution){ .transposed = transposed, .vector = 1 });
+                     : lu_solve_record(j, lu_record(j), b,
+                                       (solution){ .transposed = transposed, .vector = 1 });
   const ad_var minus = ad_neg(z);
   h->failed |= !ad_is_valid(minus);
   return minus;

@@ -75,13 +75,15 @@ static void wanting_body(ad_tape *tape, const ad_var in[], ad_var out[], void *c
   (void)tape, (void)context;
   const ad_var direction = ad_copysign(ad_real(1), in[ODE_H]), t = in[ODE_T];
   const ad_var short_of_target = ad_greater(ad_mul(ad_sub(in[ODE_TARGET], t), direction), ad_real(0));
-  out[0] = ad_logical_and(short_of_target, ad_greater(ad_mul(ad_sub(in[ODE_STOP], t), direction), ad_real(0)));
+  out[0] = ad_logical_and(short_of_target,
+                          ad_greater(ad_mul(ad_sub(in[ODE_STOP], t), direction), ad_real(0)));
 }
 
 static ad_function *trace(ad_tape *t, const ode *o, const char *name, ad_body *body, void *context, int n_in,
                           const ad_type in[], int n_out) {
   ad_report report = { AD_ERROR_MEMORY, "out of memory" };
-  ad_function *f = ad_function_trace_with(&o->f->body->allocator, name, body, context, n_in, in, n_out, &report);
+  ad_function *f = ad_function_trace_with(&o->f->body->allocator, name, body, context, n_in, in, n_out,
+                                          &report);
   if (!f) tape_fail(t, report.status, "%s", report.message);
   return f;
 }

@@ -6,6 +6,8 @@
 #include "adit/ode.h"
 #include "function/function.h"
 
+struct plan_parts;
+
 /* --- steps: ode_step.c ---------------------------------------------------------------------------------- */
 
 /* What goes from step to step, in the order of the loop's states. */
@@ -29,7 +31,8 @@ typedef struct ode {
 /* f at (t, y), recorded on t's tape; p: its parameters. */
 ad_var ode_slope(ad_tape *tape, const ode *o, ad_var t, ad_var y, const ad_var p[]);
 /* The states before the first step. */
-void ode_begin(ad_tape *tape, const ode *o, ad_var t, ad_var y, ad_var stop, const ad_var p[], ad_var state[]);
+void ode_begin(ad_tape *tape, const ode *o, ad_var t, ad_var y, ad_var stop, const ad_var p[],
+               ad_var state[]);
 /* One try at a step, as the body of a loop. context: an ode. */
 void ode_step(ad_tape *tape, const ad_var in[], ad_var out[], void *context);
 /* y at a time within the last step. */
@@ -59,5 +62,7 @@ typedef struct ode_pair { ad_function *flow, *adjoint; } ode_pair;
 ad_var ode_record(ad_tape *t, ode_pair pair, int n, const ad_var x[]);
 /* Running is a higher floor: it defines this. As tuple_rules.run. */
 ad_status ode_run(const ad_operation *op, const void *const x[], void *const z[], char *message, size_t size);
+/* As tuple_rules.parts. */
+ad_status ode_parts(const ad_operation *op, struct plan_parts *parts);
 
 #endif

@@ -218,8 +218,8 @@ static ad_function *augmented_flow(ad_tape *t, ad_function *keeper, augmented *w
   const ad_type type = ad_type_make(w->y.dtype, 1, &w->all);
   ad_type *in = types_with(t, f, &type, 0);
   ode z = *w->o;
-  z.f = in ? function_kept(t, keeper, DERIVED_ODE, ode_number(ODE_AUGMENTED, 0), "_augmented", augmented_body, w,
-                           f->n_in, in, 1) : NULL;
+  z.f = in ? function_kept(t, keeper, DERIVED_ODE, ode_number(ODE_AUGMENTED, 0), "_augmented", augmented_body,
+                           w, f->n_in, in, 1) : NULL;
   free_types(t, f, in, 0);
   return z.f ? ode_flow(t, keeper, &z, ODE_AUGMENTED_FLOW, 2) : NULL;
 }

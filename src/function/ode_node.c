@@ -138,7 +138,8 @@ static bool taylor(ad_tape *t, uint32_t i, int order, const ad_var x[], ad_var z
   return out != NULL;
 }
 
-static const tuple_rules rules = { one_result, one_result, result_type, forward, reverse, taylor, ode_run };
+static const tuple_rules rules = { one_result, one_result, result_type, forward, reverse, taylor, ode_run,
+                                   ode_parts };
 
 static const ad_primitive odeint_primitive = {
   .name = "odeint", .doc = "the solution of an ordinary differential equation", .traits = AD_TRAIT_NO_FOLD,

@@ -3,8 +3,8 @@
  * Source: Hairer, Norsett, Wanner, Solving Ordinary Differential Equations I, 2nd ed.: tables II.4.6 and
  * II.5.2, section II.4 for the first step and the controller; the constants of the code DOPRI5.
  *
- * Whatever has to do with step sizes is constant to derivatives. A step that is refused leaves the state as it
- * was, but for the size of the next.
+ * Whatever has to do with step sizes is constant to derivatives. A step that is refused leaves the state as
+ * it was, but for the size of the next.
  */
 #include "function/ode.h"
 #include "adit/arrays.h"
@@ -95,7 +95,8 @@ static ad_var first_size(ad_tape *tape, const ode *o, const ad_var state[], ad_v
   return ad_min(ad_min(ad_mul(h0, ad_real(100)), h1), size);
 }
 
-void ode_begin(ad_tape *tape, const ode *o, ad_var t, ad_var y, ad_var stop, const ad_var p[], ad_var state[]) {
+void ode_begin(ad_tape *tape, const ode *o, ad_var t, ad_var y, ad_var stop, const ad_var p[],
+               ad_var state[]) {
   const ad_type number = ad_type_make(AD_F64, 0, NULL);
   const ad_var length = halt(ad_sub(stop, t));
   state[ODE_T] = state[ODE_T_OLD] = t;

@@ -166,7 +166,8 @@ static ad_function *derive_with(ad_function *f, const char *suffix, ad_body *bod
   const int n = function_visible(f) + extra;
   ad_type *in = memory_get(a, (size_t)n*sizeof *in + 1);
   if (!in) return NULL;
-  for (int i = 0; i < n; i++) in[i] = i < function_visible(f) ? ad_function_input_type(f, i) : type(from, i - function_visible(f));
+  for (int i = 0; i < n; i++)
+    in[i] = i < function_visible(f) ? ad_function_input_type(f, i) : type(from, i - function_visible(f));
   ad_function *d = function_derive(f, suffix, body, context, n, in, n_out);
   memory_release(a, in, (size_t)n*sizeof *in + 1);
   return d;
@@ -180,7 +181,8 @@ ad_function *ad_function_jvp(ad_function *f) {
 }
 
 ad_function *ad_function_vjp(ad_function *f) {
-  return f ? derive_with(f, "_vjp", vjp_body, f, f->n_out, type_of_output, f, f->n_out + function_visible(f)) : NULL;
+  return f ? derive_with(f, "_vjp", vjp_body, f, f->n_out, type_of_output, f,
+                         f->n_out + function_visible(f)) : NULL;
 }
 
 /* --- gradient ------------------------------------------------------------------------------------- */

@@ -24,7 +24,8 @@ void vars_release(ad_tape *t, ad_var *v, size_t n);
  * variables come from where they were captured; function_apply_all takes them as inputs like the others. */
 ad_status function_apply_on(ad_tape *t, ad_function *f, const ad_var in[], ad_var out[]);
 ad_status function_apply_all(ad_tape *t, ad_function *f, const ad_var in[], ad_var out[]);
-/* Input i of f from v: a number fills an array, a variable of a tape further out is lifted; types must fit. */
+/* Input i of f from v: a number fills an array, a variable of a tape further out
+ * is lifted; types must fit. */
 ad_status function_argument(ad_tape *t, const ad_function *f, int i, ad_var v, ad_var *x);
 /* The inputs of f followed by its captured variables, as variables of t. NULL with the error on t; n_in of
  * f, to be given back by vars_release. */

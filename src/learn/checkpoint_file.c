@@ -12,7 +12,6 @@
 #include "learn/trainer.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -102,19 +101,6 @@ static ad_status keep_previous(const char *path, const char *previous, ad_report
   return report_fail(report, AD_ERROR_IO, "%.120s: cannot be kept: %s", path, strerror(errno));
 }
 
-/* The new name is on the disk when the folder is. Folders that cannot be synchronised are left to the
- * system. */
-static void sync_folder(const char *path) {
-  char folder[FILE_PATH];
-  const char *slash = strrchr(path, '/');
-  const int length = slash ? (int)(slash - path) : 1;
-  snprintf(folder, sizeof folder, "%.*s", length ? length : 1, slash ? path : ".");
-  const int descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (descriptor < 0) return;
-  (void)!fsync(descriptor);
-  close(descriptor);
-}
-
 ad_status ad_trainer_save(ad_trainer *t, const char *path, ad_report *report) {
   char previous[FILE_PATH], next[FILE_PATH];
   checkpoint c;
@@ -131,7 +117,7 @@ ad_status ad_trainer_save(ad_trainer *t, const char *path, ad_report *report) {
   if (status == AD_OK) status = keep_previous(path, previous, report);
   if (status == AD_OK && rename(next, path))
     status = report_fail(report, AD_ERROR_IO, "%.120s: cannot be replaced: %s", path, strerror(errno));
-  if (status == AD_OK) sync_folder(path);
+  if (status == AD_OK) file_sync_name(path);
   return status;
 }
 

@@ -5,6 +5,7 @@
 #include "adit/primitive.h"
 #include "primitives/batching.h"
 #include "primitives/operands.h"
+#include "primitives/work.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -205,7 +206,8 @@ static void classes_explain(const ad_operation *op, const void *const x[], char 
 static const ad_primitive classes_primitive = {
   .name = "cross_entropy", .doc = "classes, once they are found to be in range",
   .traits = AD_TRAIT_NO_FOLD | AD_TRAIT_IN_PLACE, .not_connected = 1,
-  .type = classes_type, .run = classes_run, .explain = classes_explain, .batch = batch_leading,
+  .type = classes_type, .run = classes_run, .work = work_move,
+  .explain = classes_explain, .batch = batch_leading,
   .write = classes_write
 };
 

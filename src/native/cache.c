@@ -1,6 +1,6 @@
-/* cache.c -- compiled objects on disk. An object is written beside its place and renamed, so that it is whole or not
- * there, whoever else compiles the same; the text it came from lies next to it and is compared, so that equal
- * hashes of different texts do no harm. */
+/* cache.c -- compiled objects on disk. An object is written beside its place and renamed, so that it is whole
+ * or not there, whoever else compiles the same; the text it came from lies next to it and is compared, so
+ * that equal hashes of different texts do no harm. */
 #define _POSIX_C_SOURCE 200809L
 #include "native/native.h"
 
@@ -38,7 +38,8 @@ static bool find_program(const char *name, char path[NATIVE_PATH]) {
   if (strchr(name, '/')) return snprintf(path, NATIVE_PATH, "%s", name) < NATIVE_PATH && is_program(path);
   while (at && *at) {
     const int n = (int)strcspn(at, ":");
-    if (n && snprintf(path, NATIVE_PATH, "%.*s/%s", n, at, name) < NATIVE_PATH && is_program(path)) return true;
+    if (n && snprintf(path, NATIVE_PATH, "%.*s/%s", n, at, name) < NATIVE_PATH && is_program(path))
+      return true;
     at += n + (at[n] != 0);
   }
   return false;
@@ -52,7 +53,8 @@ static bool choose_folder(native_request *r, const char *given) {
   if (given) return snprintf(r->folder, NATIVE_PATH, "%s", given) < NATIVE_PATH;
   for (int i = 0; i < 3; i++)
     if (from[i] && from[i][0] == '/')
-      return snprintf(r->folder, NATIVE_PATH, i == 0 ? format[0] : i == 1 ? format[1] : format[2], from[i]) < NATIVE_PATH;
+      return snprintf(r->folder, NATIVE_PATH, i == 0 ? format[0] : i == 1 ? format[1] : format[2],
+                      from[i]) < NATIVE_PATH;
   return false;
 }
 
@@ -70,9 +72,11 @@ static void make_folders(const char *folder) {
 /* Code is run from there: nobody else may put it there. */
 static ad_status check_folder(const native_request *r) {
   struct stat s;
-  if (lstat(r->folder, &s)) return native_fail(r, AD_ERROR_IO, "the cache %.150s: %s", r->folder, strerror(errno));
+  if (lstat(r->folder, &s))
+    return native_fail(r, AD_ERROR_IO, "the cache %.150s: %s", r->folder, strerror(errno));
   if (!S_ISDIR(s.st_mode)) return native_fail(r, AD_ERROR_IO, "the cache %.150s is no folder", r->folder);
-  if (s.st_uid != geteuid()) return native_fail(r, AD_ERROR_IO, "the cache %.150s belongs to another user", r->folder);
+  if (s.st_uid != geteuid())
+    return native_fail(r, AD_ERROR_IO, "the cache %.150s belongs to another user", r->folder);
   if (s.st_mode & (S_IWGRP | S_IWOTH))
     return native_fail(r, AD_ERROR_IO, "the cache %.150s can be written by other users", r->folder);
   return AD_OK;
@@ -85,8 +89,10 @@ ad_status native_find(native_request *r, const ad_native *options) {
   char *path = memory_get(&r->allocator, NATIVE_PATH);
   if (!path) return AD_ERROR_MEMORY;
   r->compiler = path;
-  if (!find_program(name, path)) return native_fail(r, AD_ERROR_UNSUPPORTED, "there is no compiler %.100s", name);
-  if (!choose_folder(r, options->cache)) return native_fail(r, AD_ERROR_IO, "no folder is given for compiled code");
+  if (!find_program(name, path))
+    return native_fail(r, AD_ERROR_UNSUPPORTED, "there is no compiler %.100s", name);
+  if (!choose_folder(r, options->cache))
+    return native_fail(r, AD_ERROR_IO, "no folder is given for compiled code");
   make_folders(r->folder);
   return check_folder(r);
 }
@@ -129,7 +135,8 @@ enum { MOST_ARGUMENTS = 64 };
 
 /* Splits the user's options at spaces, in place. */
 static int add_options(char **argument, int n, char *options) {
-  for (char *rest = options, *at; (at = strtok_r(rest, " ", &rest)) != NULL && n < MOST_ARGUMENTS - 8;) argument[n++] = at;
+  for (char *rest = options, *at; (at = strtok_r(rest, " ", &rest)) != NULL && n < MOST_ARGUMENTS - 8;)
+    argument[n++] = at;
   return n;
 }
 
@@ -159,11 +166,14 @@ static ad_status run_compiler(const native_request *r, char *const argument[], c
   return wait_for(r, child, log);
 }
 
-/* how: see native.h. gcc would make one call of sin and cos of the same argument, which has no vector form. Contraction is off, as in the interpreter; no errno and no traps, so that
- * loops around functions of <math.h> become vector code. */
-static ad_status compile(const native_request *r, const char *source, const char *object, const char *log, int how) {
-  static const char *const fixed[] = { "-std=gnu11", "-march=native", "-fPIC", "-shared", "-w", "-fno-math-errno",
-                                       "-fno-trapping-math", "-ffp-contract=off", "-fopenmp-simd", NULL };
+/* how: see native.h. gcc would make one call of sin and cos of the same argument, which has no vector form.
+ * Contraction is off, as in the interpreter; no errno and no traps, so that loops around functions of
+ * <math.h> become vector code. */
+static ad_status compile(const native_request *r, const char *source, const char *object, const char *log,
+                         int how) {
+  static const char *const fixed[] = { "-std=gnu11", "-march=native", "-fPIC", "-shared", "-w",
+                                       "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off",
+                                       "-fopenmp-simd", NULL };
   static const char *const loops[] = { "-fno-builtin-sin", "-fno-builtin-cos", "-fno-builtin-sinf",
                                        "-fno-builtin-cosf", NULL };
   static char level[2][4] = { "-O1", "-O3" };
@@ -192,7 +202,8 @@ static ad_status write_source(const native_request *r, const char *path, const t
   }
   const bool good = fwrite(text_of(source), 1, source->length, f) == source->length && fflush(f) == 0;
   const int error = errno;
-  return fclose(f) == 0 && good ? AD_OK : native_fail(r, AD_ERROR_IO, "the cache %.150s: %s", r->folder, strerror(error));
+  if (fclose(f) == 0 && good) return AD_OK;
+  return native_fail(r, AD_ERROR_IO, "the cache %.150s: %s", r->folder, strerror(error));
 }
 
 /* The object takes its place before its source does: a source that is there has its object. */

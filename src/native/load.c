@@ -34,8 +34,8 @@ static int run_step(const void *at, void *const z[], const void *const x[], void
 static size_t rounded(size_t bytes) { return (bytes + 63)/64*64; }
 static size_t bytes_of(const ad_function *f, uint32_t node) { return node_type(f->body, node)->bytes; }
 
-/* Lists of addresses, zeros for inputs that are not given, room for outputs that are inputs, in this order behind
- * the work memory. */
+/* Lists of addresses, zeros for inputs that are not given, room for outputs that are inputs, in this order
+ * behind the work memory. */
 static size_t extra_bytes(const ad_function *f) {
   size_t most = 0, all = rounded(((size_t)f->n_in + (size_t)f->n_out)*sizeof(void *));
   for (int k = 0; k < f->n_in; k++)
@@ -99,7 +99,8 @@ static ad_status load(native_request *r, ad_writer *w, ad_function *f, size_t by
   *result = p;
   if (symbol) return AD_OK;
   const char *why = p->list ? dlerror() : NULL;
-  const ad_status status = p->list ? native_fail(r, AD_ERROR_IO, "loading: %.200s", why ? why : "no entry") : AD_ERROR_MEMORY;
+  const ad_status status = p->list ? native_fail(r, AD_ERROR_IO, "loading: %.200s", why ? why : "no entry")
+                                   : AD_ERROR_MEMORY;
   free_loaded(&p->base);
   return status;
 }
@@ -110,7 +111,8 @@ enum { LONG_TEXT = 400000, NATIVE_CHUNK = 1000 };
 
 static ad_status publish(ad_function *f, loaded *p) {
   native_code *none = NULL;
-  if (!atomic_compare_exchange_strong_explicit(&f->native, &none, &p->base, memory_order_release, memory_order_relaxed))
+  if (!atomic_compare_exchange_strong_explicit(&f->native, &none, &p->base, memory_order_release,
+                                               memory_order_relaxed))
     free_loaded(&p->base);
   return AD_OK;
 }
@@ -139,7 +141,8 @@ static ad_status finish(native_request *r, ad_status status, ad_report *report) 
   if (report) {
     report->status = status;
     if (status == AD_OK) report->message[0] = 0;
-    else if (!report->message[0]) snprintf(report->message, sizeof report->message, "%s", ad_status_sentence(status));
+    else if (!report->message[0])
+      snprintf(report->message, sizeof report->message, "%s", ad_status_sentence(status));
   }
   return status;
 }

@@ -1,7 +1,7 @@
 /* native.h -- a function as machine code: its text, the compiler, the cache, the loaded object.
  *
- * The written text goes through the system's compiler into a shared object; what it cannot or should not do itself
- * (big products, sorting, callbacks) it calls back, by number, through the list of host steps.
+ * The written text goes through the system's compiler into a shared object; what it cannot or should not do
+ * itself (big products, sorting, callbacks) it calls back, by number, through the list of host steps.
  */
 #ifndef ADIT_NATIVE_NATIVE_H
 #define ADIT_NATIVE_NATIVE_H
@@ -34,8 +34,8 @@ bool native_text(ad_writer *w, ad_function *f, text *to, size_t *bytes);
 
 /* The compiler's path, the folder, made and found safe. */
 ad_status native_find(native_request *r, const ad_native *options);
-/* The object for that text, from the cache or compiled: its path is in r->object. how: a short text is compiled with
- * all optimisation, a long one quickly; loops shall become vector code. */
+/* The object for that text, from the cache or compiled: its path is in r->object. how: a short text is
+ * compiled with all optimisation, a long one quickly; loops shall become vector code. */
 enum { NATIVE_SHORT = 1, NATIVE_LOOPS = 2 };
 ad_status native_build(native_request *r, const text *source, int how);
 

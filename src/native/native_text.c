@@ -1,5 +1,5 @@
-/* native_text.c -- the text that is compiled for this machine: the written functions in their fast style, and one
- * entry that shares out the memory. */
+/* native_text.c -- the text that is compiled for this machine: the written functions in their fast style, and
+ * one entry that shares out the memory. */
 #include "native/native.h"
 
 /* glibc's vector functions, which gcc calls from loops once it has seen these prototypes; see
@@ -10,15 +10,16 @@ static const char vector_math[] =
   "#define V __attribute__((simd(\"notinbranch\")))\n"
   "#define V1(f) V double f(double); V float f##f(float);\n"
   "#define V2(f) V double f(double, double); V float f##f(float, float);\n"
-  "V1(exp) V1(exp2) V1(expm1) V1(log) V1(log2) V1(log10) V1(log1p) V1(sin) V1(cos) V1(tan) V1(asin) V1(acos)\n"
-  "V1(atan) V1(sinh) V1(cosh) V1(tanh) V1(asinh) V1(acosh) V1(atanh) V1(cbrt) V1(erf) V1(erfc)\n"
+  "V1(exp) V1(exp2) V1(expm1) V1(log) V1(log2) V1(log10) V1(log1p) V1(sin) V1(cos) V1(tan) V1(asin)\n"
+  "V1(acos) V1(atan) V1(sinh) V1(cosh) V1(tanh) V1(asinh) V1(acosh) V1(atanh) V1(cbrt) V1(erf) V1(erfc)\n"
   "V2(pow) V2(hypot) V2(atan2)\n"
   "#endif\n#endif\n\n";
 
 static const char words[] =
   "#include <math.h>\n#include <stdint.h>\n\n"
   "typedef double R;\n#define M(name) name\n#define ADIT_SIMD _Pragma(\"omp simd\")\n"
-  "struct host { int (*run)(const void *, void *const *, const void *const *, void *); const void *const *step; };\n\n";
+  "struct host { int (*run)(const void *, void *const *, const void *const *, void *); "
+  "const void *const *step; };\n\n";
 
 static size_t rounded(size_t bytes) { return (bytes + 63)/64*64; }
 
@@ -46,7 +47,8 @@ bool native_text(ad_writer *w, ad_function *f, text *to, size_t *bytes) {
   writer_put_constants(w, to);
   text_put_bytes(to, text_of(&w->routines), w->routines.length);
   text_put_bytes(to, text_of(&w->units), w->units.length);
-  text_put(to, "\nint adit_entry(const void *const *in, void *const *out, void *memory, const struct host *host) {\n"
+  text_put(to, "\nint adit_entry(const void *const *in, void *const *out, void *memory, "
+               "const struct host *host) {\n"
                "  (void)in, (void)out, (void)memory, (void)host;\n");
   text_put(to, u->fails ? "  return %s(" : "  %s(", u->name);
   put_arguments(to, f, u, at);

@@ -42,11 +42,12 @@ ad_var batch_result(const ad_batch *b, ad_var z) {
 ad_var batch_record(const ad_batch *b, const void *attribute, size_t size) {
   const int n = b->op->n;
   const size_t bytes = (size_t)n*sizeof *b->x;
-  ad_var few[FEW] = { { .tape = NULL } }, *x = n <= FEW ? few : memory_get(&memory_standard, bytes);
+  const ad_allocator *m = memory_of_tape(b->tape);
+  ad_var few[FEW] = { { .tape = NULL } }, *x = n <= FEW ? few : memory_get(m, bytes);
   if (!x) return ad_fail(b->tape, AD_ERROR_MEMORY, "%s: out of memory", b->op->primitive->name);
   for (int k = 0; k < n; k++) x[k] = batch_spread(b, k);
   ad_var z = ad_record(b->tape, b->op->primitive, n, x, attribute, size);
-  if (x != few) memory_release(&memory_standard, x, bytes);
+  if (x != few) memory_release(m, x, bytes);
   return z;
 }
 

@@ -9,6 +9,7 @@
 #include "primitives/operands.h"
 #include "primitives/strided_write.h"
 #include "adit/elementwise.h"
+#include "primitives/work.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -74,10 +75,10 @@ static ad_status full_write(ad_writer *w, const ad_operation *op, const char *z,
 
 static const ad_primitive zeros_primitive = {
   .name = "zeros", .doc = "an array of zeros", .traits = AD_TRAIT_NO_FOLD, .type = full_type,
-  .run = zeros_run, .write = zeros_write, .elements = constant_elements };
+  .run = zeros_run, .work = work_move, .write = zeros_write, .elements = constant_elements };
 static const ad_primitive full_primitive = {
   .name = "full", .doc = "an array of one number", .traits = AD_TRAIT_NO_FOLD, .type = full_type,
-  .run = full_run, .write = full_write, .elements = constant_elements };
+  .run = full_run, .work = work_move, .write = full_write, .elements = constant_elements };
 
 /* Names of primitives are static strings: the same pointer is the same primitive. */
 bool is_zeros(ad_var x) { return !operand_is_literal(x) && ad_operation_name(x) == zeros_primitive.name; }
@@ -154,7 +155,8 @@ static ad_status eye_write(ad_writer *w, const ad_operation *op, const char *z, 
 }
 
 static const ad_primitive eye_primitive = {
-  .name = "eye", .doc = "ones on a diagonal, zeros elsewhere", .type = eye_type, .run = eye_run,
+  .name = "eye", .doc = "ones on a diagonal, zeros elsewhere",
+  .type = eye_type, .run = eye_run, .work = work_move,
   .write = eye_write, .elements = constant_elements };
 
 ad_var ad_eye(ad_tape *tape, int64_t n, int64_t m, int k, ad_dtype dtype) {
@@ -217,8 +219,11 @@ static ad_status arange_write(ad_writer *w, const ad_operation *op, const char *
   return AD_OK;
 }
 
+static void arange_work(const ad_operation *op, ad_work *w) { w->flops = 2*(double)ad_type_count(op->z); }
+
 static const ad_primitive arange_primitive = {
-  .name = "arange", .doc = "numbers at equal distances", .type = arange_type, .run = arange_run,
+  .name = "arange", .doc = "numbers at equal distances",
+  .type = arange_type, .run = arange_run, .work = arange_work,
   .write = arange_write, .elements = constant_elements };
 
 static bool fits_dtype(double v, ad_dtype dtype) {

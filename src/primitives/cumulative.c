@@ -17,6 +17,7 @@
 #include "primitives/batching.h"
 #include "primitives/operands.h"
 #include "primitives/strided_write.h"
+#include "primitives/work.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -98,26 +99,36 @@ static scan_kernel *const recurrence_kernels[2][AD_DTYPES] = { FLOATS(recurrence
                                                                FLOATS(recurrence_late_) };
 static scan_kernel *const shift_kernels[AD_DTYPES] = FLOATS(shift_);
 
-/* Runs the kernel on every line along the axis, in tiles of neighbouring lines. y may be NULL. */
+/* A kernel and its arrays of (.., n, inner) elements, as bytes; y may be NULL. */
+typedef struct scan_job {
+  scan_kernel *kernel;
+  char *z;
+  const char *x, *y;
+  int64_t z_size, x_size, n, inner, tiles;
+  bool reverse;
+} scan_job;
+
+/* Task i: a tile of neighbouring lines. */
+static void run_tile(const void *context, int64_t i) {
+  const scan_job *j = context;
+  const int64_t first = i%j->tiles*SCAN_COLUMNS, left = j->inner - first;
+  const int64_t at = i/j->tiles*j->n*j->inner + first + (j->reverse ? (j->n - 1)*j->inner : 0);
+  const scan s = { j->n, j->reverse ? -j->inner : j->inner, left < SCAN_COLUMNS ? left : SCAN_COLUMNS };
+  j->kernel(&s, j->z + at*j->z_size, j->x + at*j->x_size, j->y ? j->y + at*j->x_size : NULL);
+}
+
+/* Runs the kernel on every line along the axis. */
 static ad_status run_scan(const ad_operation *op, scan_kernel *kernel, void *z, const void *x,
                           const void *y) {
   const scan_attribute *a = op->attribute;
   const ad_type *t = op->x[0];
-  const int64_t n = t->dim[a->axis], inner = axes_product(t, a->axis + 1, t->rank);
-  const int64_t tiles = (inner + SCAN_COLUMNS - 1)/SCAN_COLUMNS, tasks = axes_product(t, 0, a->axis)*tiles;
-  const int64_t x_size = (int64_t)ad_dtype_bytes(t->dtype), z_size = (int64_t)ad_dtype_bytes(op->z.dtype);
-  const bool parallel = ad_type_count(*t) >= PARALLEL_ELEMENTS;
-  (void)parallel;
-  if (n == 0) return AD_OK;
-#ifdef _OPENMP
-  #pragma omp parallel for schedule(dynamic, 16) if (parallel)
-#endif
-  for (int64_t i = 0; i < tasks; i++) {
-    const int64_t first = i%tiles*SCAN_COLUMNS, left = inner - first;
-    const int64_t at = i/tiles*n*inner + first + (a->reverse ? (n - 1)*inner : 0);
-    const scan s = { n, a->reverse ? -inner : inner, left < SCAN_COLUMNS ? left : SCAN_COLUMNS };
-    kernel(&s, (char *)z + at*z_size, (const char *)x + at*x_size, y ? (const char *)y + at*x_size : NULL);
-  }
+  const int64_t inner = axes_product(t, a->axis + 1, t->rank);
+  const scan_job j = { .kernel = kernel, .z = z, .x = x, .y = y,
+                       .z_size = (int64_t)ad_dtype_bytes(op->z.dtype),
+                       .x_size = (int64_t)ad_dtype_bytes(t->dtype),
+                       .n = t->dim[a->axis], .inner = inner,
+                       .tiles = (inner + SCAN_COLUMNS - 1)/SCAN_COLUMNS, .reverse = a->reverse != 0 };
+  if (j.n > 0) parallel_tasks(ad_type_count(*t), axes_product(t, 0, a->axis)*j.tiles, 16, run_tile, &j);
   return AD_OK;
 }
 
@@ -206,7 +217,8 @@ static ad_var shift_vjp(ad_rule *r, int k) {
 
 static const ad_primitive shift_primitive = {
   .name = "shift", .doc = "the element before, 0 for the first, along an axis",
-  .traits = AD_TRAIT_LINEAR | AD_TRAIT_UNIT_WEIGHTS, .type = scan_type, .run = shift_run, .vjp = shift_vjp,
+  .traits = AD_TRAIT_LINEAR | AD_TRAIT_UNIT_WEIGHTS, .type = scan_type, .run = shift_run, .work = work_move,
+  .vjp = shift_vjp,
   .batch = batch_along_narrow, .write = shift_write };
 
 /* --- cumsum; its adjoint sums from the other end -------------------------------------------------------- */
@@ -234,6 +246,7 @@ static const ad_primitive cumsum_primitive = { .name = "cumsum",
                                                .traits = AD_TRAIT_LINEAR | AD_TRAIT_UNIT_WEIGHTS,
                                                .type = scan_type,
                                                .run = cumsum_run,
+                                               .work = work_fold,
                                                .vjp = cumsum_vjp,
                                                .batch = batch_along_narrow,
                                                .write = cumsum_write };
@@ -298,7 +311,8 @@ static ad_var recurrence_reach(ad_rule *r, int k) {
 static const ad_primitive recurrence_primitive = {
   .name = "recurrence", .doc = "z = x times the z before, plus y, along an axis",
   .traits = AD_TRAIT_FINITE_WEIGHTS, .linear_in = 2,
-  .type = recurrence_type, .run = recurrence_run, .jvp = recurrence_jvp, .vjp = recurrence_vjp,
+  .type = recurrence_type, .run = recurrence_run, .work = work_fold_twice,
+  .jvp = recurrence_jvp, .vjp = recurrence_vjp,
   .reach = recurrence_reach, .batch = batch_along_narrow, .write = recurrence_write };
 
 /* --- cumprod -------------------------------------------------------------------------------------------- */
@@ -354,7 +368,7 @@ static ad_var cumprod_vjp(ad_rule *r, int k) {
 static const ad_primitive cumprod_primitive = {
   .name = "cumprod", .doc = "products of the elements so far, along an axis",
   .traits = AD_TRAIT_FINITE_WEIGHTS,
-  .type = scan_type, .run = cumprod_run, .jvp = cumprod_jvp, .vjp = cumprod_vjp,
+  .type = scan_type, .run = cumprod_run, .work = work_fold, .jvp = cumprod_jvp, .vjp = cumprod_vjp,
   .batch = batch_along_narrow, .write = cumprod_write };
 
 ad_var ad_cumprod(ad_var x, int axis) { return record_along(&cumprod_primitive, x, axis); }

@@ -15,6 +15,7 @@
 #include "base/lapack.h"
 #include "primitives/axes.h"
 #include "primitives/batching.h"
+#include "primitives/work.h"
 #include "primitives/written.h"
 
 #include <inttypes.h>
@@ -221,20 +222,38 @@ static ad_var cofactor_vjp(ad_rule *r, int k) {
   return ad_sub(ad_mul(w, trace), ad_matmul(ad_matmul(w, matrix_transposed(r->g)), r->z));
 }
 
+/* A multiplication, or a logarithm and an addition, for each pivot. Of the matrix only the shape is
+ * looked at. */
+static void det_work(const ad_operation *op, ad_work *w) {
+  w->flops = (double)ad_type_count(op->z)*(double)op->x[0]->dim[op->x[0]->rank - 1];
+  w->bytes_read -= (double)ad_type_bytes(*op->x[0]);
+}
+static void logabsdet_work(const ad_operation *op, ad_work *w) {
+  det_work(op, w);
+  w->calls = w->flops;
+}
+/* n^3/2 for the adjugate of U, n^3 for L. */
+static void cofactor_work(const ad_operation *op, ad_work *w) {
+  det_work(op, w);
+  w->flops *= 1.5;
+}
+
 static const ad_primitive det_primitive = {
   .name = "det", .doc = "determinant, by the factors of the matrix", .not_connected = 2,
-  .type = number_type, .run = det_run, .jvp = det_jvp, .vjp = det_vjp, .batch = batch_leading,
+  .type = number_type, .run = det_run, .work = det_work,
+  .jvp = det_jvp, .vjp = det_vjp, .batch = batch_leading,
   .write = det_write,
 };
 static const ad_primitive logabsdet_primitive = {
   .name = "logabsdet", .doc = "logarithm of the magnitude of the determinant, by the factors of the matrix",
   .not_connected = 2,
-  .type = number_type, .run = logabsdet_run, .jvp = logabsdet_jvp, .vjp = logabsdet_vjp,
+  .type = number_type, .run = logabsdet_run, .work = logabsdet_work,
+  .jvp = logabsdet_jvp, .vjp = logabsdet_vjp,
   .batch = batch_leading, .write = logabsdet_write,
 };
 static const ad_primitive cofactor_primitive = {
   .name = "cofactor", .doc = "matrix of cofactors, by the factors of the matrix", .not_connected = 2,
-  .type = cofactor_type, .run = cofactor_run, .jvp = cofactor_jvp, .vjp = cofactor_vjp,
+  .type = cofactor_type, .run = cofactor_run, .work = cofactor_work, .jvp = cofactor_jvp, .vjp = cofactor_vjp,
   .batch = batch_leading, .write = cofactor_write,
 };
 

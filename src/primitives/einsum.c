@@ -334,11 +334,12 @@ ad_var ad_einsum(const char *equation, int n, const ad_var x[]) {
   if (!equation || n < 1 || !x)
     return ad_fail(tape, AD_ERROR_ARGUMENT, "einsum: an equation and one operand at least are needed");
   size_t count = (size_t)n, bytes = count*(sizeof(operand) + sizeof(ad_type) + sizeof(einsum_axes));
-  operand *memory = memory_get(&memory_standard, bytes);
+  const ad_allocator *m = memory_of_tape(tape);
+  operand *memory = memory_get(m, bytes);
   if (!memory) return ad_fail(tape, AD_ERROR_MEMORY, "einsum: out of memory");
   ad_type *types = (ad_type *)(void *)(memory + count);
   workspace w = { memory, types, (einsum_axes *)(void *)(types + count) };
   ad_var z = einsum_in(&w, tape, equation, n, x);
-  memory_release(&memory_standard, memory, bytes);
+  memory_release(m, memory, bytes);
   return z;
 }

@@ -3,9 +3,6 @@
 #include "adit/arrays.h"
 #include "adit/elementwise.h"
 #include "base/memory.h"
-#include "primitives/axes.h"
-#include "primitives/reduce.h"
-#include "tape/tape.h"
 
 #include <string.h>
 
@@ -41,7 +38,7 @@ static bool numbers_open(numbers *n, const ad_operation *op, ad_tape *tape) {
   const size_t each = sizeof *n->type + sizeof *n->types + sizeof *n->x + sizeof *n->operand;
   const size_t operands = (size_t)op->n;
   int64_t elements = ad_type_count(op->z);
-  *n = (numbers){ .op = *op, .allocator = &tape->allocator };
+  *n = (numbers){ .op = *op, .allocator = memory_of_tape(tape) };
   for (int k = 0; k < op->n; k++) elements += ad_type_count(*op->x[k]);
   n->bytes = operands*each + (size_t)elements*sizeof(int64_t) + 1;
   n->memory = memory_get_zeroed(n->allocator, n->bytes, 1);
@@ -120,7 +117,7 @@ bool added_elements(const ad_operation *op, ad_tape *tape, const ad_var *const x
 }
 
 bool constant_elements(const ad_operation *op, ad_tape *tape, const ad_var *const x[], ad_var z[]) {
-  const ad_allocator *m = &tape->allocator;
+  const ad_allocator *m = memory_of_tape(tape);
   const size_t bytes = ad_type_bytes(op->z), width = ad_dtype_bytes(op->z.dtype);
   const ad_type one = ad_type_make(op->z.dtype, 0, NULL);
   char *value = memory_get_zeroed(m, bytes + 1, 1);
@@ -132,33 +129,5 @@ bool constant_elements(const ad_operation *op, ad_tape *tape, const ad_var *cons
     good = ad_is_valid(z[e]);
   }
   memory_release(m, value, bytes + 1);
-  return good;
-}
-
-/* Which element of z element e of x comes to. */
-static int64_t reduced_element(const ad_type *x, unsigned mask, int64_t e) {
-  int64_t at = 0, step = 1;
-  for (int d = x->rank; d-- > 0; e /= x->dim[d]) {
-    if (mask >> d & 1) continue;
-    at += e%x->dim[d]*step;
-    step *= x->dim[d];
-  }
-  return at;
-}
-
-bool summed_elements(const ad_operation *op, ad_tape *tape, const ad_var *const x[], ad_var z[]) {
-  const ad_type *t = op->x[0];
-  const unsigned mask = ((const reduction *)op->attribute)->mask;
-  const int64_t count = ad_type_count(op->z);
-  bool good = true;
-  for (int64_t e = 0; e < count; e++) z[e] = ad_none();
-  for (int64_t e = 0; e < ad_type_count(*t) && good; e++) {
-    ad_var *to = &z[reduced_element(t, mask, e)];
-    const ad_var v = cast_to(x[0][e], op->z.dtype);
-    *to = ad_is_none(*to) ? v : ad_add(*to, v);
-    good = ad_is_valid(*to);
-  }
-  for (int64_t e = 0; e < count && good; e++)
-    if (ad_is_none(z[e])) z[e] = zero_element(tape, op->z.dtype);
   return good;
 }

@@ -11,8 +11,6 @@ bool moved_elements(const ad_operation *op, ad_tape *tape, const ad_var *const x
 bool added_elements(const ad_operation *op, ad_tape *tape, const ad_var *const x[], ad_var z[]);
 /* No operands: the values. */
 bool constant_elements(const ad_operation *op, ad_tape *tape, const ad_var *const x[], ad_var z[]);
-/* The sum of the elements that a reduction (reduce.h) takes together. */
-bool summed_elements(const ad_operation *op, ad_tape *tape, const ad_var *const x[], ad_var z[]);
 
 /* The scalar 0 of that type. */
 ad_var zero_element(ad_tape *tape, ad_dtype dtype);

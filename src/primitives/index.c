@@ -9,6 +9,7 @@
 #include "primitives/batching.h"
 #include "primitives/operands.h"
 #include "primitives/strided_write.h"
+#include "primitives/work.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -182,34 +183,6 @@ static ad_status run(const indexed *given, const arrays *a) {
   return AD_OK;
 }
 
-static ad_status run_choice(const ad_operation *op, indexed *s, void *z, const void *const x[]) {
-  const size_t width = ad_dtype_bytes(op->z.dtype);
-  s->wide = op->x[1]->dtype == AD_I64;
-  const arrays a = { strided_copy_line(width), copy_line(width, s->wide), width, z, x[0], x[1] };
-  return run(s, &a);
-}
-
-/* The transpose of a choice: what was read there is written here. */
-static void turn(indexed *s) {
-  for (int d = 0; d < s->box.rank; d++) {
-    int64_t to = s->box.to[d];
-    s->box.to[d] = s->box.from[d];
-    s->box.from[d] = to;
-  }
-  s->step_to = s->step_from;
-  s->step_from = 0;
-}
-
-/* s as for the choice whose transpose this is. */
-static ad_status run_addition(const ad_operation *op, indexed *s, void *z, const void *const x[]) {
-  const size_t width = ad_dtype_bytes(op->z.dtype), bytes = ad_type_bytes(op->z);
-  if (z != x[0] && bytes) memcpy(z, x[0], bytes);
-  turn(s);
-  s->wide = op->x[1]->dtype == AD_I64;
-  const arrays a = { strided_add_line(op->z.dtype), add_line(op->z.dtype, s->wide), width, z, x[2], x[1] };
-  return run(s, &a);
-}
-
 /* --- the kernel, written -------------------------------------------------------------------------------- */
 
 /* "sum of strides + k*step". */
@@ -249,19 +222,7 @@ static ad_status write_indexed(ad_writer *w, const indexed *given, ad_dtype dtyp
   return AD_OK;
 }
 
-static ad_status write_choice(ad_writer *w, const ad_operation *op, const indexed *s, const char *z,
-                              const char *const x[]) {
-  return write_indexed(w, s, op->z.dtype, false, z, x[0], x[1]);
-}
-
-static ad_status write_sum(ad_writer *w, const ad_operation *op, indexed *s, const char *z,
-                           const char *const x[]) {
-  write_copy(w, ad_type_count(op->z), z, x[0]);
-  turn(s);
-  return write_indexed(w, s, op->z.dtype, true, z, x[2], x[1]);
-}
-
-/* --- what the type rules share -------------------------------------------------------------------------- */
+/* --- what all four share -------------------------------------------------------------------------------- */
 
 /* The type of the choice from x by index along axis, or what is wrong. */
 typedef const char *choice_rule(const ad_type *x, const ad_type *index, int64_t axis, ad_type *z);
@@ -282,6 +243,105 @@ static ad_status choice_type(ad_operation *op, choice_rule *rule, ad_type *z) {
   return z->rank < 0 ? ad_refuse(op, AD_ERROR_SIZE, "the result is too big") : AD_OK;
 }
 
+/* --- what is chosen ------------------------------------------------------------------------------------- */
+
+/* take: the axis of x is replaced by those of the index. */
+static const char *take_rule(const ad_type *x, const ad_type *index, int64_t axis, ad_type *z) {
+  const int rank = x->rank - 1 + index->rank;
+  int64_t dim[AD_MAX_RANK];
+  if (rank > AD_MAX_RANK) return "the result has too many axes";
+  for (int d = 0; d < rank; d++)
+    dim[d] = d < axis ? x->dim[d]
+           : d < axis + index->rank ? index->dim[d - axis] : x->dim[d - index->rank + 1];
+  *z = ad_type_make(x->dtype, rank, dim);
+  return NULL;
+}
+
+/* The box (outer, number of indices, inner). */
+static indexed take_box(const ad_operation *op) {
+  const ad_type *x = op->x[0];
+  const int axis = (int)choice_axis(op);
+  const int64_t outer = axes_product(x, 0, axis), inner = axes_product(x, axis + 1, x->rank);
+  const int64_t length = x->dim[axis], count = ad_type_count(*op->x[1]);
+  return (indexed){ .box = { 3, { outer, count, inner }, { count*inner, inner, 1 }, { length*inner, 0, 1 } },
+                    .index = { 0, 1, 0 }, .step_from = inner, .length = length };
+}
+
+/* gather: other axes are equal or broadcast. */
+static const char *gather_rule(const ad_type *x, const ad_type *index, int64_t axis, ad_type *z) {
+  int64_t dim[AD_MAX_RANK];
+  if (x->rank != index->rank) return "array and index differ in rank";
+  for (int d = 0; d < x->rank; d++) {
+    const int64_t m = x->dim[d], n = index->dim[d];
+    if (d != axis && m != n && m != 1 && n != 1) return "array and index do not broadcast";
+    dim[d] = d == axis || m == 1 ? n : m;
+  }
+  *z = ad_type_make(x->dtype, x->rank, dim);
+  return NULL;
+}
+
+/* A box of the shape of the choice. */
+static indexed gather_box(const ad_operation *op) {
+  const ad_type *x = op->x[0], *index = op->x[1], *chosen = op->n == 3 ? op->x[2] : &op->z;
+  const int axis = (int)choice_axis(op);
+  indexed s = { .box = { .rank = x->rank }, .length = x->dim[axis] };
+  memcpy(s.box.dim, chosen->dim, sizeof s.box.dim);
+  dense_strides(x->rank, chosen->dim, s.box.to);
+  dense_strides(x->rank, x->dim, s.box.from);
+  dense_strides(x->rank, index->dim, s.index);
+  s.step_from = s.box.from[axis];
+  for (int d = 0; d < x->rank; d++) {
+    if (d == axis || x->dim[d] == 1) s.box.from[d] = 0;
+    if (index->dim[d] == 1) s.index[d] = 0;
+  }
+  return s;
+}
+
+/* As for the choice whose transpose an addition is. */
+static indexed box_of(const ad_operation *op) {
+  const bool slices = op->primitive == &take_primitive || op->primitive == &scatter_add_primitive;
+  indexed s = slices ? take_box(op) : gather_box(op);
+  s.wide = op->x[1]->dtype == AD_I64;
+  return s;
+}
+
+/* What was read there is written here. */
+static indexed transposed_box_of(const ad_operation *op) {
+  indexed s = box_of(op);
+  for (int d = 0; d < s.box.rank; d++) {
+    const int64_t to = s.box.to[d];
+    s.box.to[d] = s.box.from[d];
+    s.box.from[d] = to;
+  }
+  s.step_to = s.step_from;
+  s.step_from = 0;
+  return s;
+}
+
+/* --- choices: z = x[index] ------------------------------------------------------------------------------ */
+
+static ad_status choice_run(const ad_operation *op, void *z, const void *const x[], void *scratch) {
+  (void)scratch;
+  const indexed s = box_of(op);
+  const size_t width = ad_dtype_bytes(op->z.dtype);
+  const arrays a = { strided_copy_line(width), copy_line(width, s.wide), width, z, x[0], x[1] };
+  return run(&s, &a);
+}
+
+static ad_status choice_write(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]) {
+  const indexed s = box_of(op);
+  return write_indexed(w, &s, op->z.dtype, false, z, x[0], x[1]);
+}
+
+static ad_var choice_vjp(ad_rule *r, int k) {
+  const ad_primitive *p = r->op->primitive == &take_primitive
+      ? &scatter_add_primitive : &gather_add_primitive;
+  ad_var x[3] = { zeros_like_cotangent(r, r->op->x[k]), r->x[1], r->g };
+  return ad_record(r->tape, p, 3, x, r->op->attribute, r->op->attribute_size);
+}
+
+/* --- additions, their transposes: z = base, z[index] += updates ----------------------------------------- */
+
 static ad_status addition_type(ad_operation *op, choice_rule *rule) {
   ad_type chosen;
   char want[192], given[192];
@@ -294,46 +354,46 @@ static ad_status addition_type(ad_operation *op, choice_rule *rule) {
                    ad_type_print(*op->x[2], given, sizeof given), ad_type_print(chosen, want, sizeof want));
 }
 
+static ad_status addition_run(const ad_operation *op, void *z, const void *const x[], void *scratch) {
+  (void)scratch;
+  const indexed s = transposed_box_of(op);
+  const ad_dtype dtype = op->z.dtype;
+  const size_t bytes = ad_type_bytes(op->z);
+  if (z != x[0] && bytes) memcpy(z, x[0], bytes);
+  const arrays a = { strided_add_line(dtype), add_line(dtype, s.wide), ad_dtype_bytes(dtype), z, x[2], x[1] };
+  return run(&s, &a);
+}
+
+static ad_status addition_write(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]) {
+  const indexed s = transposed_box_of(op);
+  write_copy(w, ad_type_count(op->z), z, x[0]);
+  return write_indexed(w, &s, op->z.dtype, true, z, x[2], x[1]);
+}
+
+static ad_var addition_vjp(ad_rule *r, int k) {
+  const ad_primitive *p = r->op->primitive == &scatter_add_primitive ? &take_primitive : &gather_primitive;
+  ad_var x[2] = { r->g, r->x[1] };
+  return k == 0 ? r->g : ad_record(r->tape, p, 2, x, r->op->attribute, r->op->attribute_size);
+}
+
+/* Updates that broadcast to what the rule asks for, numbers for example, are broadcast. */
+static ad_var record_addition(const ad_primitive *p, choice_rule *rule, ad_var base, ad_var index,
+                              ad_var updates, int axis) {
+  ad_var x[3] = { base, index, updates }, added[2] = { base, updates };
+  ad_tape *tape = ad_tape_of(3, x);
+  const ad_dtype dtype = operands_dtype(2, added);
+  x[0] = operand_with_dtype(tape, base, dtype);
+  x[2] = operand_with_dtype(tape, updates, dtype);
+  ad_type b = ad_type_of(x[0]), i = ad_type_of(index), chosen;
+  const int64_t a = axis_or_given(axis, b.rank);
+  const bool known = a >= 0 && a < b.rank && i.rank >= 0 && !rule(&b, &i, a, &chosen);
+  if (known) x[2] = operand_with_shape(x[2], &chosen);
+  return ad_record(tape, p, 3, x, &a, sizeof a);
+}
+
 /* --- take: z[o, j.., i] = x[o, index[j..], i] ----------------------------------------------------------- */
 
-static const char *take_rule(const ad_type *x, const ad_type *index, int64_t axis, ad_type *z) {
-  const int rank = x->rank - 1 + index->rank;
-  int64_t dim[AD_MAX_RANK];
-  if (rank > AD_MAX_RANK) return "the result has too many axes";
-  for (int d = 0; d < rank; d++)
-    dim[d] = d < axis ? x->dim[d]
-           : d < axis + index->rank ? index->dim[d - axis] : x->dim[d - index->rank + 1];
-  *z = ad_type_make(x->dtype, rank, dim);
-  return NULL;
-}
-
 static ad_status take_type(ad_operation *op) { return choice_type(op, take_rule, &op->z); }
-
-/* The box (outer, number of indices, inner). */
-static indexed take_box(const ad_operation *op) {
-  const ad_type *x = op->x[0];
-  const int axis = (int)choice_axis(op);
-  const int64_t outer = axes_product(x, 0, axis), inner = axes_product(x, axis + 1, x->rank);
-  const int64_t length = x->dim[axis], count = ad_type_count(*op->x[1]);
-  return (indexed){ .box = { 3, { outer, count, inner }, { count*inner, inner, 1 }, { length*inner, 0, 1 } },
-                    .index = { 0, 1, 0 }, .step_from = inner, .length = length };
-}
-
-static ad_status take_run(const ad_operation *op, void *z, const void *const x[], void *scratch) {
-  (void)scratch;
-  indexed s = take_box(op);
-  return run_choice(op, &s, z, x);
-}
-
-static ad_status take_write(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]) {
-  const indexed s = take_box(op);
-  return write_choice(w, op, &s, z, x);
-}
-
-static ad_var take_vjp(ad_rule *r, int k) {
-  ad_var x[3] = { zeros_like_cotangent(r, r->op->x[k]), r->x[1], r->g };
-  return ad_record(r->tape, &scatter_add_primitive, 3, x, r->op->attribute, r->op->attribute_size);
-}
 
 /* Operand k as (n or 1, outer, length, inner), where axes [from, to) of an instance are `length`. */
 static ad_var batch_box(const ad_batch *b, int k, int from, int to) {
@@ -358,8 +418,8 @@ static ad_var take_batch(const ad_batch *b) {
 static const ad_primitive take_primitive = {
   .name = "take", .doc = "slices at an array of indices along an axis", .traits = CHOOSES,
   .not_connected = INDEX_OPERAND,
-  .type = take_type, .run = take_run, .vjp = take_vjp, .batch = take_batch,
-  .write = take_write };
+  .type = take_type, .run = choice_run, .work = work_part, .vjp = choice_vjp, .batch = take_batch,
+  .write = choice_write };
 
 ad_var ad_take(ad_var x, ad_var index, int axis) {
   ad_var operands[2] = { x, index };
@@ -369,23 +429,6 @@ ad_var ad_take(ad_var x, ad_var index, int axis) {
 
 /* scatter_add: z = base, z[o, index[j..], i] += updates[o, j.., i] */
 static ad_status scatter_add_type(ad_operation *op) { return addition_type(op, take_rule); }
-
-static ad_status scatter_add_run(const ad_operation *op, void *z, const void *const x[], void *scratch) {
-  (void)scratch;
-  indexed s = take_box(op);
-  return run_addition(op, &s, z, x);
-}
-
-static ad_status scatter_add_write(ad_writer *w, const ad_operation *op, const char *z,
-                                   const char *const x[]) {
-  indexed s = take_box(op);
-  return write_sum(w, op, &s, z, x);
-}
-
-static ad_var scatter_add_vjp(ad_rule *r, int k) {
-  ad_var x[2] = { r->g, r->x[1] };
-  return k == 0 ? r->g : ad_record(r->tape, &take_primitive, 2, x, r->op->attribute, r->op->attribute_size);
-}
 
 /* As take_batch, with gather_add. */
 static ad_var scatter_add_batch(const ad_batch *b) {
@@ -404,23 +447,8 @@ static ad_var scatter_add_batch(const ad_batch *b) {
 static const ad_primitive scatter_add_primitive = {
   .name = "scatter_add", .doc = "an array with updates added at an array of indices along an axis",
   .traits = ADDS,
-  .not_connected = INDEX_OPERAND, .type = scatter_add_type, .run = scatter_add_run, .vjp = scatter_add_vjp,
-  .batch = scatter_add_batch, .write = scatter_add_write };
-
-/* Updates that broadcast to what the rule asks for, numbers for example, are broadcast. */
-static ad_var record_addition(const ad_primitive *p, choice_rule *rule, ad_var base, ad_var index,
-                              ad_var updates, int axis) {
-  ad_var x[3] = { base, index, updates }, added[2] = { base, updates };
-  ad_tape *tape = ad_tape_of(3, x);
-  const ad_dtype dtype = operands_dtype(2, added);
-  x[0] = operand_with_dtype(tape, base, dtype);
-  x[2] = operand_with_dtype(tape, updates, dtype);
-  ad_type b = ad_type_of(x[0]), i = ad_type_of(index), chosen;
-  const int64_t a = axis_or_given(axis, b.rank);
-  const bool known = a >= 0 && a < b.rank && i.rank >= 0 && !rule(&b, &i, a, &chosen);
-  if (known) x[2] = operand_with_shape(x[2], &chosen);
-  return ad_record(tape, p, 3, x, &a, sizeof a);
-}
+  .not_connected = INDEX_OPERAND, .type = scatter_add_type, .run = addition_run, .work = work_add_into,
+  .vjp = addition_vjp, .batch = scatter_add_batch, .write = addition_write };
 
 ad_var ad_scatter_add(ad_var base, ad_var index, ad_var updates, int axis) {
   return record_addition(&scatter_add_primitive, take_rule, base, index, updates, axis);
@@ -428,52 +456,7 @@ ad_var ad_scatter_add(ad_var base, ad_var index, ad_var updates, int axis) {
 
 /* --- gather: z[.., i, ..] = x[.., index[.., i, ..], ..], other axes equal or broadcast ------------------ */
 
-static const char *gather_rule(const ad_type *x, const ad_type *index, int64_t axis, ad_type *z) {
-  int64_t dim[AD_MAX_RANK];
-  if (x->rank != index->rank) return "array and index differ in rank";
-  for (int d = 0; d < x->rank; d++) {
-    const int64_t m = x->dim[d], n = index->dim[d];
-    if (d != axis && m != n && m != 1 && n != 1) return "array and index do not broadcast";
-    dim[d] = d == axis || m == 1 ? n : m;
-  }
-  *z = ad_type_make(x->dtype, x->rank, dim);
-  return NULL;
-}
-
 static ad_status gather_type(ad_operation *op) { return choice_type(op, gather_rule, &op->z); }
-
-/* chosen: the type of the choice. */
-static indexed gather_box(const ad_operation *op, const ad_type *chosen) {
-  const ad_type *x = op->x[0], *index = op->x[1];
-  const int axis = (int)choice_axis(op);
-  indexed s = { .box = { .rank = x->rank }, .length = x->dim[axis] };
-  memcpy(s.box.dim, chosen->dim, sizeof s.box.dim);
-  dense_strides(x->rank, chosen->dim, s.box.to);
-  dense_strides(x->rank, x->dim, s.box.from);
-  dense_strides(x->rank, index->dim, s.index);
-  s.step_from = s.box.from[axis];
-  for (int d = 0; d < x->rank; d++) {
-    if (d == axis || x->dim[d] == 1) s.box.from[d] = 0;
-    if (index->dim[d] == 1) s.index[d] = 0;
-  }
-  return s;
-}
-
-static ad_status gather_run(const ad_operation *op, void *z, const void *const x[], void *scratch) {
-  (void)scratch;
-  indexed s = gather_box(op, &op->z);
-  return run_choice(op, &s, z, x);
-}
-
-static ad_status gather_write(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]) {
-  const indexed s = gather_box(op, &op->z);
-  return write_choice(w, op, &s, z, x);
-}
-
-static ad_var gather_vjp(ad_rule *r, int k) {
-  ad_var x[3] = { zeros_like_cotangent(r, r->op->x[k]), r->x[1], r->g };
-  return ad_record(r->tape, &gather_add_primitive, 3, x, r->op->attribute, r->op->attribute_size);
-}
 
 static ad_var gather_batch(const ad_batch *b) {
   const int64_t along = choice_axis(b->op) + 1;
@@ -484,8 +467,8 @@ static ad_var gather_batch(const ad_batch *b) {
 static const ad_primitive gather_primitive = {
   .name = "gather", .doc = "one element for each index along an axis", .traits = CHOOSES,
   .not_connected = INDEX_OPERAND,
-  .type = gather_type, .run = gather_run, .vjp = gather_vjp, .batch = gather_batch,
-  .write = gather_write };
+  .type = gather_type, .run = choice_run, .work = work_part, .vjp = choice_vjp, .batch = gather_batch,
+  .write = choice_write };
 
 ad_var ad_gather(ad_var x, ad_var index, int axis) {
   ad_var operands[2] = { x, index };
@@ -496,23 +479,6 @@ ad_var ad_gather(ad_var x, ad_var index, int axis) {
 /* gather_add: z = base, z[.., index[.., i, ..], ..] += updates[.., i, ..] */
 static ad_status gather_add_type(ad_operation *op) { return addition_type(op, gather_rule); }
 
-static ad_status gather_add_run(const ad_operation *op, void *z, const void *const x[], void *scratch) {
-  (void)scratch;
-  indexed s = gather_box(op, op->x[2]);
-  return run_addition(op, &s, z, x);
-}
-
-static ad_status gather_add_write(ad_writer *w, const ad_operation *op, const char *z,
-                                  const char *const x[]) {
-  indexed s = gather_box(op, op->x[2]);
-  return write_sum(w, op, &s, z, x);
-}
-
-static ad_var gather_add_vjp(ad_rule *r, int k) {
-  ad_var x[2] = { r->g, r->x[1] };
-  return k == 0 ? r->g : ad_record(r->tape, &gather_primitive, 2, x, r->op->attribute, r->op->attribute_size);
-}
-
 static ad_var gather_add_batch(const ad_batch *b) {
   const int64_t along = choice_axis(b->op) + 1;
   const ad_var x[3] = { batch_spread(b, 0), batch_lift(b, 1), batch_spread(b, 2) };
@@ -521,8 +487,8 @@ static ad_var gather_add_batch(const ad_batch *b) {
 
 static const ad_primitive gather_add_primitive = {
   .name = "gather_add", .doc = "an array with one update added for each index along an axis", .traits = ADDS,
-  .not_connected = INDEX_OPERAND, .type = gather_add_type, .run = gather_add_run, .vjp = gather_add_vjp,
-  .batch = gather_add_batch, .write = gather_add_write };
+  .not_connected = INDEX_OPERAND, .type = gather_add_type, .run = addition_run, .work = work_add_into,
+  .vjp = addition_vjp, .batch = gather_add_batch, .write = addition_write };
 
 ad_var ad_gather_add(ad_var base, ad_var index, ad_var updates, int axis) {
   return record_addition(&gather_add_primitive, gather_rule, base, index, updates, axis);
@@ -579,7 +545,8 @@ static ad_status one_hot_write(ad_writer *w, const ad_operation *op, const char 
 
 static const ad_primitive one_hot_primitive = {
   .name = "one_hot", .doc = "a 1 at each index along a new last axis", .not_connected = 1,
-  .type = one_hot_type, .run = one_hot_run, .batch = batch_leading, .write = one_hot_write };
+  .type = one_hot_type, .run = one_hot_run, .work = work_move,
+  .batch = batch_leading, .write = one_hot_write };
 
 ad_var ad_one_hot(ad_var index, int64_t depth, ad_dtype dtype) {
   const hot a = { depth, (int64_t)dtype };

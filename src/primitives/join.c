@@ -9,6 +9,7 @@
 #include "primitives/operands.h"
 #include "primitives/strided_write.h"
 #include "base/memory.h"
+#include "primitives/work.h"
 
 #include <string.h>
 
@@ -101,7 +102,7 @@ static ad_var concat_vjp(ad_rule *r, int k) {
 
 static const ad_primitive concat_primitive = {
   .name = "concat", .doc = "arrays one after the other along an axis", .traits = JOINS,
-  .type = concat_type, .run = concat_run, .vjp = concat_vjp, .batch = batch_along,
+  .type = concat_type, .run = concat_run, .work = work_move, .vjp = concat_vjp, .batch = batch_along,
   .write = concat_write, .elements = moved_elements };
 
 /* --- stack: one after the other along a new axis -------------------------------------------------------- */
@@ -151,7 +152,7 @@ static ad_var stack_vjp(ad_rule *r, int k) {
 
 static const ad_primitive stack_primitive = {
   .name = "stack", .doc = "arrays one after the other along a new axis", .traits = JOINS,
-  .type = stack_type, .run = stack_run, .vjp = stack_vjp, .batch = batch_along,
+  .type = stack_type, .run = stack_run, .work = work_move, .vjp = stack_vjp, .batch = batch_along,
   .write = stack_write, .elements = moved_elements };
 
 /* --- recording joins ------------------------------------------------------------------------------------ */
@@ -167,11 +168,12 @@ static ad_var record_join(const ad_primitive *p, int n, const ad_var x[], int64_
   const ad_dtype dtype = operands_dtype(n, x);
   if (all_have_dtype(n, x, dtype)) return ad_record(tape, p, n, x, &axis, sizeof axis);
   const size_t bytes = (size_t)n*sizeof *x;
-  ad_var few[16], *same = n <= 16 ? few : memory_get(&memory_standard, bytes);
+  const ad_allocator *m = memory_of_tape(tape);
+  ad_var few[16], *same = n <= 16 ? few : memory_get(m, bytes);
   if (!same) return ad_fail(tape, AD_ERROR_MEMORY, "%s: out of memory", p->name);
   for (int k = 0; k < n; k++) same[k] = operand_with_dtype(tape, x[k], dtype);
   ad_var z = ad_record(tape, p, n, same, &axis, sizeof axis);
-  if (same != few) memory_release(&memory_standard, same, bytes);
+  if (same != few) memory_release(m, same, bytes);
   return z;
 }
 

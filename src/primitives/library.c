@@ -5,10 +5,11 @@
 #include "primitives/strided_write.h"
 
 #include "adit/derive.h"
+#include "primitives/work.h"
 
 #define PRIMITIVE(id, n, row_traits, text, ...) \
-  [ROW_##id] = { .name = #id, .doc = text, .traits = AD_TRAIT_ELEMENTWISE, .linear_in = (row_traits) & 7u, .arity = n, \
-                 .rule = { __VA_ARGS__ }, .row = &elementwise_rows[ROW_##id] },
+  [ROW_##id] = { .name = #id, .doc = text, .traits = AD_TRAIT_ELEMENTWISE, .linear_in = (row_traits) & 7u, \
+                 .arity = n, .rule = { __VA_ARGS__ }, .row = &elementwise_rows[ROW_##id] },
 #define UNARY(id, kind, row_traits, lo, hi, value, rx, text) PRIMITIVE(id, 1, row_traits, text, #rx)
 #define UNARY_ATTRIBUTE(id, kind, row_traits, a, lo, hi, value, rx, text) \
   PRIMITIVE(id, 1, row_traits, text, #rx)
@@ -49,6 +50,7 @@ const ad_primitive cast_primitive = { .name = "cast",
                                       .traits = AD_TRAIT_LINEAR | AD_TRAIT_UNIT_WEIGHTS,
                                       .type = cast_type,
                                       .run = cast_run,
+                                      .work = work_move,
                                       .vjp = cast_vjp,
                                       .batch = batch_leading };
 
@@ -89,6 +91,7 @@ const ad_primitive stop_gradient_primitive = { .name = "stop_gradient",
                                                .not_connected = 1,
                                                .type = stop_type,
                                                .run = stop_run,
+                                               .work = work_move,
                                                .batch = batch_leading,
                                                .write = stop_write };
 

@@ -11,9 +11,9 @@
 #include "primitives/reduce_write.h"
 
 #include "adit/elementwise.h"
+#include "base/parallel.h"
 #include "primitives/axes.h"
 #include "primitives/elementwise.h"
-#include "primitives/strided.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -48,6 +48,7 @@ static void log_of_f64(int64_t n, double *z, const double *x) {
 #define NAME(name) logsumexp_f32_##name
 #define PEAK max_of_f32
 #include "primitives/logsumexp.inc"
+#include "primitives/work.h"
 
 const reduction_kernel *logsumexp_kernel(const ad_operation *op) {
   if (op->primitive != &logsumexp_primitive) return NULL;
@@ -70,23 +71,34 @@ static ad_status weights_type(ad_operation *op) {
   return AD_OK;
 }
 
+/* Lines, or columns of a tile, `along` of them and so many at once. */
+typedef struct weights_job {
+  reduction_plan plan;
+  bool f64, lines;
+  int64_t along, most, tiles;
+  void *y;
+  const void *const *v;
+} weights_job;
+
+static void weights_task(const void *context, int64_t i) {
+  const weights_job *j = context;
+  const int64_t first = i%j->tiles*j->most, rest = j->along - first, w = rest < j->most ? rest : j->most;
+  if (j->lines)
+    (j->f64 ? logsumexp_f64_short_lines : logsumexp_f32_short_lines)(&j->plan, first, w, j->y, j->v);
+  else (j->f64 ? logsumexp_f64_tile : logsumexp_f32_tile)(&j->plan, i/j->tiles, first, w, j->y, j->v);
+}
+
 static ad_status weights_run(const ad_operation *op, void *y, const void *const v[], void *scratch) {
   (void)scratch;
-  const reduction_plan plan = reduction_plan_of(op->x[0], ((const reduction *)op->attribute)->mask);
-  const bool f64 = op->z.dtype == AD_F64, parallel = plan.elements >= PARALLEL_ELEMENTS;
-  const bool lines = plan.width == 1 && plan.segments == 1 && plan.kept <= 1 && plan.rows <= BUFFER/2;
-  const int64_t chunk = lines ? BUFFER : REDUCE_COLUMNS, along = lines ? plan.outer : plan.width;
-  const int64_t tiles = (along + chunk - 1)/chunk, tasks = lines ? tiles : plan.outer*tiles;
-  (void)parallel;
-  if (plan.elements == 0) return AD_OK;
-#ifdef _OPENMP
-  #pragma omp parallel for schedule(dynamic) if (parallel)
-#endif
-  for (int64_t i = 0; i < tasks; i++) {
-    const int64_t first = i%tiles*chunk, w = along - first < chunk ? along - first : chunk;
-    if (lines) (f64 ? logsumexp_f64_short_lines : logsumexp_f32_short_lines)(&plan, first, w, y, v);
-    else (f64 ? logsumexp_f64_tile : logsumexp_f32_tile)(&plan, i/tiles, first, w, y, v);
-  }
+  weights_job j = { .plan = reduction_plan_of(op->x[0], ((const reduction *)op->attribute)->mask),
+                    .f64 = op->z.dtype == AD_F64, .y = y, .v = v };
+  const reduction_plan *plan = &j.plan;
+  j.lines = plan->width == 1 && plan->segments == 1 && plan->kept <= 1 && plan->rows <= BUFFER/2;
+  j.most = j.lines ? BUFFER : REDUCE_COLUMNS;
+  j.along = j.lines ? plan->outer : plan->width;
+  j.tiles = (j.along + j.most - 1)/j.most;
+  if (plan->elements > 0)
+    parallel_tasks(plan->elements, j.lines ? j.tiles : plan->outer*j.tiles, 1, weights_task, &j);
   return AD_OK;
 }
 
@@ -177,10 +189,15 @@ static ad_var weights_reach(ad_rule *r, int k) {
   return reduction_kept(r, r->g);
 }
 
+static void weights_work(const ad_operation *op, ad_work *w) {
+  work_fold_twice(op, w);
+  w->calls = (double)ad_type_count(op->z);
+}
+
 static const ad_primitive weights_primitive = {
   .name = "logsumexp_weights", .doc = "g*exp(x - z), the slope of logsumexp",
   .traits = AD_TRAIT_FINITE_WEIGHTS, .linear_in = 4,
-  .type = weights_type, .run = weights_run, .jvp = weights_jvp, .vjp = weights_vjp,
+  .type = weights_type, .run = weights_run, .work = weights_work, .jvp = weights_jvp, .vjp = weights_vjp,
   .reach = weights_reach, .batch = reduction_batch, .write = weights_write };
 
 /* --- logsumexp ------------------------------------------------------------------------------------------ */
@@ -203,10 +220,17 @@ static ad_var logsumexp_vjp(ad_rule *r, int k) {
   return record_weights(r, r->x[0], r->z, r->g);
 }
 
+/* The largest, a difference, an exponential and a sum for each element; a logarithm and a sum at the end. */
+static void logsumexp_work(const ad_operation *op, ad_work *w) {
+  const double n = (double)ad_type_count(*op->x[0]), m = (double)ad_type_count(op->z);
+  w->flops = 3*n + m;
+  w->calls = n + m;
+}
+
 static const ad_primitive logsumexp_primitive = {
   .name = "logsumexp", .doc = "logarithm of the sum of exponentials over axes, without overflow",
   .traits = AD_TRAIT_FINITE_WEIGHTS,
-  .type = logsumexp_type, .run = reduction_run, .scratch_bytes = reduction_scratch,
+  .type = logsumexp_type, .run = reduction_run, .work = logsumexp_work, .scratch_bytes = reduction_scratch,
   .jvp = logsumexp_jvp, .vjp = logsumexp_vjp, .batch = reduction_batch, .write = logsumexp_write };
 
 ad_var ad_logsumexp(ad_var x, ad_axes axes, bool keep) {

@@ -15,6 +15,7 @@
 #include "primitives/elements.h"
 #include "primitives/written.h"
 #include "base/blas.h"
+#include "primitives/work.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -489,19 +490,28 @@ static ad_var product_batch(const ad_batch *b) {
   return batch_result(b, product_record(a, x[0], x[1]));
 }
 
+/* 2 m k n for each matrix of the batch; m n where there is nothing to add up. */
+static void product_work(const ad_operation *op, ad_work *w) {
+  const product *a = op->attribute;
+  sizes s;
+  if (product_sizes(op, &s)) return;
+  w->flops = (a->no_k && !a->sum ? 1.0 : 2.0)*(double)s.m*(double)s.k*(double)s.n;
+  for (int i = 0; i < s.batch; i++) w->flops *= (double)s.all[i];
+}
+
 static const ad_primitive matmul_primitive = {
   .name = "matmul", .doc = "product of matrices, over a batch", .linear_in = 3,
-  .type = product_type, .run = product_run, .vjp = product_vjp, .reach = product_reach,
+  .type = product_type, .run = product_run, .work = product_work, .vjp = product_vjp, .reach = product_reach,
   .batch = product_batch, .write = product_write, .elements = product_elements,
 };
 static const ad_primitive dot_primitive = {
   .name = "dot", .doc = "sum of the products of the elements of two vectors", .linear_in = 3,
-  .type = product_type, .run = product_run, .vjp = product_vjp, .reach = product_reach,
+  .type = product_type, .run = product_run, .work = product_work, .vjp = product_vjp, .reach = product_reach,
   .batch = product_batch, .write = product_write, .elements = product_elements,
 };
 static const ad_primitive outer_primitive = {
   .name = "outer", .doc = "products of each element of one vector with each of another", .linear_in = 3,
-  .type = product_type, .run = product_run, .vjp = product_vjp, .reach = product_reach,
+  .type = product_type, .run = product_run, .work = product_work, .vjp = product_vjp, .reach = product_reach,
   .batch = product_batch, .write = product_write, .elements = product_elements,
 };
 

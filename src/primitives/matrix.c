@@ -9,6 +9,7 @@
 #include "primitives/batching.h"
 #include "primitives/elements.h"
 #include "primitives/strided_write.h"
+#include "primitives/work.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -162,13 +163,15 @@ static ad_var diag_embed_vjp(ad_rule *r, int operand) {
 
 static const ad_primitive diag_primitive = {
   .name = "diag", .doc = "a diagonal of a matrix", .traits = AD_TRAIT_LINEAR | AD_TRAIT_UNIT_WEIGHTS,
-  .type = diag_type, .run = diag_run, .vjp = diag_vjp, .batch = batch_leading, .write = diag_write,
+  .type = diag_type, .run = diag_run, .work = work_part,
+  .vjp = diag_vjp, .batch = batch_leading, .write = diag_write,
   .elements = moved_elements,
 };
 static const ad_primitive diag_embed_primitive = {
   .name = "diag_embed", .doc = "the matrix with a given diagonal",
   .traits = AD_TRAIT_LINEAR | AD_TRAIT_UNIT_WEIGHTS,
-  .type = diag_embed_type, .run = diag_embed_run, .vjp = diag_embed_vjp, .batch = batch_leading,
+  .type = diag_embed_type, .run = diag_embed_run, .work = work_move,
+  .vjp = diag_embed_vjp, .batch = batch_leading,
   .write = diag_embed_write, .elements = moved_elements,
 };
 
@@ -269,13 +272,13 @@ static ad_var triangle_vjp(ad_rule *r, int operand) {
 static const ad_primitive tril_primitive = {
   .name = "tril", .doc = "the lower triangle of a matrix",
   .traits = AD_TRAIT_LINEAR | AD_TRAIT_UNIT_WEIGHTS | AD_TRAIT_IN_PLACE,
-  .type = triangle_type, .run = tril_run, .vjp = triangle_vjp, .batch = batch_leading,
+  .type = triangle_type, .run = tril_run, .work = work_move, .vjp = triangle_vjp, .batch = batch_leading,
   .write = tril_write, .elements = moved_elements,
 };
 static const ad_primitive triu_primitive = {
   .name = "triu", .doc = "the upper triangle of a matrix",
   .traits = AD_TRAIT_LINEAR | AD_TRAIT_UNIT_WEIGHTS | AD_TRAIT_IN_PLACE,
-  .type = triangle_type, .run = triu_run, .vjp = triangle_vjp, .batch = batch_leading,
+  .type = triangle_type, .run = triu_run, .work = work_move, .vjp = triangle_vjp, .batch = batch_leading,
   .write = triu_write, .elements = moved_elements,
 };
 

@@ -9,6 +9,7 @@
 #include "primitives/elements.h"
 #include "primitives/operands.h"
 #include "primitives/strided_write.h"
+#include "primitives/work.h"
 
 #include <string.h>
 
@@ -76,7 +77,7 @@ static ad_var reshape_batch(const ad_batch *b) { return batch_result(b, b->x[0])
 static const ad_primitive reshape_primitive = {
   .name = "reshape", .doc = "the same elements in another shape",
   .traits = MOVES | AD_TRAIT_ALIAS | AD_TRAIT_IN_PLACE,
-  .type = reshape_type, .run = reshape_run, .vjp = reshape_vjp, .batch = reshape_batch,
+  .type = reshape_type, .run = reshape_run, .work = work_move, .vjp = reshape_vjp, .batch = reshape_batch,
   .write = reshape_write, .elements = moved_elements };
 
 /* Puts the dimension that is left over where dim has a -1. It stays -1 (and is refused) where no whole
@@ -196,7 +197,8 @@ static ad_var transpose_batch(const ad_batch *b) {
 
 static const ad_primitive transpose_primitive = {
   .name = "transpose", .doc = "axes in another order", .traits = MOVES,
-  .type = transpose_type, .run = transpose_run, .vjp = transpose_vjp, .batch = transpose_batch,
+  .type = transpose_type, .run = transpose_run, .work = work_move,
+  .vjp = transpose_vjp, .batch = transpose_batch,
   .write = transpose_write, .elements = moved_elements };
 
 ad_var ad_transpose(ad_var x, const int perm[]) {
@@ -265,7 +267,7 @@ static ad_var broadcast_to_batch(const ad_batch *b) {
 
 static const ad_primitive broadcast_to_primitive = {
   .name = "broadcast_to", .doc = "repeated along axes of size 1 and new leading axes", .traits = MOVES,
-  .type = broadcast_to_type, .run = broadcast_to_run, .vjp = broadcast_to_vjp,
+  .type = broadcast_to_type, .run = broadcast_to_run, .work = work_move, .vjp = broadcast_to_vjp,
   .batch = broadcast_to_batch, .write = broadcast_to_write, .elements = moved_elements };
 
 ad_var ad_broadcast_to(ad_var x, int rank, const int64_t dim[]) {
@@ -327,7 +329,8 @@ static ad_var flip_batch(const ad_batch *b) {
 
 static const ad_primitive flip_primitive = {
   .name = "flip", .doc = "the order of the elements reversed along some axes", .traits = MOVES,
-  .type = flip_type, .run = flip_run, .vjp = flip_vjp, .batch = flip_batch, .write = flip_write,
+  .type = flip_type, .run = flip_run, .work = work_move,
+  .vjp = flip_vjp, .batch = flip_batch, .write = flip_write,
   .elements = moved_elements };
 
 ad_var ad_flip(ad_var x, ad_axes axes) {

@@ -2,10 +2,10 @@
  * elements. */
 #include "primitives/reduce.h"
 
+#include "base/parallel.h"
 #include "primitives/axes.h"
 #include "primitives/batching.h"
 #include "primitives/operands.h"
-#include "primitives/strided.h"
 
 #include <string.h>
 
@@ -156,22 +156,30 @@ static job job_of(const ad_operation *op, void *z, const void *x) {
   return j;
 }
 
-/* Task i: one tile of columns of one element of the outer kept axes. */
-static void run_task(const job *j, int64_t i) {
+/* Some columns of one element of the outer kept axes: where they begin in x, and their results. */
+typedef struct tile { int64_t columns, base; char *z; } tile;
+
+static tile tile_of(const job *j, int64_t i) {
   const reduction_plan *plan = &j->plan;
-  const int64_t outer = i/j->tiles, first = i%j->tiles*REDUCE_COLUMNS;
-  const int64_t left = plan->width - first, columns = left < REDUCE_COLUMNS ? left : REDUCE_COLUMNS;
-  const int64_t base = reduction_kept_offset(plan, outer) + first;
+  const int64_t outer = i/j->tiles, first = i%j->tiles*REDUCE_COLUMNS, left = plan->width - first;
+  return (tile){ left < REDUCE_COLUMNS ? left : REDUCE_COLUMNS, reduction_kept_offset(plan, outer) + first,
+                 j->z + (size_t)(outer*plan->width + first)*j->z_size };
+}
+
+static void run_tile(const void *context, int64_t i) {
+  const job *j = context;
+  const reduction_plan *plan = &j->plan;
+  const tile at = tile_of(j, i);
   reduction_partial p;
   p.pass = 0;
   p.attribute = j->attribute;
   do {
-    j->kernel->begin(&p, columns);
+    j->kernel->begin(&p, at.columns);
     for (int64_t s = 0; s < plan->segments; s++) {
-      const int64_t at = base + reduction_segment_offset(plan, s);
-      j->kernel->rows(&p, plan->rows, j->x + (size_t)at*j->x_size, plan->width);
+      const int64_t from = at.base + reduction_segment_offset(plan, s);
+      j->kernel->rows(&p, plan->rows, j->x + (size_t)from*j->x_size, plan->width);
     }
-  } while (j->kernel->end(&p, j->z + (size_t)(outer*plan->width + first)*j->z_size));
+  } while (j->kernel->end(&p, at.z));
 }
 
 /* Few elements of z, many rows: the rows are cut into a fixed number of parts of 2^k blocks. */
@@ -198,9 +206,7 @@ static void fold_part(const job *j, const reduction_partial *p, reduction_partia
 
 static void run_split(const job *j, int64_t i, reduction_partial part[]) {
   const reduction_plan *plan = &j->plan;
-  const int64_t outer = i/j->tiles, first = i%j->tiles*REDUCE_COLUMNS;
-  const int64_t left = plan->width - first, columns = left < REDUCE_COLUMNS ? left : REDUCE_COLUMNS;
-  const int64_t base = reduction_kept_offset(plan, outer) + first;
+  const tile at = tile_of(j, i);
   reduction_partial p;
   p.pass = 0;
   p.attribute = j->attribute;
@@ -208,48 +214,37 @@ static void run_split(const job *j, int64_t i, reduction_partial part[]) {
   do {
     const int64_t size = p.pass && j->kernel->in_order ? plan->rows : part_rows(plan);
     const int64_t parts = (plan->rows + size - 1)/size;
-    j->kernel->begin(&p, columns);
+    j->kernel->begin(&p, at.columns);
     PARALLEL_FOR
     for (int64_t k = 0; k < parts; k++) {
       const int64_t rest = plan->rows - k*size;
-      fold_part(j, &p, &part[k], k*size, rest < size ? rest : size, base);
+      fold_part(j, &p, &part[k], k*size, rest < size ? rest : size, at.base);
     }
     for (int64_t k = 0; k < parts; k++) j->kernel->join(&p, &part[k]);
-  } while (j->kernel->end(&p, j->z + (size_t)(outer*plan->width + first)*j->z_size));
+  } while (j->kernel->end(&p, at.z));
 }
 
-/* Elements of z whose elements, at most a block, lie one after the other. */
-static void run_lines(const job *j) {
+/* Elements of z whose elements, at most a block, lie one after the other: so many of them are a task. */
+static int64_t lines_at_once(const reduction_plan *plan) { return 1 + PARALLEL_ELEMENTS/8/(plan->rows + 1); }
+
+static void run_lines(const void *context, int64_t task) {
+  const job *j = context;
   const reduction_plan *plan = &j->plan;
-  const int64_t chunk = 1 + PARALLEL_ELEMENTS/8/(plan->rows + 1), chunks = (plan->outer + chunk - 1)/chunk;
-  const size_t line = (size_t)plan->rows*j->x_size;
-  const bool parallel = plan->elements >= PARALLEL_ELEMENTS;
-  (void)parallel;
-#ifdef _OPENMP
-  #pragma omp parallel for schedule(dynamic) if (parallel)
-#endif
-  for (int64_t c = 0; c < chunks; c++) {
-    const int64_t i = c*chunk, rest = plan->outer - i;
-    const int64_t lines = rest < chunk ? rest : chunk;
-    j->kernel->lines(lines, plan->rows, j->x + (size_t)i*line, j->z + (size_t)i*j->z_size);
-  }
+  const int64_t most = lines_at_once(plan), i = task*most, rest = plan->outer - i;
+  j->kernel->lines(rest < most ? rest : most, plan->rows, j->x + (size_t)(i*plan->rows)*j->x_size,
+                   j->z + (size_t)i*j->z_size);
 }
 
 ad_status reduction_run(const ad_operation *op, void *z, const void *const x[], void *scratch) {
   const job j = job_of(op, z, x[0]);
-  const int64_t tasks = j.plan.outer*j.tiles;
-  const bool dense = j.plan.width == 1 && j.plan.segments == 1 && j.plan.kept <= 1;
-  if (dense && j.kernel->lines && j.plan.rows <= REDUCE_BLOCK) run_lines(&j);
-  else if (is_split(&j)) {
+  const reduction_plan *plan = &j.plan;
+  const int64_t tasks = plan->outer*j.tiles, most = lines_at_once(plan);
+  const bool dense = plan->width == 1 && plan->segments == 1 && plan->kept <= 1;
+  if (dense && j.kernel->lines && plan->rows <= REDUCE_BLOCK)
+    parallel_tasks(plan->elements, (plan->outer + most - 1)/most, 1, run_lines, &j);
+  else if (is_split(&j))
     for (int64_t i = 0; i < tasks; i++) run_split(&j, i, scratch);
-  } else {
-    const bool parallel = j.plan.elements >= PARALLEL_ELEMENTS;
-    (void)parallel;
-#ifdef _OPENMP
-    #pragma omp parallel for schedule(dynamic, 16) if (parallel)
-#endif
-    for (int64_t i = 0; i < tasks; i++) run_task(&j, i);
-  }
+  else parallel_tasks(plan->elements, tasks, 16, run_tile, &j);
   return AD_OK;
 }
 

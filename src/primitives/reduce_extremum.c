@@ -4,10 +4,10 @@
 #include "primitives/reduce_write.h"
 
 #include "adit/elementwise.h"
+#include "base/parallel.h"
 #include "primitives/axes.h"
 #include "primitives/batching.h"
 #include "primitives/operands.h"
-#include "primitives/strided.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -57,6 +57,7 @@ NUMBER(greater_of_f32, float, >)
 #define CELL i32
 #define COMBINE(a, b) LESS_OF(a, b)
 #include "primitives/fold.inc"
+#include "primitives/work.h"
 
 #define FOLD(name) min_bool_##name
 #define KERNEL static const reduction_kernel min_of_bool
@@ -179,12 +180,12 @@ static ad_var extremum_vjp(ad_rule *r, int k) {
 
 static const ad_primitive min_primitive = {
   .name = "reduce_min", .doc = "smallest element over axes", .traits = AD_TRAIT_FINITE_WEIGHTS,
-  .type = extremum_type, .run = reduction_run,
+  .type = extremum_type, .run = reduction_run, .work = work_fold,
   .scratch_bytes = reduction_scratch, .jvp = extremum_jvp, .vjp = extremum_vjp,
   .batch = reduction_batch, .write = min_write };
 static const ad_primitive max_primitive = {
   .name = "reduce_max", .doc = "largest element over axes", .traits = AD_TRAIT_FINITE_WEIGHTS,
-  .type = extremum_type, .run = reduction_run,
+  .type = extremum_type, .run = reduction_run, .work = work_fold,
   .scratch_bytes = reduction_scratch, .jvp = extremum_jvp, .vjp = extremum_vjp,
   .batch = reduction_batch, .write = max_write };
 
@@ -258,25 +259,31 @@ static ad_status place_type(ad_operation *op) {
   return ad_refuse(op, AD_ERROR_SHAPE, "nothing to choose from in %s", ad_type_print(*t, text, sizeof text));
 }
 
+/* A kernel and its arrays: x of (.., n, inner) elements, as bytes, z of (.., inner). */
+typedef struct place_job {
+  place_kernel *kernel;
+  int64_t *z;
+  const char *x;
+  int64_t size, n, inner, tiles;
+} place_job;
+
+/* Task i: a tile of neighbouring lines along the axis. */
+static void place_tile(const void *context, int64_t i) {
+  const place_job *j = context;
+  const int64_t first = i%j->tiles*PLACE_COLUMNS, left = j->inner - first, outer = i/j->tiles;
+  j->kernel(j->n, j->inner, left < PLACE_COLUMNS ? left : PLACE_COLUMNS, j->z + outer*j->inner + first,
+            j->x + (outer*j->n*j->inner + first)*j->size);
+}
+
 static ad_status place_run(const ad_operation *op, void *z, const void *const x[], void *scratch) {
   (void)scratch;
   const int axis = ((const place_attribute *)op->attribute)->axis;
   const ad_type *t = op->x[0];
-  const int64_t n = t->dim[axis], inner = axes_product(t, axis + 1, t->rank);
-  const int64_t tiles = (inner + PLACE_COLUMNS - 1)/PLACE_COLUMNS, tasks = axes_product(t, 0, axis)*tiles;
-  const size_t size = ad_dtype_bytes(t->dtype);
-  place_kernel *const kernel = place_kernel_of(op);
-  const bool parallel = ad_type_count(*t) >= PARALLEL_ELEMENTS;
-  (void)parallel;
-  if (n == 0) return AD_OK;
-#ifdef _OPENMP
-  #pragma omp parallel for schedule(dynamic, 16) if (parallel)
-#endif
-  for (int64_t i = 0; i < tasks; i++) {
-    const int64_t first = i%tiles*PLACE_COLUMNS, left = inner - first, outer = i/tiles;
-    const char *from = (const char *)x[0] + (size_t)(outer*n*inner + first)*size;
-    kernel(n, inner, left < PLACE_COLUMNS ? left : PLACE_COLUMNS, (int64_t *)z + outer*inner + first, from);
-  }
+  const int64_t inner = axes_product(t, axis + 1, t->rank);
+  const place_job j = { .kernel = place_kernel_of(op), .z = z, .x = x[0],
+                        .size = (int64_t)ad_dtype_bytes(t->dtype), .n = t->dim[axis], .inner = inner,
+                        .tiles = (inner + PLACE_COLUMNS - 1)/PLACE_COLUMNS };
+  if (j.n > 0) parallel_tasks(ad_type_count(*t), axes_product(t, 0, axis)*j.tiles, 16, place_tile, &j);
   return AD_OK;
 }
 
@@ -315,10 +322,12 @@ static ad_status place_write(ad_writer *w, const ad_operation *op, const char *z
 
 static const ad_primitive argmin_primitive = {
   .name = "argmin", .doc = "first place of the smallest element along an axis", .not_connected = 1,
-  .type = place_type, .run = place_run, .batch = batch_along_narrow, .write = place_write };
+  .type = place_type, .run = place_run, .work = work_fold,
+  .batch = batch_along_narrow, .write = place_write };
 static const ad_primitive argmax_primitive = {
   .name = "argmax", .doc = "first place of the largest element along an axis", .not_connected = 1,
-  .type = place_type, .run = place_run, .batch = batch_along_narrow, .write = place_write };
+  .type = place_type, .run = place_run, .work = work_fold,
+  .batch = batch_along_narrow, .write = place_write };
 
 static ad_var record_place(const ad_primitive *p, ad_var x, int axis, bool keep) {
   const ad_type t = ad_type_of(x);

@@ -22,6 +22,7 @@ static const ad_primitive any_primitive, all_primitive;
 #define COMBINE(a, b) ((uint8_t)((a) & (b)))
 #define EMPTY 1
 #include "primitives/fold.inc"
+#include "primitives/work.h"
 
 const reduction_kernel *logic_kernel(const ad_operation *op) {
   if (op->primitive == &any_primitive) return &any_of_bool;
@@ -55,11 +56,11 @@ static ad_status logic_type(ad_operation *op) {
 
 static const ad_primitive any_primitive = {
   .name = "any", .doc = "true where an element over the axes is", .not_connected = 1,
-  .type = logic_type, .run = reduction_run, .scratch_bytes = reduction_scratch,
+  .type = logic_type, .run = reduction_run, .work = work_fold, .scratch_bytes = reduction_scratch,
   .batch = reduction_batch, .write = any_write };
 static const ad_primitive all_primitive = {
   .name = "all", .doc = "true where every element over the axes is", .not_connected = 1,
-  .type = logic_type, .run = reduction_run, .scratch_bytes = reduction_scratch,
+  .type = logic_type, .run = reduction_run, .work = work_fold, .scratch_bytes = reduction_scratch,
   .batch = reduction_batch, .write = all_write };
 
 static ad_var record_logic(const ad_primitive *p, ad_var x, ad_axes axes, bool keep) {

@@ -32,6 +32,7 @@ static const ad_primitive norm_primitive;
 #define COMBINE(a, b) ((a) + (b))
 #define FINISH(a) ((float)sqrt(a))
 #include "primitives/fold.inc"
+#include "primitives/work.h"
 
 /* What makes the sum of squares s safe: 1 where it is. An element that matters is above 2^-512 where s is
  * above 2^-900; one whose square overflows is above 2^511, and so scaled, has a square that does not
@@ -147,11 +148,16 @@ static ad_var norm_vjp(ad_rule *r, int k) {
   return ad_mul(weights, reduction_kept(r, r->g));
 }
 
+static void norm_work(const ad_operation *op, ad_work *w) {
+  work_fold_twice(op, w);
+  w->calls = (double)ad_type_count(op->z);
+}
+
 static const ad_primitive norm_primitive = {
   .name = "norm",
   .doc = "square root of the sum of squares over axes, without overflow; slope 0 at the zero vector",
   .traits = AD_TRAIT_FINITE_WEIGHTS,
-  .type = norm_type, .run = reduction_run, .scratch_bytes = reduction_scratch,
+  .type = norm_type, .run = reduction_run, .work = norm_work, .scratch_bytes = reduction_scratch,
   .jvp = norm_jvp, .vjp = norm_vjp, .batch = reduction_batch, .write = norm_write };
 
 ad_var ad_norm(ad_var x, ad_axes axes, bool keep) {

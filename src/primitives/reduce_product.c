@@ -57,6 +57,7 @@ static double scaled_value(scaled a) {
 #define COMBINE(a, b) ((a)*(b))
 #define EMPTY 1
 #include "primitives/fold.inc"
+#include "primitives/work.h"
 
 #define FOLD(name) prod_f32_##name
 #define KERNEL static const reduction_kernel plain_prod_of_f32
@@ -308,10 +309,13 @@ static ad_var others_vjp(ad_rule *r, int k) {
   return ad_add(a, b);
 }
 
+/* Products from both sides, and their product. */
+static void others_work(const ad_operation *op, ad_work *w) { w->flops = 3*(double)ad_type_count(op->z); }
+
 static const ad_primitive others_primitive = {
   .name = "product_of_others", .doc = "product of all elements along an axis but the one at this place",
   .traits = AD_TRAIT_FINITE_WEIGHTS,
-  .type = others_type, .run = others_run, .scratch_bytes = others_scratch,
+  .type = others_type, .run = others_run, .work = others_work, .scratch_bytes = others_scratch,
   .jvp = others_jvp, .vjp = others_vjp, .batch = batch_along, .write = others_write };
 
 /* (outer, n, inner) -> the same */
@@ -363,6 +367,7 @@ static const ad_primitive prod_primitive = { .name = "prod",
                                              .traits = AD_TRAIT_FINITE_WEIGHTS,
                                              .type = prod_type,
                                              .run = reduction_run,
+                                             .work = work_fold,
                                              .scratch_bytes = reduction_scratch,
                                              .jvp = prod_jvp,
                                              .vjp = prod_vjp,

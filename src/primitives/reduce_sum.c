@@ -51,6 +51,7 @@ static const ad_primitive sum_primitive, variance_primitive;
 #define CELL i64
 #define COMBINE(a, b) ((a) + (b))
 #include "primitives/fold.inc"
+#include "primitives/work.h"
 
 #define FOLD(name) sum_bool_##name
 #define KERNEL static const reduction_kernel sum_of_bool
@@ -74,8 +75,8 @@ enum { BUFFER = 1024 };
 /* Pass 0 sums x; the shift becomes the mean. Pass 1 sums the squares of what is left. */
 #define VARIANCE(T, suffix)                                                                                  \
   /* term = (x - mean)^2 */                                                                                  \
-  static void squares_##suffix(int64_t m, int64_t w, const T *restrict x, int64_t stride, const double *mean, \
-                               double *restrict term) {                                                      \
+  static void squares_##suffix(int64_t m, int64_t w, const T *restrict x, int64_t stride,                    \
+                               const double *mean, double *restrict term) {                                  \
     const double only = mean[0];                                                                             \
     if (w == 1 && stride == 1) {                                                                             \
       REDUCE_SIMD for (int64_t i = 0; i < m; i++) term[i] = ((double)x[i] - only)*((double)x[i] - only);     \
@@ -150,10 +151,40 @@ static ad_var sum_vjp(ad_rule *r, int k) {
   return reduction_spread(r, r->g);
 }
 
+/* Which element of z element e of x comes to. */
+static int64_t reduced_element(const ad_type *x, unsigned mask, int64_t e) {
+  int64_t at = 0, step = 1;
+  for (int d = x->rank; d-- > 0; e /= x->dim[d]) {
+    if (mask >> d & 1) continue;
+    at += e%x->dim[d]*step;
+    step *= x->dim[d];
+  }
+  return at;
+}
+
+/* The scalars of z as sums of those of x. */
+static bool sum_elements(const ad_operation *op, ad_tape *tape, const ad_var *const x[], ad_var z[]) {
+  const ad_type *t = op->x[0];
+  const unsigned mask = ((const reduction *)op->attribute)->mask;
+  const int64_t count = ad_type_count(op->z);
+  bool good = true;
+  for (int64_t e = 0; e < count; e++) z[e] = ad_none();
+  for (int64_t e = 0; e < ad_type_count(*t) && good; e++) {
+    ad_var *to = &z[reduced_element(t, mask, e)];
+    const ad_var v = cast_to(x[0][e], op->z.dtype);
+    *to = ad_is_none(*to) ? v : ad_add(*to, v);
+    good = ad_is_valid(*to);
+  }
+  for (int64_t e = 0; e < count && good; e++)
+    if (ad_is_none(z[e])) z[e] = zero_element(tape, op->z.dtype);
+  return good;
+}
+
 static const ad_primitive sum_primitive = {
   .name = "sum", .doc = "sum over axes", .traits = AD_TRAIT_LINEAR | AD_TRAIT_UNIT_WEIGHTS,
-  .type = sum_type, .run = reduction_run, .scratch_bytes = reduction_scratch, .vjp = sum_vjp,
-  .batch = reduction_batch, .write = sum_write, .elements = summed_elements };
+  .type = sum_type, .run = reduction_run, .work = work_fold,
+  .scratch_bytes = reduction_scratch, .vjp = sum_vjp,
+  .batch = reduction_batch, .write = sum_write, .elements = sum_elements };
 
 ad_var ad_sum(ad_var x, ad_axes axes, bool keep) {
   ad_type z;
@@ -214,9 +245,14 @@ static ad_var variance_vjp(ad_rule *r, int k) {
   return ad_mul(variance_slope(r), reduction_kept(r, r->g));
 }
 
+/* The mean, a difference, its square and their sum. */
+static void variance_work(const ad_operation *op, ad_work *w) {
+  w->flops = 4*(double)ad_type_count(*op->x[0]);
+}
+
 static const ad_primitive variance_primitive = {
   .name = "variance", .doc = "mean square of the distances from the mean, over axes",
-  .type = variance_type, .run = reduction_run, .scratch_bytes = reduction_scratch,
+  .type = variance_type, .run = reduction_run, .work = variance_work, .scratch_bytes = reduction_scratch,
   .jvp = variance_jvp, .vjp = variance_vjp, .batch = reduction_batch, .write = variance_write };
 
 ad_var ad_variance(ad_var x, ad_axes axes, bool keep, int ddof) {

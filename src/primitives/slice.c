@@ -10,6 +10,7 @@
 #include "primitives/operands.h"
 #include "primitives/strided_write.h"
 #include "adit/elementwise.h"
+#include "primitives/work.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -111,7 +112,7 @@ static ad_var slice_batch(const ad_batch *b) {
 
 static const ad_primitive slice_primitive = {
   .name = "slice", .doc = "every step-th element of a range, along each axis", .traits = MOVES,
-  .type = slice_type, .run = slice_run, .vjp = slice_vjp, .batch = slice_batch,
+  .type = slice_type, .run = slice_run, .work = work_part, .vjp = slice_vjp, .batch = slice_batch,
   .write = slice_write, .elements = moved_elements };
 
 /* --- slice_add: base with part added at the slice ------------------------------------------------------- */
@@ -169,7 +170,8 @@ static ad_var slice_add_vjp(ad_rule *r, int k) {
 
 static const ad_primitive slice_add_primitive = {
   .name = "slice_add", .doc = "an array with another one added to a slice of it", .traits = ADDS,
-  .type = slice_add_type, .run = slice_add_run, .vjp = slice_add_vjp, .batch = slice_batch,
+  .type = slice_add_type, .run = slice_add_run, .work = work_add_into,
+  .vjp = slice_add_vjp, .batch = slice_batch,
   .write = slice_add_write, .elements = added_elements };
 
 /* --- recording slices ----------------------------------------------------------------------------------- */
@@ -286,7 +288,7 @@ static ad_var at_batch(const ad_batch *b) {
 
 static const ad_primitive at_primitive = {
   .name = "at", .doc = "the element, or the part, at an index of the leading axes", .traits = MOVES,
-  .type = at_type, .run = at_run, .vjp = at_vjp, .batch = at_batch, .write = at_write,
+  .type = at_type, .run = at_run, .work = work_part, .vjp = at_vjp, .batch = at_batch, .write = at_write,
   .elements = moved_elements };
 
 /* at_add: base with part added at the index. */
@@ -334,7 +336,7 @@ static ad_var at_add_batch(const ad_batch *b) {
 
 static const ad_primitive at_add_primitive = {
   .name = "at_add", .doc = "an array with another one added at an index of the leading axes", .traits = ADDS,
-  .type = at_add_type, .run = at_add_run, .vjp = at_add_vjp, .batch = at_add_batch,
+  .type = at_add_type, .run = at_add_run, .work = work_add_into, .vjp = at_add_vjp, .batch = at_add_batch,
   .write = at_add_write, .elements = added_elements };
 
 /* Indices from the end become indices from the front; those that are outside are left for the type rule to
@@ -464,7 +466,7 @@ static ad_var pad_batch(const ad_batch *b) {
 
 static const ad_primitive pad_primitive = {
   .name = "pad", .doc = "an array with a constant around it", .traits = MOVES,
-  .type = pad_type, .run = pad_run, .vjp = pad_vjp, .batch = pad_batch, .write = pad_write,
+  .type = pad_type, .run = pad_run, .work = work_move, .vjp = pad_vjp, .batch = pad_batch, .write = pad_write,
   .elements = moved_elements };
 
 ad_var ad_pad(ad_var x, const int64_t before[], const int64_t after[], ad_var value) {

@@ -35,6 +35,7 @@ static const ad_primitive lu_primitive, lu_solve_primitive;
 #define NAME(name) name##_f32
 #define LAPACK(name) s##name##_
 #include "primitives/solve.inc"
+#include "primitives/work.h"
 
 /* --- operands ------------------------------------------------------------------------------------------- */
 
@@ -109,9 +110,14 @@ static ad_status lu_write(ad_writer *w, const ad_operation *op, const char *z, c
   return AD_OK;
 }
 
+/* 2/3 n^3 for each matrix. */
+static void lu_work(const ad_operation *op, ad_work *w) {
+  w->flops = 2*(double)ad_type_count(*op->x[0])*(double)op->x[0]->dim[op->x[0]->rank - 1]/3;
+}
+
 static const ad_primitive lu_primitive = {
-  .name = "lu", .doc = "triangular factors and pivots of a matrix, for lu_solve", .not_connected = 1,
-  .type = lu_type, .run = lu_run, .scratch_bytes = pivot_bytes, .batch = batch_leading,
+  .name = "lu", .doc = "triangular factors and pivots of a matrix, for solve", .not_connected = 1,
+  .type = lu_type, .run = lu_run, .work = lu_work, .scratch_bytes = pivot_bytes, .batch = batch_leading,
   .write = lu_write,
 };
 
@@ -303,9 +309,16 @@ static ad_var lu_solve_batch(const ad_batch *b) {
   return batch_result(b, lu_solve_record(x[0], x[1], x[2], *(const solution *)b->op->attribute));
 }
 
+/* 2 n^2 for each right hand side. Of the matrix only the shape is looked at. */
+static void lu_solve_work(const ad_operation *op, ad_work *w) {
+  w->flops = 2*(double)ad_type_count(op->z)*(double)op->x[0]->dim[op->x[0]->rank - 1];
+  w->bytes_read -= (double)ad_type_bytes(*op->x[0]);
+}
+
 static const ad_primitive lu_solve_primitive = {
-  .name = "lu_solve", .doc = "solution of a linear system by the factors of its matrix", .linear_in = 4,
-  .not_connected = 2, .type = lu_solve_type, .run = lu_solve_run, .scratch_bytes = pivot_bytes,
+  .name = "solve", .doc = "solution of a linear system by the factors of its matrix", .linear_in = 4,
+  .not_connected = 2, .type = lu_solve_type, .run = lu_solve_run, .work = lu_solve_work,
+  .scratch_bytes = pivot_bytes,
   .jvp = lu_solve_jvp, .vjp = lu_solve_vjp, .batch = lu_solve_batch, .write = lu_solve_write,
 };
 

@@ -12,6 +12,7 @@
 #include "primitives/batching.h"
 #include "primitives/operands.h"
 #include "primitives/strided_write.h"
+#include "primitives/work.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -216,9 +217,18 @@ static ad_status argsort_write(ad_writer *w, const ad_operation *op, const char 
   return AD_OK;
 }
 
+/* ceil(log2 n) comparisons for each element of an axis of n. */
+static void argsort_work(const ad_operation *op, ad_work *w) {
+  const order *a = op->attribute;
+  int64_t levels = 0;
+  while (op->x[0]->rank && levels < 62 && (int64_t)1 << levels < op->x[0]->dim[a->axis]) levels++;
+  w->flops = (double)ad_type_count(op->z)*(double)levels;
+}
+
 static const ad_primitive argsort_primitive = {
   .name = "argsort", .doc = "the positions of the elements in their order along an axis", .not_connected = 1,
-  .type = argsort_type, .run = argsort_run, .scratch_bytes = argsort_scratch, .batch = batch_along,
+  .type = argsort_type, .run = argsort_run, .work = argsort_work,
+  .scratch_bytes = argsort_scratch, .batch = batch_along,
   .write = argsort_write };
 
 ad_var ad_argsort(ad_var x, int axis, bool descending) {
@@ -283,7 +293,8 @@ static ad_var sort_vjp(ad_rule *r, int k) {
 static const ad_primitive sort_primitive = {
   .name = "sort", .doc = "the elements in their order along an axis",
   .traits = AD_TRAIT_LINEAR | AD_TRAIT_UNIT_WEIGHTS,
-  .not_connected = 1u << 1, .type = sort_type, .run = sort_run, .vjp = sort_vjp, .batch = batch_along,
+  .not_connected = 1u << 1, .type = sort_type, .run = sort_run, .work = work_move,
+  .vjp = sort_vjp, .batch = batch_along,
   .write = sort_write };
 
 ad_var ad_sort(ad_var x, int axis, bool descending) {

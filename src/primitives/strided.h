@@ -8,7 +8,7 @@
 #ifndef ADIT_PRIMITIVES_STRIDED_H
 #define ADIT_PRIMITIVES_STRIDED_H
 
-#include "adit/types.h"
+#include "base/parallel.h"
 
 typedef struct strided {
   int rank;
@@ -31,18 +31,5 @@ void strided_fill(int64_t n, size_t bytes, void *z, const void *value);
 void strided_merge(strided *s);
 /* The strides of a dense array. */
 void dense_strides(int rank, const int64_t dim[], int64_t stride[]);
-/* Axis d in `part` of `parts` equal pieces: where it begins. */
-static inline int64_t part_begin(int64_t dim, int part, int parts) {
-  return dim/parts*part + dim%parts*part/parts;
-}
-
-/* Work is shared among threads from this many elements on, in a fixed number of parts: the result does not
- * depend on the number of threads. */
-enum { PARALLEL_ELEMENTS = 100000, PARALLEL_PARTS = 16 };
-#ifdef _OPENMP
-#  define PARALLEL_FOR _Pragma("omp parallel for schedule(dynamic)")
-#else
-#  define PARALLEL_FOR
-#endif
 
 #endif

@@ -10,6 +10,7 @@
 #include "primitives/axes.h"
 #include "primitives/batching.h"
 #include "primitives/solve.h"
+#include "primitives/work.h"
 #include "primitives/written.h"
 
 #include <inttypes.h>
@@ -126,9 +127,15 @@ static ad_var triangular_batch(const ad_batch *b) {
   return batch_result(b, triangular_record(x[0], x[1], triangle_of(b->op)));
 }
 
+/* n^2 for each right hand side. */
+static void triangular_work(const ad_operation *op, ad_work *w) {
+  w->flops = (double)ad_type_count(op->z)*(double)op->x[0]->dim[op->x[0]->rank - 1];
+}
+
 static const ad_primitive triangular_primitive = {
   .name = "solve_triangular", .doc = "solution of a linear system whose matrix is a triangle", .linear_in = 2,
-  .type = triangular_type, .run = triangular_run, .jvp = triangular_jvp, .vjp = triangular_vjp,
+  .type = triangular_type, .run = triangular_run, .work = triangular_work,
+  .jvp = triangular_jvp, .vjp = triangular_vjp,
   .batch = triangular_batch, .write = triangular_write,
 };
 
@@ -196,10 +203,15 @@ static ad_var cholesky_vjp(ad_rule *r, int k) {
   return from_the_right(by_factor(r->z, inner, true), r->z, false);
 }
 
+/* n^3/3 for each matrix. */
+static void cholesky_work(const ad_operation *op, ad_work *w) {
+  w->flops = (double)ad_type_count(op->z)*(double)op->z.dim[op->z.rank - 1]/3;
+}
+
 static const ad_primitive cholesky_primitive = {
   .name = "cholesky", .doc = "lower factor of a symmetric positive definite matrix",
   .traits = AD_TRAIT_IN_PLACE,
-  .type = cholesky_type, .run = cholesky_run, .jvp = cholesky_jvp, .vjp = cholesky_vjp,
+  .type = cholesky_type, .run = cholesky_run, .work = cholesky_work, .jvp = cholesky_jvp, .vjp = cholesky_vjp,
   .batch = batch_leading, .write = cholesky_write,
 };
 

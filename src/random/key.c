@@ -1,9 +1,12 @@
 /* key.c -- keys as variables: made, split, and numbered. */
-#include "random/philox.h"
+#include "random/random_text.h"
 
 #include "adit/arrays.h"
 #include "primitives/batching.h"
 #include "primitives/operands.h"
+#include "primitives/work.h"
+
+#include <stdio.h>
 
 #undef ad_key_fold
 
@@ -38,9 +41,19 @@ static ad_status split_run(const ad_operation *op, void *z, const void *const x[
   return AD_OK;
 }
 
+static ad_status split_write(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]) {
+  char from[32], index[32];
+  const long long n = (long long)*(const int64_t *)op->attribute;
+  snprintf(from, sizeof from, "i/%lld", n);
+  snprintf(index, sizeof index, "(i%%%lld)", n);
+  write_keys(w, RANDOM_SPLIT, ad_type_count(op->z), z, x[0], from, index);
+  return AD_OK;
+}
+
 static const ad_primitive split_primitive = {
   .name = "key_split", .doc = "several random keys made of each key", .traits = AD_TRAIT_NO_FOLD,
-  .not_connected = 1, .type = split_type, .run = split_run, .batch = batch_leading };
+  .not_connected = 1, .type = split_type, .run = split_run, .work = work_call, .batch = batch_leading,
+  .write = split_write };
 
 ad_var ad_key_split(ad_var key, int64_t n) {
   return ad_record(NULL, &split_primitive, 1, &key, &n, sizeof n);
@@ -69,9 +82,17 @@ static ad_status fold_run(const ad_operation *op, void *z, const void *const x[]
   return AD_OK;
 }
 
+static ad_status fold_write(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]) {
+  char counter[128];
+  snprintf(counter, sizeof counter, "%s[i]", x[1]);
+  write_keys(w, RANDOM_FOLD, ad_type_count(op->z), z, x[0], "i", counter);
+  return AD_OK;
+}
+
 static const ad_primitive fold_primitive = {
   .name = "key_fold", .doc = "a random key made of a key and a number", .traits = AD_TRAIT_NO_FOLD,
-  .not_connected = 3, .type = fold_type, .run = fold_run, .batch = batch_leading };
+  .not_connected = 3, .type = fold_type, .run = fold_run, .work = work_call, .batch = batch_leading,
+  .write = fold_write };
 
 ad_var ad_key_fold(ad_var key, ad_var counter) {
   ad_var x[2] = { key, counter };

@@ -11,6 +11,8 @@
 #include "primitives/axes.h"
 #include "primitives/batching.h"
 #include "primitives/operands.h"
+#include "primitives/work.h"
+#include "random/random_text.h"
 #include "random/sample.h"
 
 #include <string.h>
@@ -59,9 +61,14 @@ static ad_status sampler_run(const ad_operation *op, void *z, const void *const 
   return AD_OK;
 }
 
+static ad_status sampler_write(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]) {
+  const int64_t each = axes_product(&op->z, op->x[0]->rank, op->z.rank);
+  return write_samples(w, op, (random_purpose)(op->primitive - samplers), each, z, x[0]);
+}
+
 #define SAMPLER(id, text)                                                                                    \
   { .name = #id, .doc = text, .traits = AD_TRAIT_NO_FOLD, .not_connected = 1, .type = sampler_type,          \
-    .run = sampler_run, .batch = batch_leading }
+    .run = sampler_run, .work = work_call, .batch = batch_leading, .write = sampler_write }
 static const ad_primitive samplers[RANDOM_SAMPLERS] = {
   [RANDOM_BITS] = SAMPLER(random_bits, "random integers"),
   [RANDOM_UNIFORM] = SAMPLER(random_uniform, "random numbers, uniform on [0, 1)"),

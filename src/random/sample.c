@@ -5,7 +5,7 @@
  * list of keys and block numbers. Where a part does not end with a block, numbers go through a buffer.
  */
 #include "random/sample.h"
-#include "primitives/strided.h"
+#include "base/parallel.h"
 
 #include <string.h>
 

@@ -14,9 +14,11 @@
 #include "adit/arrays.h"
 #include "adit/elementwise.h"
 #include "adit/primitive.h"
+#include "base/parallel.h"
 #include "primitives/batching.h"
 #include "primitives/operands.h"
-#include "primitives/strided.h"
+#include "primitives/work.h"
+#include "random/random_text.h"
 
 #include <math.h>
 
@@ -93,8 +95,8 @@ static ad_var truncated_jvp(ad_rule *r, int k) {
 
 static const ad_primitive truncated_primitive = {
   .name = "random_truncated_normal", .doc = "a standard normal variable within an interval, of a uniform one",
-  .not_connected = 1, .type = truncated_type, .run = truncated_run, .jvp = truncated_jvp,
-  .vjp = truncated_jvp, .batch = batch_leading };
+  .not_connected = 1, .type = truncated_type, .run = truncated_run, .work = work_call, .jvp = truncated_jvp,
+  .vjp = truncated_jvp, .batch = batch_leading, .write = truncated_write };
 
 /* (end - mean)/deviation, and an infinite end as it is. */
 static ad_var standardised(ad_tape *tape, ad_var end, ad_var mean, ad_var deviation, ad_type type) {

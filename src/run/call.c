@@ -2,6 +2,7 @@
  * caller. */
 #include "run/carrier.h"
 
+#include <stdio.h>
 #include <string.h>
 
 struct ad_workspace {
@@ -174,8 +175,21 @@ static ad_status run_in(ad_function *f, const void *const in[], void *const out[
   return memory ? plan_run(p, in, out, memory, w->message, sizeof w->message) : AD_ERROR_MEMORY;
 }
 
+/* What a call cannot do without: NULL if all is there. */
+static const char *missing(const ad_function *f, const void *const in[], void *const out[]) {
+  if (!f) return "no function";
+  if (f->captures) return "has captured variables, which no call supplies";
+  return f->n_in && !in ? "no inputs" : f->n_out && !out ? "no outputs" : NULL;
+}
+
+static ad_status refuse(const ad_function *f, const char *text, ad_workspace *w) {
+  if (w) snprintf(w->message, sizeof w->message, "%s%s%s", f ? f->name : "", f ? ": " : "", text);
+  return AD_ERROR_ARGUMENT;
+}
+
 ad_status ad_function_call(ad_function *f, const void *const in[], void *const out[], ad_workspace *w) {
-  if (!f || f->captures || (f->n_in && !in) || (f->n_out && !out)) return AD_ERROR_ARGUMENT;
+  const char *wrong = missing(f, in, out);
+  if (wrong) return refuse(f, wrong, w);
   if (w) return run_in(f, in, out, w);
   if (!(w = take_spare(f))) return AD_ERROR_MEMORY;
   ad_status status = run_in(f, in, out, w);
@@ -238,7 +252,9 @@ static ad_status run_lanes(ad_function *f, size_t n, const void *const in[], voi
 
 ad_status ad_function_call_lanes(ad_function *f, size_t n, const void *const in[], void *const out[],
                                  ad_workspace *w) {
-  if (!f || f->captures || (f->n_in && !in) || (f->n_out && !out) || !all_scalars(f)) return AD_ERROR_ARGUMENT;
+  const char *wrong = missing(f, in, out);
+  if (!wrong && !all_scalars(f)) wrong = "has inputs or outputs that are arrays";
+  if (wrong) return refuse(f, wrong, w);
   if (n > PTRDIFF_MAX/16) return AD_ERROR_SIZE;
   if (w) return run_lanes(f, n, in, out, w);
   if (!(w = take_spare(f))) return AD_ERROR_MEMORY;

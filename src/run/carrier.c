@@ -37,6 +37,7 @@ ad_function *prepare_vjp(const preparation *q, ad_function *f, const bool in[], 
 typedef struct call {
   prepared base;
   const plan *side[2];              /* the second one NULL: no branch */
+  bool adjoint;
   int selector;                     /* the operand that chooses */
   int n, cotangents;                /* inputs of the function; those of them behind the selector */
   size_t list;                      /* bytes for their addresses */
@@ -52,6 +53,15 @@ static ad_status run_call(const prepared *base, const void *const x[], void *con
   return plan_run(p->side[second], in, z, scratch + p->list, message, size);
 }
 
+static void call_parts(const prepared *base, plan_parts *parts) {
+  const call *p = (const call *)base;
+  const bool backwards = p->adjoint;
+  parts->either = p->side[1] != NULL;
+  parts->at_most = parts->either;
+  parts_add(parts, p->side[0], backwards ? PART_COTANGENTS : PART_VALUE, 1);
+  parts_add(parts, p->side[1], backwards ? PART_SECOND_COTANGENTS : PART_SECOND, 1);
+}
+
 static void free_call(prepared *base) { memory_release(&base->allocator, base, sizeof(call)); }
 
 static ad_status side_plan(const preparation *q, ad_function *f, call *p, int side) {
@@ -65,7 +75,8 @@ static ad_status side_plan(const preparation *q, ad_function *f, call *p, int si
     memory_release(&q->allocator, none, bytes);
   }
   if (status == AD_OK) status = function_plan(f, q->wanted, &p->side[side]);
-  if (status == AD_OK && p->base.scratch < p->side[side]->workspace) p->base.scratch = p->side[side]->workspace;
+  if (status == AD_OK && p->base.scratch < p->side[side]->workspace)
+    p->base.scratch = p->side[side]->workspace;
   if (status == AD_OK) p->n = f->n_in;
   return status;
 }
@@ -74,7 +85,8 @@ ad_status prepare_call(const preparation *q, prepared **result) {
   const carrier *c = q->c;
   call *p = memory_get_zeroed(&q->allocator, 1, sizeof *p);
   if (!p) return AD_ERROR_MEMORY;
-  p->base = (prepared){ run_call, free_call, q->allocator, 0 };
+  p->base = (prepared){ run_call, free_call, call_parts, q->allocator, 0 };
+  p->adjoint = c->adjoint;
   p->selector = c->n_in;
   p->cotangents = c->adjoint ? carrier_count(c->n_out, active_out(c)) : 0;
   ad_status status = side_plan(q, c->f, p, 0);

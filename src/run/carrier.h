@@ -3,6 +3,7 @@
 #define ADIT_RUN_CARRIER_H
 
 #include "function/carrier.h"
+#include "run/parts.h"
 #include "run/plan.h"
 
 /* One carrier of a plan, constant once made. */
@@ -11,6 +12,8 @@ typedef struct prepared {
   ad_status (*run)(const struct prepared *p, const void *const x[], void *const z[], char *scratch,
                    char *message, size_t size);
   void (*free)(struct prepared *p);
+  /* What it runs; *parts is empty on entry. */
+  void (*parts)(const struct prepared *p, plan_parts *parts);
   ad_allocator allocator;
   size_t scratch;
 } prepared;

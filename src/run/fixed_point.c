@@ -1,11 +1,13 @@
 /* fixed_point.c -- x = g(x), with Anderson's mixing.
  *
- * With f_k = g(x_k) - x_k and the last q differences df_i = f_i+1 - f_i, dg_i = g_i+1 - g_i, the next point is
+ * With f_k = g(x_k) - x_k and the last q differences df_i = f_i+1 - f_i, dg_i =
+ * g_i+1 - g_i, the next point is
  *
  *   x_k+1 = g_k - sum c_i dg_i        c the least squares solution of sum c_i df_i = f_k
  *
  * The df are made orthonormal, and the dg go along: then c_i = <f_k, df_i>. The newest comes first, so that
- * old ones that lie in the span of newer ones drop out. Source: Walker and Ni, SIAM J. Numer. Anal. 49 (2011).
+ * old ones that lie in the span of newer ones drop out. Source: Walker and Ni, SIAM
+ * J. Numer. Anal. 49 (2011).
  */
 #include "run/iterate.h"
 

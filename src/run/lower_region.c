@@ -476,6 +476,15 @@ static bool build(builder *b) {
   return good;
 }
 
+static bool list_operations(const planner *q, const schedule_step *s, region *r) {
+  r->operation = memory_get(&q->p->allocator, s->count*sizeof *r->operation);
+  if (!r->operation) return false;
+  r->operations = s->count;
+  for (uint32_t k = 0; k < s->count; k++)
+    r->operation[k] = node_primitive(q->g.t, q->g.node[q->s.order[s->first + k]]);
+  return true;
+}
+
 bool lower_region(planner *q, const schedule_step *s) {
   plan_step *step = &q->p->step[q->p->steps - 1];
   const uint32_t *order = q->s.order + s->first;
@@ -485,7 +494,7 @@ bool lower_region(planner *q, const schedule_step *s) {
   step->region.count = ad_type_count(*b.shape);
   step->region.rank = b.shape->rank;
   memcpy(step->region.dim, b.shape->dim, sizeof step->region.dim);
-  const bool good = build(&b);
+  const bool good = list_operations(q, s, &step->region) && build(&b);
   forget_slots(&b, order);
   memory_release(&q->p->allocator, b.last_use, b.last_capacity*sizeof *b.last_use);
   return good;

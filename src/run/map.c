@@ -1,8 +1,8 @@
-/* map.c -- maps and their adjoints: the instances in chunks, each chunk one run of the batched function, so that
- * instances are the lanes of its kernels and intermediate values stay in the cache. Cotangents of shared inputs
- * are summed over a chunk by the batched function, over chunks in groups, and over groups in order: neither
- * chunks nor groups depend on the number of threads, so neither do the bits. A function that cannot be batched
- * runs instance by instance, as chunks of one. */
+/* map.c -- maps and their adjoints: the instances in chunks, each chunk one run of the batched function, so
+ * that instances are the lanes of its kernels and intermediate values stay in the cache. Cotangents of shared
+ * inputs are summed over a chunk by the batched function, over chunks in groups, and over groups in order:
+ * neither chunks nor groups depend on the number of threads, so neither do the bits. A function that cannot
+ * be batched runs instance by instance, as chunks of one. */
 #include "function/batch.h"
 #include "function/derived.h"
 #include "function/wrt.h"
@@ -41,8 +41,8 @@ static ad_function *add_sums(ad_function *batched, const bool summed[]) {
   ad_type *in = memory_get(a, bytes);
   if (!in) return NULL;
   for (int i = 0; i < batched->n_in; i++) in[i] = node_type(batched->body, batched->in[i])->type;
-  ad_function *f = ad_function_trace_with(a, batched->name, summing_body, &s, batched->n_in, in, batched->n_out,
-                                          NULL);
+  ad_function *f = ad_function_trace_with(a, batched->name, summing_body, &s, batched->n_in, in,
+                                          batched->n_out, NULL);
   memory_release(a, in, bytes);
   return f;
 }
@@ -149,7 +149,8 @@ static ad_status run_groups(const map_run *r, char *message, size_t size) {
     char text[GROUPS_MOST][MESSAGE_BYTES];
 #pragma omp parallel for schedule(dynamic) num_threads(p->threads)
     for (int64_t g = 0; g < p->groups; g++)
-      seen[g] = run_group(r, g, r->scratch + (size_t)omp_get_thread_num()*p->thread_bytes, text[g], sizeof *text);
+      seen[g] = run_group(r, g, r->scratch + (size_t)omp_get_thread_num()*p->thread_bytes, text[g],
+                          sizeof *text);
     for (int64_t g = 0; g < p->groups; g++) {
       if (seen[g] == AD_OK) continue;
       if (message) snprintf(message, size, "%s", text[g]);
@@ -159,7 +160,8 @@ static ad_status run_groups(const map_run *r, char *message, size_t size) {
   }
 #endif
   ad_status status = AD_OK;
-  for (int64_t g = 0; g < p->groups && status == AD_OK; g++) status = run_group(r, g, r->scratch, message, size);
+  for (int64_t g = 0; g < p->groups && status == AD_OK; g++)
+    status = run_group(r, g, r->scratch, message, size);
   return status;
 }
 
@@ -181,6 +183,15 @@ static ad_status run_map(const prepared *base, const void *const x[], void *cons
 }
 
 /* --- making ready --------------------------------------------------------------------------------------- */
+
+static void map_parts(const prepared *base, plan_parts *parts) {
+  const map *p = (const map *)base;
+  const part_role role = p->c->adjoint ? PART_COTANGENTS : PART_VALUE;
+  parts->loop = true;
+  parts->steps = p->c->n;
+  parts_add(parts, p->chunk, role, (double)p->chunks);
+  parts_add(parts, p->rest, role, 1);
+}
 
 static void free_map(prepared *base) {
   map *p = (map *)base;
@@ -227,7 +238,8 @@ static int64_t chunk_size(const ad_function *f, int64_t n) {
 }
 
 /* Plans for whole chunks and for what is left, batched where that can be, else f itself for each instance. */
-static ad_status make_plans(map *p, const preparation *q, ad_function *f, const bool mapped[], const bool summed[]) {
+static ad_status make_plans(map *p, const preparation *q, ad_function *f, const bool mapped[],
+                            const bool summed[]) {
   const int64_t n = q->c->n;
   ad_status status;
   p->size = chunk_size(f, n);
@@ -258,7 +270,7 @@ static ad_status prepare(const preparation *q, ad_function *f, const bool mapped
                          prepared **result) {
   map *p = memory_get_zeroed(&q->allocator, 1, sizeof *p);
   if (!p) return AD_ERROR_MEMORY;
-  p->base = (prepared){ run_map, free_map, q->allocator, 0 };
+  p->base = (prepared){ run_map, free_map, map_parts, q->allocator, 0 };
   p->c = q->c;
   p->inputs = f->n_in;
   p->outputs = f->n_out;
@@ -294,7 +306,8 @@ ad_status prepare_map_adjoint(const preparation *q, prepared **result) {
   bool *none = memory_get_zeroed(&q->allocator, bytes, 1);
   if (!none) return AD_ERROR_MEMORY;
   bool *summed = none + n, *mapped = summed + n;
-  ad_function *v = prepare_vjp(q, c->f, (const bool *)active_in(c), (const bool *)active_out(c), none, &status);
+  ad_function *v = prepare_vjp(q, c->f, (const bool *)active_in(c), (const bool *)active_out(c), none,
+                               &status);
   for (int k = 0, j = 0; k < c->n_in; k++) {
     mapped[k] = role_in(c)[k] == ROLE_EACH;
     if (active_in(c)[k]) summed[j++] = !mapped[k];

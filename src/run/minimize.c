@@ -36,7 +36,8 @@ static ad_status evaluate(descent *w, const double x[], double *f, double g[]) {
   return status == AD_OK ? iteration_call(s, s->residual, x, (size_t)s->n, g) : status;
 }
 
-/* Cholesky's factor of H + shift I; false if that is not positive definite. H is taken as its own transpose. */
+/* Cholesky's factor of H + shift I; false if that is not positive definite. H is
+ * taken as its own transpose. */
 static bool factorise(descent *w, double shift) {
   const size_t n = (size_t)w->s.n;
   int info;
@@ -112,7 +113,8 @@ static ad_status iterate(descent *w) {
   for (int64_t k = 0; status == AD_OK; k++) {
     bool moved;
     const double gradient = largest(s->n, w->g);
-    if (!isfinite(gradient) || isnan(w->f)) return iteration_fail(s, k, gradient, "the function is not finite");
+    if (!isfinite(gradient) || isnan(w->f))
+      return iteration_fail(s, k, gradient, "the function is not finite");
     status = iteration_call(s, s->jacobian, s->x, n*n, w->h);
     if (status != AD_OK) return status;
     if (gradient <= s->how->absolute) return stationary(w, k);

@@ -147,9 +147,12 @@ typedef struct replay {
   size_t room;
 } replay;
 
+/* A callback has said its name already. */
 static ad_status failed(const replay *p, ad_status status) {
-  const char *text = p->t ? p->t->message : "";
-  snprintf(p->r->message, sizeof p->r->message, "%s: %s", p->f->name,
+  const char *text = p->t ? p->t->message : "", *name = p->f->name;
+  const size_t length = strlen(name);
+  const bool named = !strncmp(text, name, length) && text[length] == ':';
+  snprintf(p->r->message, sizeof p->r->message, "%s%s%s", named ? "" : name, named ? "" : ": ",
            text[0] ? text : ad_status_sentence(status));
   return status;
 }

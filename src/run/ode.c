@@ -2,7 +2,8 @@
 #include "function/ode.h"
 #include "run/carrier.h"
 
-ad_status ode_run(const ad_operation *op, const void *const x[], void *const z[], char *message, size_t size) {
+ad_status ode_run(const ad_operation *op, const void *const x[], void *const z[], char *message,
+                  size_t size) {
   const ode_pair *p = op->attribute;
   const ad_allocator *a = &p->flow->body->allocator;
   const plan *way;
@@ -13,5 +14,13 @@ ad_status ode_run(const ad_operation *op, const void *const x[], void *const z[]
   if (!block) return AD_ERROR_MEMORY;
   status = plan_run(way, x, z, block + (64 - (uintptr_t)block%64)%64, message, size);
   memory_release(a, block, bytes);
+  return status;
+}
+
+ad_status ode_parts(const ad_operation *op, plan_parts *parts) {
+  const ode_pair *p = op->attribute;
+  const plan *way = NULL;
+  const ad_status status = function_plan(p->flow, NULL, &way);
+  parts_add(parts, way, PART_VALUE, 1);
   return status;
 }

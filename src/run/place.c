@@ -224,7 +224,8 @@ static bool run_timetable(planner *q, pool *m, const timetable *t, size_t unit) 
     for (uint32_t i = t->begin[s]; i != NOWHERE; i = t->next_begin[i])
       q->p->place[i].offset = take(m, rounded(q->p->place[i].bytes, unit));
     for (uint32_t i = t->end[s]; i != NOWHERE; i = t->next_end[i])
-      if (!give_back(m, &q->p->allocator, q->p->place[i].offset, rounded(q->p->place[i].bytes, unit))) return false;
+      if (!give_back(m, &q->p->allocator, q->p->place[i].offset, rounded(q->p->place[i].bytes, unit)))
+        return false;
   }
   return true;
 }

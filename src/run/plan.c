@@ -270,7 +270,8 @@ static void free_step(plan *p, plan_step *s) {
   memory_release(&p->allocator, s->kernel.types, n*sizeof *s->kernel.types + 1);
   memory_release(&p->allocator, s->kernel.x, n*sizeof *s->kernel.x + 1);
   if (s->kernel.call) s->kernel.call->free(s->kernel.call);
-  if (s->kernel.result) memory_release(&p->allocator, s->kernel.result, s->kernel.results*sizeof(uint32_t) + 1);
+  if (s->kernel.result)
+    memory_release(&p->allocator, s->kernel.result, s->kernel.results*sizeof(uint32_t) + 1);
 }
 
 void plan_free(plan *p) {

@@ -186,4 +186,5 @@ void region_free(const ad_allocator *a, region *r) {
   memory_release(a, r->slot, r->slot_capacity*sizeof *r->slot);
   memory_release(a, r->step, r->step_capacity*sizeof *r->step);
   memory_release(a, r->link, r->link_capacity*sizeof *r->link);
+  memory_release(a, r->operation, r->operations*sizeof *r->operation);
 }

@@ -57,6 +57,8 @@ typedef struct region {
   chain_step *link;
   uint32_t slots, steps, links, buffers;
   size_t slot_capacity, step_capacity, link_capacity;
+  const ad_primitive **operation;   /* what it is made of, for those who count */
+  uint32_t operations;
 } region;
 
 /* Strides of an operand of type x in a region of shape z, and the kind of slot it needs. */

@@ -96,7 +96,8 @@ static ad_status iterate(newton *w) {
   return status;
 }
 
-ad_status root_run(const ad_operation *op, const void *const x[], void *const z[], char *message, size_t size) {
+ad_status root_run(const ad_operation *op, const void *const x[], void *const z[], char *message,
+                   size_t size) {
   newton w;
   if (!z[0] || ad_type_count(*op->x[0]) == 0) return AD_OK;
   ad_status status = open_newton(&w, op, x, message, size);

@@ -1,5 +1,5 @@
-/* scan.c -- scans and loops forwards. Two sets of states change places from step to step; where the states are
- * recorded, each step reads them from the record and writes them to its next row. */
+/* scan.c -- scans and loops forwards. Two sets of states change places from step to step; where the states
+ * are recorded, each step reads them from the record and writes them to its next row. */
 #include "run/scan.h"
 
 #include <stdio.h>
@@ -90,7 +90,8 @@ static void aim(scan_run *r, int64_t i, int64_t row) {
     char *z = r->z[j + p->body.states];
     if (z) r->out[j] = z + (size_t)row*p->stack_row[j];
   }
-  for (int k = 0; k < p->body.states; k++) r->out[p->body.state_out[k]] = r->set[(i + 1)&1] + p->body.state_at[k];
+  for (int k = 0; k < p->body.states; k++)
+    r->out[p->body.state_out[k]] = r->set[(i + 1)&1] + p->body.state_at[k];
 }
 
 static void keep_states(scan_run *r, int64_t at) {
@@ -112,7 +113,8 @@ static ad_status run_steps(scan_run *r, int64_t n) {
     const int64_t row = c->backwards ? n - 1 - i : i;
     aim(r, i, row);
     keep_states(r, row);
-    const ad_status status = plan_continue(r->p->step, r->in, r->out, r->scratch + r->p->work, r->message, r->size);
+    const ad_status status = plan_continue(r->p->step, r->in, r->out, r->scratch + r->p->work, r->message,
+                                           r->size);
     if (status != AD_OK) return status;
     turn(r);
   }
@@ -136,7 +138,8 @@ static ad_status run_while(scan_run *r, int64_t *steps) {
   double value = 0;
   void *condition = &value;
   for (int64_t i = 0;; i++) {
-    ad_status status = plan_continue(p->condition, r->in, &condition, r->scratch + p->test, r->message, r->size);
+    ad_status status = plan_continue(p->condition, r->in, &condition, r->scratch + p->test, r->message,
+                                     r->size);
     if (status != AD_OK) return status;
     *steps = i;
     if (!is_true(dtype, condition)) return AD_OK;
@@ -186,6 +189,18 @@ static ad_status run_scan(const prepared *base, const void *const x[], void *con
 
 /* --- making ready --------------------------------------------------------------------------------------- */
 
+/* A condition that fails ends the loop, so it is looked at once more than there are steps. */
+static void scan_parts(const prepared *base, plan_parts *parts) {
+  const scan *p = (const scan *)base;
+  const carrier *c = p->c;
+  parts->loop = true;
+  parts->open = c->kind == CARRIER_LOOP || c->n < 0;
+  parts->at_most = c->counted && !parts->open;
+  parts->steps = parts->open ? -1 : c->n;
+  parts_add(parts, p->step, PART_VALUE, parts->open ? 1 : (double)c->n);
+  parts_add(parts, p->condition, PART_SECOND, 1);
+}
+
 static void free_scan(prepared *base) {
   scan *p = (scan *)base;
   const ad_allocator a = base->allocator;
@@ -215,7 +230,7 @@ ad_status prepare_scan(const preparation *q, prepared **result) {
   const carrier *c = q->c;
   scan *p = memory_get_zeroed(&q->allocator, 1, sizeof *p);
   if (!p) return AD_ERROR_MEMORY;
-  p->base = (prepared){ run_scan, free_scan, q->allocator, 0 };
+  p->base = (prepared){ run_scan, free_scan, scan_parts, q->allocator, 0 };
   p->c = c;
   p->records = carrier_has_record(c);
   p->outputs = c->r ? c->r->n_out : c->n_out;

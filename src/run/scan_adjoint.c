@@ -1,5 +1,5 @@
-/* scan_adjoint.c -- cotangents through scans and loops: the steps backwards, each with the state it began with,
- * which comes from the scan's record, or is computed again by the schedule that the policy asks for. */
+/* scan_adjoint.c -- cotangents through scans and loops: the steps backwards, each with the state it began
+ * with, which comes from the scan's record, or is computed again by the schedule that the policy asks for. */
 #include "run/revolve.h"
 #include "adit/control.h"
 #include "run/scan.h"
@@ -94,7 +94,8 @@ static ad_status step_back(adjoint_run *r, int64_t i) {
     if (role_out(c)[j] == ROLE_EACH && p->operand[j] >= 0)
       r->in[p->seed[j]] = (const char *)r->x[p->operand[j]] + (size_t)at*p->out_row[j];
   for (int k = 0; k < p->values; k++)
-    r->in[p->first_value + k] = (const char *)r->x[p->states_given + b->states + k] + (size_t)at*p->value_row[k];
+    r->in[p->first_value + k] = (const char *)r->x[p->states_given + b->states + k]
+        + (size_t)at*p->value_row[k];
   for (int k = 0; k < p->outputs; k++) r->out[k] = NULL;
   for (int k = 0; k < c->n_in; k++) {
     if (p->result[k] < 0 || !r->z[p->result[k]] || role_in(c)[k] == ROLE_STATE) continue;
@@ -291,6 +292,32 @@ static ad_status run_adjoint(const prepared *base, const void *const x[], void *
 
 /* --- making ready --------------------------------------------------------------------------------------- */
 
+/* Steps that the schedules above compute again. */
+static int64_t steps_again(const carrier *c, int64_t n, int64_t snapshots) {
+  if (c->recorded || n <= 1) return 0;
+  if (c->policy == KEEP_BINOMIAL) return ad_binomial_cost(n, snapshots);
+  if (c->policy != KEEP_EVERY) return n - 1;
+  const int64_t parts = (n + c->keep - 1)/c->keep;
+  return (parts - 1)*c->keep + n - parts;
+}
+
+static void adjoint_parts(const prepared *base, plan_parts *parts) {
+  const scan_adjoint *p = (const scan_adjoint *)base;
+  const carrier *c = p->c;
+  int64_t snapshots = 0;
+  parts->loop = true;
+  parts->open = c->n < 0;
+  parts->at_most = c->counted && !parts->open;
+  parts->steps = parts->open ? -1 : c->n;
+  parts->policy = c->policy;
+  parts->recorded = c->recorded;
+  if (!parts->open) parts->states = rows_for(p, c->n, &snapshots);
+  parts->stored = (double)parts->states*(double)p->body.state_bytes;
+  parts->again = parts->open ? -1 : steps_again(c, c->n, snapshots);
+  parts_add(parts, p->step, PART_COTANGENTS, parts->open ? 1 : (double)c->n);
+  parts_add(parts, p->advance, PART_AGAIN, parts->open ? 1 : (double)parts->again);
+}
+
 static void free_adjoint(prepared *base) {
   scan_adjoint *p = (scan_adjoint *)base;
   const ad_allocator a = base->allocator;
@@ -391,7 +418,7 @@ ad_status prepare_scan_adjoint(const preparation *q, prepared **result) {
   bool *in = memory_get_zeroed(&q->allocator, flags, 1);
   ad_status status = AD_ERROR_MEMORY;
   if (p) {
-    p->base = (prepared){ run_adjoint, free_adjoint, q->allocator, 0 };
+    p->base = (prepared){ run_adjoint, free_adjoint, adjoint_parts, q->allocator, 0 };
     p->c = c;
   }
   if (p && in && scan_body_open(&p->body, q, c->f) && open_lists(p, q)) {

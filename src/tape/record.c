@@ -23,8 +23,8 @@ ad_operation node_operation(const ad_tape *t, uint32_t i, const ad_type **x) {
 
 /* --- the last step -------------------------------------------------------------------------------- */
 
-/* For how many nodes to have room next. Blocks of the standard allocator that are this big are pages which cost
- * nothing until they are touched, while the small ones before them are touched and left behind. */
+/* For how many nodes to have room next. Blocks of the standard allocator that are this big are pages which
+ * cost nothing until they are touched, while the small ones before them are touched and left behind. */
 static size_t next_capacity(const ad_tape *t) {
   enum { FEW = 512, MANY = 16384 };
   if (t->count < FEW/2) return FEW;

@@ -24,6 +24,8 @@ ad_tape *ad_tape_new_with(const ad_allocator *allocator) {
   return t;
 }
 
+const ad_allocator *memory_of_tape(const ad_tape *tape) { return tape ? &tape->allocator : &memory_standard; }
+
 /* --- memory of arrays: what a rewind frees is mostly wanted again, page by fresh page ------------- */
 
 static void free_spare(ad_tape *t, spare_block *s) {

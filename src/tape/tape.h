@@ -27,9 +27,9 @@ typedef union scalar {
 } scalar;
 
 /* One operation. head: primitive (11 bits), flags and operand count (5 bits), type (16 bits). x and y are its
- * operands; without a second one, y is where the attribute is in the arena (0: none). NODE_WIDE: x is where a list
- * is in the arena, y the number of operands; the list is a word for the place of the attribute (0: none) and the
- * operands. */
+ * operands; without a second one, y is where the attribute is in the arena (0: none). NODE_WIDE: x is where a
+ * list is in the arena, y the number of operands; the list is a word for the place of the attribute (0: none)
+ * and the operands. */
 typedef struct tape_node {
   uint32_t head, x, y;
 } tape_node;

@@ -10,6 +10,8 @@
 
 #include "tape/replay.h"
 
+struct plan_parts;
+
 /* A primitive's part in that. Rules return false with the error on the tape. */
 typedef struct tuple_rules {
   int (*results)(const ad_operation *op);
@@ -21,9 +23,12 @@ typedef struct tuple_rules {
   bool (*reverse)(ad_tape *t, uint32_t i, const flow zbar[], const bool wanted[], flow xbar[]);
   /* Coefficients 1..order of operands, x[k*order + m - 1] (ad_none: zero), to those of results. */
   bool (*taylor)(ad_tape *t, uint32_t i, int order, const ad_var x[], ad_var z[]);
-  /* Computes the results z (NULL: not wanted) from operands x; message receives why not. NULL for what carries
-   * functions, which has to be made ready first. */
-  ad_status (*run)(const ad_operation *op, const void *const x[], void *const z[], char *message, size_t size);
+  /* Computes the results z (NULL: not wanted) from operands x; message receives why not. NULL for what
+   * carries functions, which has to be made ready first. */
+  ad_status (*run)(const ad_operation *op, const void *const x[], void *const z[], char *message,
+                   size_t size);
+  /* What a run runs, see run/parts.h. NULL: what was made ready says so, or nobody can tell. */
+  ad_status (*parts)(const ad_operation *op, struct plan_parts *parts);
 } tuple_rules;
 
 extern const ad_primitive result_primitive;

@@ -32,7 +32,8 @@ ad_status ad_function_emit_c(ad_function *f, FILE *source, FILE *header, const a
   int n = 0;
   ad_status status = AD_OK;
   const unsigned wanted = options && options->entries ? options->entries : (unsigned)AD_CODE_VALUE;
-  if (!f || !source || wanted >= AD_CODE_HESSIAN << 1) return fail(report, AD_ERROR_ARGUMENT, "entry like that", "the file");
+  if (!f || !source || wanted >= AD_CODE_HESSIAN << 1)
+    return fail(report, AD_ERROR_ARGUMENT, "entry like that", "the file");
   for (int k = 0; k < ENTRIES && status == AD_OK; k++) {
     if (!(wanted & entries[k].entry)) continue;
     name[n] = entries[k].name;

@@ -1,30 +1,17 @@
 /* file.c -- a .c and a .h: what is at their heads, the functions, the entry points. */
-#include "write/unit.h"
+#include "write/file.h"
 #include "adit/version.h"
 
 #include <stdio.h>
 #include <string.h>
-
-/* One entry point: a function under a name. */
-typedef struct entry {
-  ad_function *f;
-  char name[WRITE_NAME];
-  const unit_info *code;
-} entry;
-
-typedef struct file {
-  ad_writer w;
-  entry *entry;
-  int n;
-  text source, header;
-} file;
 
 /* --- names ---------------------------------------------------------------------------------------------- */
 
 static bool is_name(const char *s) {
   if (!*s || (*s >= '0' && *s <= '9') || strlen(s) > 60) return false;
   for (; *s; s++)
-    if (!(*s == '_' || (*s >= '0' && *s <= '9') || (*s >= 'a' && *s <= 'z') || (*s >= 'A' && *s <= 'Z'))) return false;
+    if (!(*s == '_' || (*s >= '0' && *s <= '9') || (*s >= 'a' && *s <= 'z') || (*s >= 'A' && *s <= 'Z')))
+      return false;
   return true;
 }
 
@@ -37,7 +24,7 @@ static void make_name(char to[WRITE_NAME], const char *from) {
 
 /* --- comments ------------------------------------------------------------------------------------------- */
 
-static void put_shape(text *to, const ad_type *type) {
+void put_shape(text *to, const ad_type *type) {
   static const char *const name[AD_DTYPES] = { "bool", "i32", "i64", "f32", "f64" };
   text_put(to, "%s", name[type->dtype]);
   for (int d = 0; d < type->rank; d++)
@@ -45,7 +32,7 @@ static void put_shape(text *to, const ad_type *type) {
 }
 
 /* In comments a text must not end them. */
-static void put_comment_word(text *to, const char *s) {
+void put_comment_word(text *to, const char *s) {
   for (; *s; s++)
     if (*s == '*' || *s == '/' || *s == '\\' || (unsigned char)*s < ' ') text_put(to, "_");
     else text_put_bytes(to, s, 1);
@@ -68,7 +55,8 @@ static void put_arguments_comment(text *to, const ad_function *f) {
 
 /* --- entry points --------------------------------------------------------------------------------------- */
 
-static const char *const pool_macro[AD_DTYPES] = { "_WORK_BOOL", "_WORK_I32", "_WORK_I64", "_WORK_F32", "_WORK" };
+static const char *const pool_macro[AD_DTYPES] = { "_WORK_BOOL", "_WORK_I32", "_WORK_I64", "_WORK_F32",
+                                                   "_WORK" };
 
 /* As the caller sees them: the type that the macro chooses has the file's own name. */
 static void put_public_type(const file *p, text *to, ad_dtype dtype) {
@@ -95,9 +83,20 @@ static void put_prototype(const file *p, text *to, const entry *e) {
   text_put(to, ")");
 }
 
+/* The unit called with the names that it has for its parameters. */
+void put_call(text *to, const entry *e) {
+  const char *comma = "";
+  text_put(to, "%s(", e->code->name);
+  for (int k = 0; k < e->f->n_in; k++)
+    if (e->code->uses[k]) text_put(to, "%sx%d", comma, k), comma = ", ";
+  for (int j = 0; j < e->f->n_out; j++) text_put(to, "%sz%d", comma, j), comma = ", ";
+  for (int d = AD_DTYPES; d-- > 0;)
+    if (e->code->pool[d]) text_put(to, "%s%s", comma, write_pool((ad_dtype)d)), comma = ", ";
+  text_put(to, ");\n");
+}
+
 static void put_entry(const file *p, text *to, const entry *e) {
   const ad_function *f = e->f;
-  const char *comma = "";
   text_put(to, "\n");
   put_prototype(p, to, e);
   text_put(to, " {\n");
@@ -106,13 +105,9 @@ static void put_entry(const file *p, text *to, const entry *e) {
   if (!e->code->pool[AD_F64]) text_put(to, "  (void)w;\n");
   for (int d = 0; d < AD_F64; d++)
     if (e->code->need[d] && !e->code->pool[d]) text_put(to, "  (void)%s;\n", write_pool((ad_dtype)d));
-  text_put(to, e->code->fails ? "  return %s(" : "  %s(", e->code->name);
-  for (int k = 0; k < f->n_in; k++)
-    if (e->code->uses[k]) text_put(to, "%sx%d", comma, k), comma = ", ";
-  for (int j = 0; j < f->n_out; j++) text_put(to, "%sz%d", comma, j), comma = ", ";
-  for (int d = AD_DTYPES; d-- > 0;)
-    if (e->code->pool[d]) text_put(to, "%s%s", comma, write_pool((ad_dtype)d)), comma = ", ";
-  text_put(to, e->code->fails ? ");\n}\n" : ");\n  return 0;\n}\n");
+  text_put(to, e->code->fails ? "  return " : "  ");
+  put_call(to, e);
+  text_put(to, e->code->fails ? "}\n" : "  return 0;\n}\n");
 }
 
 static void put_upper(text *to, const char *s) {
@@ -141,13 +136,16 @@ static void put_declaration(const file *p, text *to, const entry *e) {
 
 static void put_types(const file *p, text *to) {
   const char *name = p->w.prefix;
-  text_put(to, "#ifdef %s_FLOAT\ntypedef float %s_real;\n#else\ntypedef double %s_real;\n#endif\n", name, name, name);
+  text_put(to, "#ifdef %s_FLOAT\ntypedef float %s_real;\n#else\ntypedef double %s_real;\n#endif\n", name,
+           name, name);
 }
 
 static void put_declarations(const file *p, text *to) {
-  text_put(to, "#include <stdint.h>\n\n");
   put_types(p, to);
-  for (int i = 0; i < p->n; i++) put_declaration(p, to, &p->entry[i]);
+  if (is_casadi(p)) put_casadi_types(p, to);
+  for (int i = 0; i < p->n; i++)
+    if (is_casadi(p)) put_casadi_declaration(p, to, &p->entry[i]);
+    else put_declaration(p, to, &p->entry[i]);
 }
 
 static void put_header(const file *p, text *to, uint64_t hash) {
@@ -156,23 +154,31 @@ static void put_header(const file *p, text *to, uint64_t hash) {
   put_upper(to, p->w.prefix);
   text_put(to, "_H\n#define ");
   put_upper(to, p->w.prefix);
-  text_put(to, "_H\n\n");
+  text_put(to, "_H\n\n#include <stdint.h>\n\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n");
   put_declarations(p, to);
-  text_put(to, "\n#endif\n");
+  text_put(to, "\n#ifdef __cplusplus\n}\n#endif\n#endif\n");
 }
 
 /* What the functions are written in: R, M(exp), and nothing where loops could be made parallel. */
 static void put_words_of_file(const file *p, text *to) {
-  text_put(to, "#define R %s_real\n#ifdef %s_FLOAT\n#  define M(name) name##f\n#else\n#  define M(name) name\n"
+  text_put(to,
+           "#define R %s_real\n#ifdef %s_FLOAT\n#  define M(name) name##f\n#else\n#  define M(name) name\n"
            "#endif\n#define ADIT_SIMD\n\n", p->w.prefix, p->w.prefix);
 }
 
-static void put_body(const file *p, text *to) {
+/* Entry points are made first: they may need routines. */
+static void put_body(file *p, text *to) {
+  text entries = text_on(&p->w.allocator);
+  for (int i = 0; i < p->n; i++)
+    if (is_casadi(p)) put_casadi_entry(p, &entries, &p->entry[i]);
+    else put_entry(p, &entries, &p->entry[i]);
   put_words_of_file(p, to);
   writer_put_constants(&p->w, to);
   text_put_bytes(to, text_of(&p->w.routines), p->w.routines.length);
   text_put_bytes(to, text_of(&p->w.units), p->w.units.length);
-  for (int i = 0; i < p->n; i++) put_entry(p, to, &p->entry[i]);
+  text_put_bytes(to, text_of(&entries), entries.length);
+  to->failed |= entries.failed;
+  written_free(&entries);
   text_put(to, "\n#undef R\n#undef M\n#undef ADIT_SIMD\n");
 }
 
@@ -188,7 +194,7 @@ static void put_source(file *p, bool header) {
   if (header && own) text_put(&p->source, "#include \"%s\"\n\n#include <math.h>\n\n", own);
   else if (header) text_put(&p->source, "#include \"%s.h\"\n\n#include <math.h>\n\n", p->w.prefix);
   else {
-    text_put(&p->source, "#include <math.h>\n");
+    text_put(&p->source, "#include <math.h>\n#include <stdint.h>\n\n");
     put_declarations(p, &p->source);
     text_put(&p->source, "\n");
   }
@@ -209,13 +215,17 @@ static bool write_entries(file *p) {
   return true;
 }
 
+bool check_name(file *p, const char *name) {
+  return !writer_has(&p->w, name)
+         || writer_fail(&p->w, AD_ERROR_ARGUMENT,
+                        "the name %s is there twice, or a function of the file has it", name);
+}
+
 /* Units and constants have names with a digit that no entry point can have; helpers have names like any. */
 static bool check_names(file *p) {
-  for (int i = 0; i < p->n; i++)
-    if (writer_has(&p->w, p->entry[i].name))
-      return writer_fail(&p->w, AD_ERROR_ARGUMENT, "the name %s is there twice, or a function of the file has it",
-                         p->entry[i].name);
-  return true;
+  bool good = true;
+  for (int i = 0; i < p->n && good; i++) good = check_name(p, p->entry[i].name);
+  return good && (!is_casadi(p) || check_casadi(p));
 }
 
 static bool put_file(ad_writer *w, const text *t, FILE *to) {
@@ -240,8 +250,8 @@ static ad_status finish(file *p, ad_status status, ad_report *report) {
   return status;
 }
 
-ad_status ad_functions_emit_c(int n, ad_function *const f[], const char *const names[], FILE *source, FILE *header,
-                              const ad_code *options, ad_report *report) {
+ad_status ad_functions_emit_c(int n, ad_function *const f[], const char *const names[], FILE *source,
+                              FILE *header, const ad_code *options, ad_report *report) {
   static const ad_code defaults;
   char prefix[WRITE_NAME];
   bool good = n > 0 && f && source && (n == 1 || names);
@@ -249,7 +259,13 @@ ad_status ad_functions_emit_c(int n, ad_function *const f[], const char *const n
   if (!options) options = &defaults;
   for (int i = 0; i < n && good; i++) good = f[i] != NULL;
   if (!good || (options->name && !is_name(options->name))) {
-    if (report) *report = (ad_report){ AD_ERROR_ARGUMENT, "a function or file is missing, or the name is none in C" };
+    if (report)
+      *report = (ad_report){ AD_ERROR_ARGUMENT, "a function or file is missing, or the name is none in C" };
+    return AD_ERROR_ARGUMENT;
+  }
+  if (options->convention != AD_CODE_PLAIN && options->make_static) {
+    if (report)
+      *report = (ad_report){ AD_ERROR_ARGUMENT, "entry points that are to be loaded cannot be static" };
     return AD_ERROR_ARGUMENT;
   }
   if (options->name) snprintf(prefix, sizeof prefix, "%s", options->name);

@@ -1,6 +1,6 @@
-/* map.c -- maps and their adjoints: a C loop over the instances. Where the function is all scalars the loop is
- * inside the written function, around its statements, and compilers make vectors of instances; else its body is
- * a call. Cotangents of shared inputs are added up in the order of the instances. */
+/* map.c -- maps and their adjoints: a C loop over the instances. Where the function is all scalars the loop
+ * is inside the written function, around its statements, and compilers make vectors of instances; else its
+ * body is a call. Cotangents of shared inputs are added up in the order of the instances. */
 #include "write/carriers.h"
 #include "primitives/library.h"
 
@@ -52,7 +52,8 @@ static bool set_arguments(map_text *m, int64_t instances) {
   carrier_text *c = m->c;
   bool sums = false;
   for (int k = 0; k < m->f->n_in; k++)
-    set_in(&m->call, k, m->each_in[k] ? text_row(c, c->x[k], node_type(m->f->body, m->f->in[k])->count) : c->x[k]);
+    set_in(&m->call, k,
+           m->each_in[k] ? text_row(c, c->x[k], node_type(m->f->body, m->f->in[k])->count) : c->x[k]);
   for (int j = 0; j < m->f->n_out; j++) {
     if (!is_wanted(m, j)) continue;
     const int64_t n = count_out(m, j);
@@ -73,8 +74,9 @@ static void write_sums(const map_text *m, const char *instances) {
     const int64_t n = count_out(m, j);
     if (instances) unit_open(m->c->u, "for (int64_t k = 0; k < %s; k++) ", instances);
     if (n == 1) unit_line(m->c->u, "%s[0] += %s[%s];", m->c->z[j], m->call.out[j], instances ? "k" : "0");
-    else if (instances) unit_line(m->c->u, "for (int64_t i = 0; i < %lld; i++) %s[i] += %s[k*%lld + i];", (long long)n,
-                                  m->c->z[j], m->call.out[j], (long long)n);
+    else if (instances)
+      unit_line(m->c->u, "for (int64_t i = 0; i < %lld; i++) %s[i] += %s[k*%lld + i];", (long long)n,
+                m->c->z[j], m->call.out[j], (long long)n);
     else unit_line(m->c->u, "for (int64_t i = 0; i < %lld; i++) %s[i] += %s[i];", (long long)n, m->c->z[j],
                    m->call.out[j]);
     if (instances) unit_close(m->c->u);

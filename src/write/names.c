@@ -11,7 +11,8 @@
 
 typedef struct written_name { uint64_t hash; char name[WRITE_NAME]; } written_name;
 
-void writer_open(ad_writer *w, const ad_allocator *a, const ad_code *options, const char *prefix, bool native) {
+void writer_open(ad_writer *w, const ad_allocator *a, const ad_code *options, const char *prefix,
+                 bool native) {
   *w = (ad_writer){ .allocator = *a, .options = *options, .prefix = prefix, .native = native };
   w->constants = w->routines = w->units = text_on(a);
   if (w->options.chunk <= 0) w->options.chunk = 2000;
@@ -91,7 +92,8 @@ bool writer_same(ad_writer *w, const char *bytes, size_t n, char *name) {
 
 const char *write_type(ad_dtype dtype) {
   static const char *const name[AD_DTYPES] = {
-    [AD_BOOL] = "unsigned char", [AD_I32] = "int32_t", [AD_I64] = "int64_t", [AD_F32] = "float", [AD_F64] = "R"
+    [AD_BOOL] = "unsigned char", [AD_I32] = "int32_t", [AD_I64] = "int64_t", [AD_F32] = "float",
+    [AD_F64] = "R"
   };
   return name[dtype];
 }
@@ -104,7 +106,8 @@ const char *write_pool(ad_dtype dtype) {
 }
 
 size_t write_size(ad_dtype dtype) {
-  static const size_t size[AD_DTYPES] = { [AD_BOOL] = 1, [AD_I32] = 4, [AD_I64] = 8, [AD_F32] = 4, [AD_F64] = 8 };
+  static const size_t size[AD_DTYPES] = { [AD_BOOL] = 1, [AD_I32] = 4, [AD_I64] = 8, [AD_F32] = 4,
+                                          [AD_F64] = 8 };
   return size[dtype];
 }
 

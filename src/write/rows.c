@@ -1,7 +1,7 @@
 /* rows.c -- the rows of elementwise.def, the functions of helpers.h and conversions, as C expressions.
  *
- * Both are read as text, word by word: names of operands, of <math.h>'s functions and of helpers are replaced, and
- * so are the words REAL, C, MATH and HELPER, which those texts use to serve several types.
+ * Both are read as text, word by word: names of operands, of <math.h>'s functions and of helpers are
+ * replaced, and so are the words REAL, C, MATH and HELPER, which those texts use to serve several types.
  */
 #include "write/writer.h"
 #include "primitives/library.h"
@@ -43,7 +43,8 @@ enum { INTEGER_LINES = sizeof integer_line/sizeof *integer_line };
 /* Conversions of floats: they truncate and saturate, and nan gives 0. */
 static const char *const cast_line[] = {
   "static inline int32_t HELPER(to_i32)(REAL x) {",
-  "  return x >= (REAL)2147483648.0 ? INT32_MAX : x >= -(REAL)2147483648.0 ? (int32_t)x : x < 0 ? INT32_MIN : 0;",
+  ("  return x >= (REAL)2147483648.0 ? INT32_MAX : x >= -(REAL)2147483648.0 ? (int32_t)x"
+    " : x < 0 ? INT32_MIN : 0;"),
   "}",
   "",
   "static inline int64_t HELPER(to_i64)(REAL x) {",
@@ -160,7 +161,8 @@ static void put_words(const words *p, const char *at) {
       continue;
     }
     /* a number, with what is part of it, or one other character */
-    while (isalnum((unsigned char)at[length]) || (at[length] == '.' && isdigit((unsigned char)at[length + 1])))
+    while (isalnum((unsigned char)at[length])
+           || (at[length] == '.' && isdigit((unsigned char)at[length + 1])))
       length++;
     if (!length) length = 1;
     text_put_bytes(p->to, at, length);
@@ -173,7 +175,8 @@ static void mark_others(ad_writer *w, ad_dtype dtype, const lines *s, int from, 
   for (int i = from; i < to; i++) {
     const char *at = strstr(s->line[i], "HELPER(");
     if (!at || s->line[i][0] == ' ') continue;
-    writer_has(w, writer_text(w, "%.40s_%.*s%s", w->prefix, (int)strcspn(at + 7, ")"), at + 7, suffix(dtype)));
+    writer_has(w,
+               writer_text(w, "%.40s_%.*s%s", w->prefix, (int)strcspn(at + 7, ")"), at + 7, suffix(dtype)));
   }
 }
 

@@ -1,5 +1,5 @@
-/* scan.c -- scans and loops forwards: a C loop around the written step. States that are scalars are locals, others
- * two buffers of work memory that change places. */
+/* scan.c -- scans and loops forwards: a C loop around the written step. States that are scalars are locals,
+ * others two buffers of work memory that change places. */
 #include "write/carriers.h"
 
 #include <stdio.h>
@@ -62,8 +62,8 @@ void states_turn(const state_texts *s, const bool chosen[]) {
     if (chosen && !chosen[k]) continue;
     const ad_type type = node_type(s->c->c->f->body, s->c->c->f->in[s->in[k]])->type;
     if (type.rank == 0) unit_line(u, "%s%d[0] = %s%d_next[0];", s->name, k, s->name, k);
-    else unit_line(u, "{ %s *const before = %s%d; %s%d = %s%d_next; %s%d_next = before; }", write_type(type.dtype),
-                   s->name, k, s->name, k, s->name, k, s->name, k);
+    else unit_line(u, "{ %s *const before = %s%d; %s%d = %s%d_next; %s%d_next = before; }",
+                   write_type(type.dtype), s->name, k, s->name, k, s->name, k, s->name, k);
   }
 }
 
@@ -81,7 +81,8 @@ void write_steps_count(carrier_text *c, const char *name) {
     return;
   }
   unit_line(u, "const int64_t %s = %s[0];", name, c->x[a->n_in]);
-  if (a->n >= 0) unit_line(u, "if (%s < 0 || %s > %lld) return %d;", name, name, (long long)a->n, (int)AD_ERROR_LIMIT);
+  if (a->n >= 0)
+    unit_line(u, "if (%s < 0 || %s > %lld) return %d;", name, name, (long long)a->n, (int)AD_ERROR_LIMIT);
   else unit_line(u, "if (%s < 0) return %d;", name, (int)AD_ERROR_LIMIT);
   u->info->fails = true;
 }

@@ -1,5 +1,6 @@
-/* scan_adjoint.c -- cotangents through scans and loops: C loops over the steps backwards, the states from the record
- * of the scan, or computed again by the schedule that the policy asks for (run/scan_adjoint.c has the same). */
+/* scan_adjoint.c -- cotangents through scans and loops: C loops over the steps backwards, the states
+ * from the record of the scan, or computed again by the schedule that the policy asks for
+ * (run/scan_adjoint.c has the same). */
 #include "write/carriers.h"
 
 #include <stdio.h>
@@ -12,11 +13,9 @@ typedef struct adjoint_text {
   bool *in, *out, *sums, *chosen;   /* flags of the vjp; which states have cotangents */
   size_t bytes;
   argument_texts back, forth;
-  char row[16][WRITE_NAME];         /* rows of states that are kept, by state */
+  char (*row)[WRITE_NAME];          /* rows of states that are kept, by state */
   int64_t bound;                    /* steps there is memory for */
 } adjoint_text;
-
-enum { MOST_STATES = 16 };
 
 static int64_t count_in(const carrier *c, int k) { return node_type(c->f->body, c->f->in[k])->count; }
 static ad_dtype dtype_in(const carrier *c, int k) { return node_type(c->f->body, c->f->in[k])->type.dtype; }
@@ -25,12 +24,13 @@ static bool open_adjoint(adjoint_text *p, carrier_text *c) {
   const carrier *a = c->c;
   ad_writer *w = c->u->w;
   const size_t n = (size_t)a->n_in, m = (size_t)a->n_out;
-  *p = (adjoint_text){ .c = c, .bytes = 3*n + m + 1 };
+  *p = (adjoint_text){ .c = c };
   if (!states_open(&p->state, c, "c") || !states_open(&p->bar, c, "b")) return false;
-  if (p->state.n > MOST_STATES)
-    return writer_fail(w, AD_ERROR_UNSUPPORTED, "a loop with more than %d states", MOST_STATES);
-  p->in = memory_get_zeroed(&w->allocator, p->bytes, 1);
-  if (!p->in) return writer_fail(w, AD_ERROR_MEMORY, "out of memory");
+  const size_t rows = (size_t)p->state.n*WRITE_NAME;
+  p->bytes = rows + 3*n + m + 1;
+  p->row = memory_get_zeroed(&w->allocator, p->bytes, 1);
+  if (!p->row) return writer_fail(w, AD_ERROR_MEMORY, "out of memory");
+  p->in = (bool *)p->row + rows;
   p->sums = p->in + n;
   p->chosen = p->sums + n;
   p->out = p->chosen + n;
@@ -45,7 +45,7 @@ static void close_adjoint(adjoint_text *p) {
   ad_writer *w = p->c->u->w;
   if (p->forth.w) arguments_close(&p->forth);
   if (p->back.w) arguments_close(&p->back);
-  memory_release(&w->allocator, p->in, p->bytes);
+  memory_release(&w->allocator, p->row, p->bytes);
   if (p->bar.c) states_close(&p->bar);
   if (p->state.c) states_close(&p->state);
 }
@@ -65,7 +65,8 @@ static int state_of_output(const adjoint_text *p, int j) {
   return k;
 }
 
-/* The arguments of the vjp but for the states. Shared cotangents go to memory of the step, then to the sum. */
+/* The arguments of the vjp but for the states. Shared cotangents go to memory of the
+ * step, then to the sum. */
 static void set_back(adjoint_text *p) {
   carrier_text *c = p->c;
   const carrier *a = c->c;
@@ -76,7 +77,8 @@ static void set_back(adjoint_text *p) {
   for (int j = 0; j < a->n_out; j++) {
     const char *given = active_out(a)[j] ? c->x[operand++] : NULL;
     if (!p->out[j]) continue;
-    if (role_out(a)[j] == ROLE_STATE) set_in(&p->back, input, writer_text(c->u->w, "b%d", state_of_output(p, j)));
+    if (role_out(a)[j] == ROLE_STATE)
+      set_in(&p->back, input, writer_text(c->u->w, "b%d", state_of_output(p, j)));
     else set_in(&p->back, input, text_row(c, given, node_type(a->f->body, a->f->out[j])->count));
     input++;
   }
@@ -133,7 +135,8 @@ static void set_states(adjoint_text *p, argument_texts *call, const char *row) {
                                       : writer_text(w, "c%d", k));
 }
 
-/* The body with its states alone, from the rows at from to those at to, NULL: the current ones to the next. */
+/* The body with its states alone, from the rows at from to those at to, NULL: the
+ * current ones to the next. */
 static bool write_forth(adjoint_text *p, const char *from_row, const char *to_row) {
   kept_text kept[2];
   const char *from = keep_text(&kept[0], from_row), *to = keep_text(&kept[1], to_row);
@@ -145,7 +148,8 @@ static bool write_forth(adjoint_text *p, const char *from_row, const char *to_ro
   set_states(p, &p->forth, from);
   for (int k = 0; k < p->state.n; k++)
     set_out(&p->forth, p->state.out[k],
-            to ? writer_text(c->u->w, "(%s + (%s)*%lld)", p->row[k], to, (long long)count_in(a, p->state.in[k]))
+            to ? writer_text(c->u->w, "(%s + (%s)*%lld)", p->row[k], to,
+                             (long long)count_in(a, p->state.in[k]))
                : writer_text(c->u->w, "c%d_next", k));
   const unit_info *callee = text_unit(c, a->f, p->forth.wanted);
   if (callee) unit_call(c->u, callee, p->forth.in, p->forth.out);
@@ -175,7 +179,8 @@ static bool write_recorded(adjoint_text *p) {
 
 static void take_rows(adjoint_text *p, int64_t rows) {
   for (int k = 0; k < p->state.n; k++)
-    strcpy(p->row[k], unit_take(p->c->u, dtype_in(p->c->c, p->state.in[k]), rows*count_in(p->c->c, p->state.in[k])));
+    strcpy(p->row[k],
+           unit_take(p->c->u, dtype_in(p->c->c, p->state.in[k]), rows*count_in(p->c->c, p->state.in[k])));
 }
 
 static void copy_row(adjoint_text *p, const char *to_row, const char *from_row) {
@@ -203,14 +208,14 @@ static bool write_every(adjoint_text *p, int64_t k) {
   start_states(p);
   unit_open(u, "for (int64_t part = 0; part*%lld < steps; part++) ", (long long)k);
   copy_row(p, "part", NULL);
-  open_step(p, writer_text(u->w, "for (int64_t step = part*%lld; step < (part + 1)*%lld && step < steps; step++)",
-                           (long long)k, (long long)k));
+  open_step(p, writer_text(u->w, "for (int64_t step = part*%lld; step < (part + 1)*%lld && step < steps; "
+                           "step++)", (long long)k, (long long)k));
   bool good = write_forth(p, NULL, NULL);
   unit_close(u);
   unit_close(u);
   unit_open(u, "for (int64_t part = (steps + %lld)/%lld; part-- > 0;) ", (long long)k - 1, (long long)k);
-  unit_line(u, "const int64_t first = part*%lld, last = first + %lld < steps ? first + %lld : steps;", (long long)k,
-            (long long)k, (long long)k);
+  unit_line(u, "const int64_t first = part*%lld, last = first + %lld < steps ? first + %lld : steps;",
+            (long long)k, (long long)k, (long long)k);
   copy_row(p, writer_text(u->w, "%lld", (long long)parts), "part");
   open_step(p, "for (int64_t step = first; step + 1 < last; step++)");
   good = good && write_forth(p, writer_text(u->w, "%lld + step - first", (long long)parts),
@@ -257,7 +262,8 @@ static bool write_binomial(adjoint_text *p) {
   unit *u = p->c->u;
   const carrier *a = p->c->c;
   size_t bytes = 1;
-  for (int k = 0; k < p->state.n; k++) bytes += (size_t)count_in(a, p->state.in[k])*write_size(dtype_in(a, p->state.in[k]));
+  for (int k = 0; k < p->state.n; k++)
+    bytes += (size_t)count_in(a, p->state.in[k])*write_size(dtype_in(a, p->state.in[k]));
   int64_t s = a->keep ? a->keep : a->bytes/(int64_t)bytes;
   if (s < 1) s = 1;
   if (p->bound >= 0 && s > p->bound) s = p->bound > 0 ? p->bound : 1;

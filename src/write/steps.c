@@ -1,4 +1,5 @@
-/* steps.c -- statements: scalars one by one, elementwise operations in loops, structured ones by their own rules. */
+/* steps.c -- statements: scalars one by one, elementwise operations in loops, structured
+ * ones by their own rules. */
 #include "write/unit.h"
 #include "primitives/library.h"
 #include "run/region.h"
@@ -24,14 +25,16 @@ static bool put_value(unit *u, text *to, uint32_t i, const char *const x[]) {
   const ad_dtype from = graph_type(g, first)->dtype, type = graph_type(g, i)->dtype;
   const elementwise_row *row = p->row;
   if (row) {
-    const bool tests = row->kind == CLASS_COMPARE || row->kind == CLASS_PREDICATE || row->kind == CLASS_LOGICAL;
+    const bool tests = row->kind == CLASS_COMPARE || row->kind == CLASS_PREDICATE
+                       || row->kind == CLASS_LOGICAL;
     /* 0 is an integer to C, by which it does not like to divide */
     const bool by_zero = row == &elementwise_rows[ROW_div] && !strcmp(x[1], "0");
     const char *const real[2] = { x[0], "0.0f" };
     put_row(u->w, to, row, tests ? from : type, by_zero ? real : x, node_row_attribute(g->t, node));
   } else if (p == &cast_primitive) put_cast(u->w, to, from, type, x[0]);
   else if (p->value) put_expression(u->w, to, p->value, type, x, "0");
-  else return writer_fail(u->w, AD_ERROR_UNSUPPORTED, "%s has no value as text: its function cannot be written", p->name);
+  else return writer_fail(u->w, AD_ERROR_UNSUPPORTED,
+                          "%s has no value as text: its function cannot be written", p->name);
   return true;
 }
 
@@ -272,7 +275,8 @@ static bool write_host_call(unit *u, uint32_t i, const ad_operation *op, const c
   unit_line(u, "void *const to[] = { %s };", z);
   if (scratch) unit_line(u, "void *const room = (void *)(((uintptr_t)%s + 63)/64*64);",
                          unit_take(u, AD_BOOL, (int64_t)scratch + 64));
-  unit_line(u, "const int failed = host->run(host->step[%zu], to, from, %s);", u->w->steps - 1, scratch ? "room" : "0");
+  unit_line(u, "const int failed = host->run(host->step[%zu], to, from, %s);", u->w->steps - 1,
+            scratch ? "room" : "0");
   unit_line(u, "if (failed) return failed;");
   unit_close(u);
   u->info->fails = true;
@@ -312,7 +316,8 @@ bool unit_host_results(unit *u, uint32_t i, const ad_operation *op) {
 /* Locals are declared where nothing else has: scalars that this step makes. */
 static void declare(unit *u, uint32_t i) {
   const uint32_t at = u->q.place_of[i];
-  if (u->slot_of[i] == NOWHERE && at != NOWHERE && u->q.p->place[at].kind == PLACE_WORK && u->q.life[at].scalar)
+  if (u->slot_of[i] == NOWHERE && at != NOWHERE && u->q.p->place[at].kind == PLACE_WORK
+      && u->q.life[at].scalar)
     unit_line(u, "%s s%u;", write_type(graph_type(&u->q.g, i)->dtype), at);
 }
 
@@ -360,7 +365,9 @@ void ad_write_failure(ad_writer *w, ad_status status) {
   unit_line(w->current, "return %d;", (int)status);
 }
 
-const char *ad_write_scratch(ad_writer *w, ad_dtype dtype, int64_t n) { return unit_take(w->current, dtype, n); }
+const char *ad_write_scratch(ad_writer *w, ad_dtype dtype, int64_t n) {
+  return unit_take(w->current, dtype, n);
+}
 
 const char *ad_write_constants(ad_writer *w, ad_dtype dtype, const void *data, int64_t n) {
   return write_constants(w, dtype, data, n);

@@ -10,7 +10,8 @@ void written_free(text *t) {
 }
 
 static bool reserve(text *t, size_t more) {
-  if (t->failed || !memory_reserve(&t->allocator, &t->at, &t->capacity, t->length + more + 1, 1)) t->failed = true;
+  if (t->failed || !memory_reserve(&t->allocator, &t->at, &t->capacity, t->length + more + 1, 1))
+    t->failed = true;
   return !t->failed;
 }
 

@@ -1,4 +1,5 @@
-/* text.h -- text that grows. What cannot be had any more because memory failed is noticed once, at the end. */
+/* text.h -- text that grows. What cannot be had any more because memory failed is
+ * noticed once, at the end. */
 #ifndef ADIT_WRITE_TEXT_H
 #define ADIT_WRITE_TEXT_H
 

@@ -1,5 +1,6 @@
 /* tuple.c -- operations with several results: each kind of carrier has its own file. */
-#include "write/carriers.h"
+#include "function/own_rule.h"
+#include "write/implicit.h"
 
 #include <string.h>
 
@@ -43,10 +44,31 @@ static bool write_carrier(unit *u, uint32_t i, const carrier *a) {
   return good;
 }
 
+/* Systems from that size on are solved faster by the library's LAPACK. */
+enum { HOST_UNKNOWNS = 24 };
+
+/* Callbacks run in the library only. */
+static bool write_other(unit *u, uint32_t i, const ad_operation *op) {
+  carrier_text c;
+  bool large = false;
+  if (is_iteration(op)) large = u->w->native && ad_type_count(*op->x[0]) > HOST_UNKNOWNS;
+  else if (!is_integration(op)) {
+    const char *name = external_name(u->q.g.t, u->q.g.node[i]);
+    if (u->w->native) return unit_host_results(u, i, op);
+    return writer_fail(u->w, AD_ERROR_UNSUPPORTED, "%s%s cannot be written as C", name ? "the callback " : "",
+                       name ? name : op->primitive->name);
+  }
+  if (large) return unit_host_results(u, i, op);
+  bool good = open_lists(&c, u, i, NULL);
+  unit_open(u, "%s", "");
+  good = good && write_solution(&c, op);
+  unit_close(u);
+  memory_release(&u->w->allocator, c.x, c.bytes);
+  return good;
+}
+
 bool unit_tuple(unit *u, uint32_t i, const ad_operation *op) {
-  if (!op->primitive->tuple->run) return write_carrier(u, i, op->attribute);
-  if (u->w->native) return unit_host_results(u, i, op);
-  return writer_fail(u->w, AD_ERROR_UNSUPPORTED, "%s cannot be written as C", op->primitive->name);
+  return op->primitive->tuple->run ? write_other(u, i, op) : write_carrier(u, i, op->attribute);
 }
 
 ad_function *text_vjp(carrier_text *c, ad_function *f, const bool sums[], const bool in[], const bool out[]) {
@@ -75,7 +97,8 @@ static bool write_side(carrier_text *c, ad_function *f) {
   bool good = in && wanted;
   if (!good) writer_fail(c->u->w, AD_ERROR_MEMORY, "out of memory");
   const bool skip = a->kind == CARRIER_BRANCH;
-  if (good && a->adjoint) f = text_vjp(c, f, wanted + m, (const bool *)active_in(a), (const bool *)active_out(a));
+  if (good && a->adjoint)
+    f = text_vjp(c, f, wanted + m, (const bool *)active_in(a), (const bool *)active_out(a));
   for (int k = 0, j = 0; good && f && j < f->n_in; k++)
     if (!skip || k != a->n_in) in[j++] = c->x[k];
   for (int j = 0; good && f && j < f->n_out && j < c->results; j++) {

@@ -1,4 +1,5 @@
-/* unit.c -- from a function to a C function: where each value is, cuts, and the text around the statements. */
+/* unit.c -- from a function to a C function: where each value is, cuts, and the text
+ * around the statements. */
 #include "write/unit.h"
 
 #include <ctype.h>
@@ -275,8 +276,8 @@ static void find_reach(const unit *u, uint32_t reach[]) {
   }
 }
 
-/* Slots while they are given out: lists of nodes by the part at the end of which their slots become free, and of
- * free ones. */
+/* Slots while they are given out: lists of nodes by the part at the end of which their slots become
+ * free, and of free ones. */
 typedef struct slot_lists {
   uint32_t *list, *next, *slot_at, *reach;
   uint32_t spare[AD_DTYPES], part;
@@ -314,8 +315,8 @@ static void assign_slot(unit *u, slot_lists *l, uint32_t i) {
   l->list[last] = i;
 }
 
-/* Slots of work memory for scalars that go from part to part, free again behind the last one. Results get theirs
- * where their operation is, which writes them. */
+/* Slots of work memory for scalars that go from part to part, free again behind the last one. Results get
+ * theirs where their operation is, which writes them. */
 static bool assign_slots(unit *u) {
   const schedule *s = &u->q.s;
   const run_graph *g = &u->q.g;
@@ -343,7 +344,8 @@ static bool assign_slots(unit *u) {
 
 static bool assign_work(unit *u) {
   for (int d = 0; d < AD_DTYPES; d++)
-    if (!assign_pool(&u->q, (ad_dtype)d, &u->own[d])) return writer_fail(u->w, AD_ERROR_MEMORY, "out of memory");
+    if (!assign_pool(&u->q, (ad_dtype)d, &u->own[d]))
+      return writer_fail(u->w, AD_ERROR_MEMORY, "out of memory");
   if (!assign_slots(u)) return false;
   memcpy(u->info->need, u->own, sizeof u->own);
   return true;
@@ -358,12 +360,14 @@ static void put_parameters(const unit *u, text *to, const usage *a) {
   if (u->shape->lanes) text_put(to, "int64_t n"), comma = ", ";
   for (int k = 0; k < f->n_in; k++)
     if (a->in[k]) {
-      text_put(to, "%sconst %s *%sx%d", comma, write_type(node_type(f->body, f->in[k])->type.dtype), restricted, k);
+      text_put(to, "%sconst %s *%sx%d", comma, write_type(node_type(f->body, f->in[k])->type.dtype),
+               restricted, k);
       comma = ", ";
     }
   for (int j = 0; j < f->n_out; j++)
     if (a->out[j]) {
-      text_put(to, "%s%s *%sz%d", comma, write_type(node_type(f->body, f->out[j])->type.dtype), restricted, j);
+      text_put(to, "%s%s *%sz%d", comma, write_type(node_type(f->body, f->out[j])->type.dtype), restricted,
+               j);
       comma = ", ";
     }
   for (int d = AD_DTYPES; d-- > 0;)
@@ -394,7 +398,8 @@ static void find_usage(const unit *u, const char *at, usage *a) {
   for (size_t n; *at; at += n ? n : 1) {
     for (n = 0; isalnum((unsigned char)at[n]) || at[n] == '_'; n++) { }
     if (n == 0 || isdigit((unsigned char)*at)) continue;
-    const unsigned long number = n > 1 && isdigit((unsigned char)at[1]) ? strtoul(at + 1, NULL, 10) : ULONG_MAX;
+    const bool numbered = n > 1 && isdigit((unsigned char)at[1]);
+    const unsigned long number = numbered ? strtoul(at + 1, NULL, 10) : ULONG_MAX;
     if (*at == 'x' && number < (unsigned long)u->arrays_in) a->in[number] = 1;
     if (*at == 'z' && number < (unsigned long)u->arrays_out) a->out[number] = 1;
     if (n == 4 && !strncmp(at, "host", 4)) a->host = true;
@@ -470,7 +475,8 @@ static void end_part(unit *u, uint32_t part) {
     snprintf(name, sizeof name, OWN_NAME "_p%u", part);
     put_function(u, &u->calls, name, &u->here, text_of(&u->body), u->shape->lanes);
     put_arguments(u, &call, &u->here);
-    if (u->info->fails) text_put(&u->main, "  { const int failed = %s%s; if (failed) return failed; }\n", name, text_of(&call));
+    if (u->info->fails)
+      text_put(&u->main, "  { const int failed = %s%s; if (failed) return failed; }\n", name, text_of(&call));
     else text_put(&u->main, "  %s%s;\n", name, text_of(&call));
     u->failed |= call.failed;
     written_free(&call);
@@ -538,7 +544,8 @@ static bool write_steps(unit *u) {
   return true;
 }
 
-/* The text of all parts and of the function, with the name put in; or the name of a unit with the same text. */
+/* The text of all parts and of the function, with the name put in; or the name of a
+ * unit with the same text. */
 static bool name_unit(unit *u) {
   ad_writer *w = u->w;
   text t = text_on(&w->allocator);

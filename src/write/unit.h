@@ -1,8 +1,8 @@
 /* unit.h -- one function on its way to C: its graph and schedule, where its values are, its statements.
  *
  * Scalars are locals v7, or, where a value goes from one part of a long function to another, elements of the
- * work memory; arrays are parameters x0, z0, constants, or lie in the work memory at fixed places. What a step
- * needs for itself, and callees, is behind that.
+ * work memory; arrays are parameters x0, z0, constants, or lie in the work memory at fixed places. What a
+ * step needs for itself, and callees, is behind that.
  */
 #ifndef ADIT_WRITE_UNIT_H
 #define ADIT_WRITE_UNIT_H
@@ -19,7 +19,7 @@ typedef struct usage {
 
 typedef struct unit {
   ad_writer *w;
-  ad_function *f;                   /* what is written: scalars in and out where origin is not NULL, and then */
+  ad_function *f;                   /* what is written: scalars in and out where origin is not NULL, then */
   ad_function *origin;              /* that is the function it is the scalar form of */
   int arrays_in, arrays_out;        /* parameters */
   const unit_shape *shape;
@@ -67,7 +67,7 @@ void unit_call_lanes(unit *u, const unit_info *callee, const char *lanes, const 
 /* to[i] = from[i] for i < n. */
 void unit_copy(unit *u, const char *to, const char *from, int64_t n);
 
-/* --- steps: each returns false after leaving the error --------------------------------------------------- */
+/* --- steps: each returns false after leaving the error -------------------------------------------------- */
 
 bool unit_statement(unit *u, uint32_t i);
 bool unit_region(unit *u, const schedule_step *s);

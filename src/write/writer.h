@@ -20,8 +20,8 @@ typedef struct host_step {
   const ad_type **types;
 } host_step;
 
-/* How a function is written: lanes, a loop over n instances with the statements in it, all of scalars; each: of
- * which inputs every instance has one. */
+/* How a function is written: lanes, a loop over n instances with the statements in it, all of scalars; each:
+ * of which inputs every instance has one. */
 typedef struct unit_shape {
   bool lanes;
   const bool *each;
@@ -62,7 +62,8 @@ struct ad_writer {
 };
 
 /* Leaves the first error and returns false. */
-bool writer_fail(ad_writer *w, ad_status status, const char *format, ...) __attribute__((format(printf, 3, 4)));
+bool writer_fail(ad_writer *w, ad_status status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /* --- names and literals: names.c ------------------------------------------------------------------------ */
 
@@ -85,7 +86,8 @@ bool writer_same(ad_writer *w, const char *bytes, size_t n, char *name);
 
 /* --- expressions: rows.c -------------------------------------------------------------------------------- */
 
-/* The value of a row on operands that are written x[0..), of that type (of select: the type of the result). */
+/* The value of a row on operands that are written x[0..), of that type (of select: the
+ * type of the result). */
 void put_row(ad_writer *w, text *to, const elementwise_row *row, ad_dtype dtype, const char *const x[],
              double attribute);
 /* The value of a text in the language of rows, f64. */
@@ -100,12 +102,14 @@ const char *write_helper(ad_writer *w, ad_dtype dtype, const char *name, size_t 
 /* The function that computes those outputs of f (wanted NULL: all). NULL with the error left. */
 const unit_info *write_unit(ad_writer *w, ad_function *f, const bool wanted[], const unit_shape *shape);
 
-/* The function of scalars that f is, element by element, where that is worth it; it belongs to f. NULL: none. */
+/* The function of scalars that f is, element by element, where that is worth it; it
+ * belongs to f. NULL: none. */
 ad_function *write_scalar_form(ad_writer *w, ad_function *f);
 
 static inline size_t unit_key_bytes(const ad_function *f) { return 2*(size_t)f->n_in + (size_t)f->n_out + 1; }
 
-void writer_open(ad_writer *w, const ad_allocator *a, const ad_code *options, const char *prefix, bool native);
+void writer_open(ad_writer *w, const ad_allocator *a, const ad_code *options, const char *prefix,
+                 bool native);
 void writer_close(ad_writer *w);
 
 #endif

@@ -410,14 +410,76 @@ class Emit(Command):
                 self.assertAlmostEqual(a, b, delta=1e-14*(1 + abs(b)))
         self.assertAlmostEqual(float(got.split()[0]), -1.9635100260214235*2, delta=1e-14)
 
+    def test_casadi(self):
+        for option, integer in [("--casadi", "long long int"), ("--casadi=int", "int")]:
+            got = self.compiled("""int main(void) {
+              const double a[4] = { 1, 2, 3, 4 }, *arg[2] = { a, 0 };
+              double value, by_a[4], *res[3] = { &value, by_a, 0 }, w[f_gradient_SZ_W];
+              INTEGER sizes[4];
+              if (f_gradient_work(sizes, sizes + 1, sizes + 2, sizes + 3) || sizes[3] != f_gradient_SZ_W) return 1;
+              if (f_gradient(arg, res, 0, w, f_gradient_checkout())) return 1;
+              printf("%g %g %g %g %g", value, by_a[0], by_a[1], by_a[2], by_a[3]);
+            }""".replace("INTEGER", integer), "sum([[1,3],[5,7]]*a) + x", "a=[[1,1],[1,1]]", "--gradient", option)
+            self.assertEqual(got, f"{1 + 2*5 + 3*3 + 4*7} 1 5 3 7")
+        self.bad("emit", "x", "--casadi=short")
+
     def test_the_text_is_reproducible(self):
         self.assertEqual(self.good("emit", "x*exp(y)", "--hessian"), self.good("emit", "x*exp(y)", "--hessian"))
+
+
+class Report(Command):
+    """What formulas cost, in closed form."""
+
+    def test_closed_form(self):
+        # sum of y^2, / and the product of the sine: 3 flops, sin and sqrt are calls
+        cost = self.json("report", F)
+        self.assertEqual(list(cost), ["value", "gradient", "hessian"])
+        self.assertEqual((cost["value"]["flops"], cost["value"]["calls"], cost["value"]["operations"]), (3, 2, 5))
+        self.assertEqual(cost["value"]["bytes_read"], 16)
+        for derivative in ("gradient", "hessian"):
+            self.assertGreater(cost[derivative]["flops"], cost["value"]["flops"])
+            self.assertGreater(cost[derivative]["workspace_bytes"], 0)
+
+    def test_shapes_come_from_values(self):
+        for n in (1, 5, 40):
+            matrix = "[" + ",".join(["[" + ",".join(["1"]*n) + "]"]*n) + "]"
+            cost = self.json("report", "matmul(a, a)", "a=" + matrix, "--jvp")
+            self.assertEqual(list(cost), ["value", "jvp"])
+            self.assertEqual(cost["value"]["flops"], 2*n**3)
+            self.assertEqual(cost["jvp"]["flops"], 6*n**3 + n**2)
+
+    def test_columns(self):
+        self.assertEqual(list(self.json("report", "x*y; x + y")), ["value", "jvp", "vjp", "jacobian"])
+        self.assertEqual(list(self.json("report", "x*y", "--vjp", "--hessian")), ["value", "vjp", "hessian"])
+
+    def test_text_agrees_with_json(self):
+        cost = self.json("report", F, "--gradient")
+        rows = {line[:26].strip(): line[26:].split() for line in self.good("report", F, "--gradient").splitlines()[2:]}
+        self.assertEqual(rows["one call"], ["value", "gradient"])
+        for row, key in [("flops", "flops"), ("elementary calls", "calls"), ("operations", "operations"),
+                         ("bytes read", "bytes_read"), ("workspace, bytes", "workspace_bytes")]:
+            self.assertEqual(list(map(int, rows[row])), [cost["value"][key], cost["gradient"][key]], row)
+
+    def test_details(self):
+        kinds = self.json("report", "exp(x) + x*x*x", "x=[1,2]", "--verbose")["value"]["kinds"]
+        self.assertEqual({k: v["elements"] for k, v in kinds.items()}["exp"], 2)
+        self.assertEqual(sum(v["flops"] for v in kinds.values()), 2*3)
+        text = self.good("report", "exp(x) + x*x*x", "x=[1,2]", "--verbose")
+        self.assertIn("fused regions:", text)
+        self.assertIn("4 operations on 2 elements, reads 1 operand, writes 1", text)
+
+    def test_report_refuses(self):
+        self.bad("report", "x; y", "--gradient")
+        self.bad("report", "[x, 2]", "--hessian")
+        self.bad("report", "x", "--casadi")
+        self.bad("report")
+        self.caret(3, "", "report", "x +")
 
 
 class Help(Command):
     def test_help_names_every_command(self):
         for text in [self.good("--help"), self.good("-h"), self.good("help")]:
-            for name in "eval grad jacobian hessian taylor derive trace check draw emit".split():
+            for name in "eval grad jacobian hessian taylor derive trace check draw emit report".split():
                 self.assertIn(f"  {name} ", text)
         self.assertIn("usage: adit grad", self.good("grad", "--help"))
 

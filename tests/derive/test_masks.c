@@ -6,6 +6,7 @@
  * position, element by element and without gates: an element behind the operation is connected when one of
  * those that it depends on is, whatever the numbers are. */
 #include "check.h"
+#include "heap.h"
 
 #include "adit/arrays.h"
 #include "adit/derive.h"
@@ -16,7 +17,6 @@
 #include "derive/mask.h"
 
 #include <float.h>
-#include <stdlib.h>
 
 enum { ROWS = 3, COLUMNS = 4, N = ROWS*COLUMNS, MOST = 64 };
 
@@ -473,22 +473,6 @@ static void test_empty(int64_t m, int64_t k, int64_t n) {
   ad_tape_free(t);
 }
 
-typedef struct heap { long calls, fail_at, live; } heap;
-
-static void *failing(void *user, void *pointer, size_t old_size, size_t new_size) {
-  heap *h = user;
-  (void)old_size;
-  if (new_size == 0) {
-    h->live -= pointer != NULL;
-    free(pointer);
-    return NULL;
-  }
-  if (++h->calls == h->fail_at) return NULL;
-  void *p = realloc(pointer, new_size);
-  h->live += !pointer && p;
-  return p;
-}
-
 static ad_status derive_all(ad_tape *t) {
   others = general;
   ad_var v = ad_array(t, AD_F64(ROWS, COLUMNS), general_point), c[3], d;
@@ -505,13 +489,14 @@ static ad_status derive_all(ad_tape *t) {
 static void test_memory(void) {
   bool done = false;
   for (long n = 1; n < 2000 && !done; n++) {
-    heap h = { 0, n, 0 };
-    ad_tape *t = ad_tape_new_with(&(ad_allocator){ failing, &h });
+    heap h = { .fail_at = n };
+    const ad_allocator a = heap_allocator(&h);
+    ad_tape *t = ad_tape_new_with(&a);
     const ad_status status = t ? derive_all(t) : AD_ERROR_MEMORY;
-    done = h.calls < n;
+    done = heap_has_served(&h);
     CHECK_THAT(done ? status == AD_OK : status != AD_OK || ad_tape_status(t) == AD_OK, "allocation %ld", n);
     ad_tape_free(t);
-    CHECK_THAT(h.live == 0, "allocation %ld: %ld blocks left", n, h.live);
+    CHECK_THAT(heap_is_empty(&h), "allocation %ld: %s", n, heap_text(&h));
   }
   CHECK(done);
 }

@@ -1,6 +1,7 @@
 /* test_taylor.c -- Taylor mode against exact differences in MPFR, nested forward mode, closed forms and
  * conventions. */
 #include "adit.h"
+#include "heap.h"
 #include "primitives/elementwise_oracle.h"
 #include "primitives/library.h"
 #include "tape/tape.h"
@@ -631,39 +632,26 @@ static void test_traced(void) {
   ad_function_free(f);
 }
 
-typedef struct heap { long calls, fail_at, live; } heap;
-
-static void *failing(void *user, void *pointer, size_t old_size, size_t new_size) {
-  heap *h = user;
-  if (new_size == 0) {
-    h->live -= pointer != NULL;
-    free(pointer);
-    return NULL;
-  }
-  if (++h->calls == h->fail_at) return NULL;
-  (void)old_size;
-  void *p = realloc(pointer, new_size);
-  h->live += !pointer && p;
-  return p;
-}
-
 static void test_memory(void) {
   bool done = false;
   for (long n = 1; n < 400 && !done; n++) {
-    heap h = { 0, n, 0 };
-    ad_tape *t = ad_tape_new_with(&(ad_allocator){ failing, &h });
+    heap h = { .fail_at = n };
+    const ad_allocator a = heap_allocator(&h);
+    ad_tape *t = ad_tape_new_with(&a);
     ad_var x[2] = { ad_scalar(t, 0.5), ad_array(t, AD_F64(20), NULL) }, xc[6], yc[4];
     for (int k = 0; k < 6; k++) xc[k] = ad_real(1);
     ad_var y = ad_mul(ad_pow(ad_exp(ad_sin(x[0])), 2.5),
                       ad_logsumexp(ad_mul(x[1], x[0]), AD_ALL_AXES, false));
     ad_status status = t ? ad_taylor(3, 2, x, xc, 1, &y, yc) : AD_ERROR_MEMORY;
-    done = h.calls < n;
+    done = heap_has_served(&h);
     const bool told = status != AD_OK || ad_tape_status(t) == AD_OK;
     check(done ? status == AD_OK : told, "failing allocation", (int)n, (double)status, 0);
     for (int k = 0; k < 4 && status != AD_OK && t; k++)
       check(!ad_is_valid(yc[k]), "failing allocation: outputs", (int)n, 0, 0);
     ad_tape_free(t);
-    check(h.live == 0, "failing allocation: blocks left", (int)n, (double)h.live, 0);
+    check(h.blocks == 0, "failing allocation: blocks left", (int)n, (double)h.blocks, 0);
+    check(h.live == 0, "failing allocation: bytes left", (int)n, (double)h.live, 0);
+    check(h.wrong_sizes == 0, "failing allocation: wrong sizes", (int)n, (double)h.wrong_sizes, 0);
   }
   check(done, "every allocation failed once", 0, 0, 1);
 }

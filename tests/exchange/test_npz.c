@@ -3,6 +3,7 @@
 #define _DEFAULT_SOURCE
 #include "adit/npy.h"
 #include "check.h"
+#include "heap.h"
 #include "exchange/npz.h"
 #include "exchange/files.h"
 
@@ -11,8 +12,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-/* --- arrays with known elements
- * --------------------------------------------------------------------------- */
+/* --- arrays with known elements ------------------------------------------------------------------------- */
 
 enum { MOST = 1024 };
 
@@ -38,8 +38,7 @@ static bool as_filled(ad_type type, const void *data) {
   return true;
 }
 
-/* --- round trips
- * ------------------------------------------------------------------------------------------ */
+/* --- round trips ---------------------------------------------------------------------------------------- */
 
 static void test_npy_round_trip(void) {
   double data[MOST];
@@ -94,8 +93,7 @@ static void test_empty_archive(void) {
   ad_archive_free(a);
 }
 
-/* --- the bytes themselves
- * --------------------------------------------------------------------------------- */
+/* --- the bytes themselves ------------------------------------------------------------------------------- */
 
 /* As numpy.lib.format says: magic, version, length of what follows (little), the dictionary, spaces so that
  * the whole is a multiple of 64, a newline; then the elements. */
@@ -121,8 +119,7 @@ static void test_checksum(void) {
   CHECK(zip_crc(0, "", 0) == 0);
 }
 
-/* --- headers written by hand
- * ------------------------------------------------------------------------------ */
+/* --- headers written by hand ---------------------------------------------------------------------------- */
 
 static size_t by_hand(unsigned char *out, int version, const char *header, const void *data, size_t bytes) {
   const size_t length = strlen(header);
@@ -204,8 +201,7 @@ static void test_headers_that_are_refused(void) {
   }
 }
 
-/* --- damage
- * ------------------------------------------------------------------------------------------------ */
+/* --- damage --------------------------------------------------------------------------------------------- */
 
 /* Loads what may be damaged: either it is refused with a sentence that names the file, or it is what it
  * was. */
@@ -276,38 +272,25 @@ static void test_damage(void) {
   test_flips(path_of("wide.npz"), ad_npz_load, true);
 }
 
-/* --- memory that fails
- * ------------------------------------------------------------------------------------- */
-
-typedef struct meter { long left, held; } meter;
-
-static void *failing(void *user, void *pointer, size_t old_size, size_t new_size) {
-  meter *m = user;
-  if (new_size && m->left-- <= 0) return NULL;
-  m->held += (long)new_size - (long)old_size;
-  if (new_size) return realloc(pointer, new_size);
-  free(pointer);
-  return NULL;
-}
+/* --- memory that fails ---------------------------------------------------------------------------------- */
 
 static void test_memory(void) {
-  meter m = { 0, 0 };
-  const ad_allocator a = { failing, &m };
+  heap h = { 0 };
+  const ad_allocator a = heap_allocator(&h);
   bool done = false;
-  for (long n = 0; !done && n < 100; n++) {
+  for (long n = 1; !done && n <= 100; n++) {
     ad_report r;
-    m.left = n;
+    heap_fail(&h, n, true);
     ad_archive *x = ad_npz_load(path_of("good.npz"), &a, &r);
     done = x != NULL;
     CHECK(x || r.status == AD_ERROR_MEMORY);
     ad_archive_free(x);
-    CHECK(m.held == 0);
+    CHECK_THAT(heap_is_empty(&h), "allocation %ld: %s", n, heap_text(&h));
   }
   CHECK(done);
 }
 
-/* --- writing
- * ------------------------------------------------------------------------------------------------ */
+/* --- writing -------------------------------------------------------------------------------------------- */
 
 static bool exists(const char *path) { return access(path, F_OK) == 0; }
 

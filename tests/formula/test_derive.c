@@ -1,7 +1,7 @@
 /* test_derive.c -- symbolic derivatives: as a textbook writes them, and equal to reverse mode everywhere. */
 #include "adit/derive.h"
 #include "adit/formula.h"
-#include "base/memory.h"
+#include "heap.h"
 #include "formula/derive.h"
 #include "formula/fraction.h"
 #include "primitives/elementwise.h"
@@ -267,21 +267,16 @@ static void test_fractions(void) {
   if (fraction_root(fraction_integer(2), 2, &root)) fail("fraction", "sqrt(2)", "a fraction");
 }
 
-static void *failing(void *user, void *pointer, size_t old_size, size_t new_size) {
-  int *left = user;
-  if (new_size && (*left)-- == 0) return NULL;
-  return memory_standard.reallocate(memory_standard.user, pointer, old_size, new_size);
-}
-
 static void test_every_failing_allocation_is_reported(void) {
-  for (int n = 0; n < 100000; n += 1 + n/40) {
-    int left = n;
-    const ad_allocator a = { failing, &left };
+  for (long n = 1; n < 100000; n += 1 + n/40) {
+    heap h = { .fail_at = n };
+    const ad_allocator a = heap_allocator(&h);
     char out[1000];
     ad_formula_report r;
     ad_status s = derive_with(&a, "v = x*y; sin(v)^2*exp(v)/(1 + x) + relu(x) + (x - 1)/(x + y)", AD_LATEX, 2,
                               (const char *const[]){ "x", "y" }, out, sizeof out, NULL, NULL, &r);
-    if (s == AD_OK && left >= 0) return;
+    if (!heap_is_empty(&h)) fail("memory", "n-th allocation", heap_text(&h));
+    if (s == AD_OK && heap_has_served(&h)) return;
     if (s != AD_ERROR_MEMORY) {
       fail("memory", "n-th allocation", ad_status_sentence(s));
       return;

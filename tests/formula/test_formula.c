@@ -2,7 +2,7 @@
  * memory. */
 #include "adit/derive.h"
 #include "adit/formula.h"
-#include "base/memory.h"
+#include "heap.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -329,16 +329,11 @@ static void test_text_reads_back(void) {
 
 /* --- memory ----------------------------------------------------------------------------------- */
 
-static void *failing(void *user, void *pointer, size_t old_size, size_t new_size) {
-  int *left = user;
-  if (new_size && (*left)-- == 0) return NULL;
-  return memory_standard.reallocate(memory_standard.user, pointer, old_size, new_size);
-}
-
 static void test_every_failing_allocation_is_reported(void) {
-  for (int n = 0; n < 400; n++) {
-    int left = n;
-    const ad_allocator a = { failing, &left };
+  bool served = false;
+  for (long n = 1; n < 4000 && !served; n++) {
+    heap h = { .fail_at = n };
+    const ad_allocator a = heap_allocator(&h);
     ad_tape *t = ad_tape_new_with(&a);
     if (!t) continue;
     ad_var x = ad_scalar(t, 2);
@@ -347,10 +342,13 @@ static void test_every_failing_allocation_is_reported(void) {
     char text[200];
     if (ad_is_valid(y))
       (void)ad_formula_text(y, AD_LATEX, 1, (const char *const[]){ "x" }, &x, text, sizeof text, NULL);
-    if (!ad_is_valid(y) && ad_tape_status(t) != AD_ERROR_MEMORY)
+    served = heap_has_served(&h);
+    if (!ad_is_valid(y) && (served || ad_tape_status(t) != AD_ERROR_MEMORY))
       fail("memory", "n-th allocation", ad_tape_message(t));
     ad_tape_free(t);
+    if (!heap_is_empty(&h)) fail("memory", "n-th allocation", heap_text(&h));
   }
+  if (!served) fail("memory", "n-th allocation", "no end");
 }
 
 int main(void) {

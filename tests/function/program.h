@@ -2,9 +2,9 @@
  * ways, and make smaller.
  *
  * A program is a list of bodies; body 0 is the program. A body is a list of statements, each with values as
- * results; its first values are its parameters. Values are found by a reference: the place of a value, and how
- * many bodies further out. Bodies that a statement calls are nested in its own, so references outwards are
- * captured variables. No type needs to be found out: each value has it beside it.
+ * results; its first values are its parameters. Values are found by a reference: the place of a value, and
+ * how many bodies further out. Bodies that a statement calls are nested in its own, so references outwards
+ * are captured variables. No type needs to be found out: each value has it beside it.
  *
  * Programs are tame: what they compute is bounded, or grows slowly, loops end, and kinks lie at no value that
  * two ways of computing it are likely to see differently. */
@@ -134,7 +134,7 @@ static ad_type type_of(const program *p, int b, reference r) {
   return r.up < 0 ? scalar_type(AD_F64) : body_above(p, b, r.up)->type[r.value];
 }
 
-/* --- which statements count ------------------------------------------------------------------------------ */
+/* --- which statements count ----------------------------------------------------------------------------- */
 
 static bool inside_of(const program *p, int b, int outer) {
   while (b > outer) b = p->b[b].parent;

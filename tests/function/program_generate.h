@@ -1,8 +1,8 @@
 /* program_generate.h -- random programs: well typed, tame, nested up to MOST_DEPTH bodies deep.
  *
- * States of loops go through a bounded function at the end of each step. A loop whose end depends on values has a
- * clock as its first state, which each step moves forward by at least 0.2 (an integer: by 1), and a bounded
- * threshold. */
+ * States of loops go through a bounded function at the end of each step. A loop whose end depends on values
+ * has a clock as its first state, which each step moves forward by at least 0.2 (an integer: by 1), and a
+ * bounded threshold. */
 #ifndef ADIT_TESTS_PROGRAM_GENERATE_H
 #define ADIT_TESTS_PROGRAM_GENERATE_H
 
@@ -22,7 +22,7 @@ enum { MOST_REPEATED = 120, MOST_CARRIERS = 24 };
 static int below(generator *g, int n) { return check_below(&g->state, n); }
 static bool chance(generator *g, double p) { return check_uniform(&g->state, 0, 1) < p; }
 
-/* --- values to use --------------------------------------------------------------------------------------- */
+/* --- values to use -------------------------------------------------------------------------------------- */
 
 typedef bool match(ad_type have, ad_type like);
 
@@ -70,7 +70,7 @@ static bool pick(generator *g, int b, match *m, ad_type like, reference *r) {
   return false;
 }
 
-/* --- statements ------------------------------------------------------------------------------------------ */
+/* --- statements ----------------------------------------------------------------------------------------- */
 
 static statement blank(generator *g, operation op) {
   statement s;
@@ -96,16 +96,20 @@ static reference append(generator *g, int b, statement s, int n_results, const a
   return (reference){ 0, s.first };
 }
 
-static reference append_one(generator *g, int b, statement s, ad_type type) { return append(g, b, s, 1, &type); }
+static reference append_one(generator *g, int b, statement s, ad_type type) {
+  return append(g, b, s, 1, &type);
+}
 
-/* A value of that type, made if there is none: from a scalar if that can be, which the program's first input is. */
+/* A value of that type, made if there is none: from a scalar if that can be, which the
+ * program's first input is. */
 static reference need(generator *g, int b, ad_type type) {
   reference r;
   if (pick(g, b, match_same, type, &r)) return r;
   statement s = blank(g, type.dtype == AD_F64 && type.rank && chance(g, 0.8) ? OP_BROADCAST : OP_FILL);
   if (s.op == OP_BROADCAST) {
     s.n_args = 1;
-    if (!pick(g, b, match_same, scalar_type(AD_F64), &s.arg[0])) s.arg[0] = (reference){ g->p->b[b].depth, 0 };
+    if (!pick(g, b, match_same, scalar_type(AD_F64), &s.arg[0]))
+      s.arg[0] = (reference){ g->p->b[b].depth, 0 };
   }
   r = append_one(g, b, s, type);
   g->used[b][r.value] = true;
@@ -113,8 +117,8 @@ static reference need(generator *g, int b, ad_type type) {
 }
 
 static void add_unary(generator *g, int b) {
-  static const operation some[] = { OP_SIN, OP_COS, OP_TANH, OP_ATAN, OP_SIGMOID, OP_SOFTPLUS, OP_ROOT, OP_LOG,
-                                    OP_EXP, OP_RECIPROCAL, OP_AFFINE, OP_ABS, OP_RELU, OP_STOP };
+  static const operation some[] = { OP_SIN, OP_COS, OP_TANH, OP_ATAN, OP_SIGMOID, OP_SOFTPLUS, OP_ROOT,
+                                    OP_LOG, OP_EXP, OP_RECIPROCAL, OP_AFFINE, OP_ABS, OP_RELU, OP_STOP };
   statement s = blank(g, some[below(g, (int)(sizeof some/sizeof *some))]);
   if (s.op == OP_STOP && chance(g, 0.7)) s.op = OP_SIN;
   s.n_args = 1;
@@ -199,7 +203,7 @@ static void add_choice(generator *g, int b) {
   append_one(g, b, s, z);
 }
 
-/* --- carriers -------------------------------------------------------------------------------------------- */
+/* --- carriers ------------------------------------------------------------------------------------------- */
 
 /* What the body of a carrier must be: outputs first of those types, through a bounded function; then as many
  * others as it likes, up to `more`. */
@@ -305,7 +309,8 @@ static int body_for(generator *g, int b, const statement *s, const wish *w) {
 }
 
 static void set_options(generator *g, statement *s) {
-  static const ad_keep some[] = { AD_KEEP_STATES, AD_KEEP_STATES, AD_KEEP_ALL, AD_KEEP_EVERY, AD_KEEP_BINOMIAL };
+  static const ad_keep some[] = { AD_KEEP_STATES, AD_KEEP_STATES, AD_KEEP_ALL, AD_KEEP_EVERY,
+                                  AD_KEEP_BINOMIAL };
   s->keep = some[below(g, 5)];
   s->k = 1 + below(g, 4);
   if (s->keep == AD_KEEP_BINOMIAL && chance(g, 0.3)) s->k = 0, s->bytes = 1 + below(g, 400);
@@ -415,7 +420,8 @@ static void add_scan(generator *g, int b) {
   }
   if (s.n_args == 0) return;
   pick_shared(g, b, &s, below(g, 3));
-  s.counted = (rows || s.n) && chance(g, 0.3) && pick(g, b, match_integer_scalar, scalar_type(AD_I64), &s.selector);
+  s.counted = (rows || s.n) && chance(g, 0.3)
+      && pick(g, b, match_integer_scalar, scalar_type(AD_I64), &s.selector);
   if (s.counted && !rows && s.op == OP_FOLD && chance(g, 0.5)) s.n = -1;
   if (s.op == OP_SCAN) w.more = 1 + below(g, 2);
   ad_type type[MOST_LIST];
@@ -456,7 +462,8 @@ static reference clock_start(generator *g, int b, bool integer) {
 
 static int condition_for(generator *g, int b, const statement *w, bool integer) {
   ad_type type[MOST_LIST];
-  const int n = 1 + below(g, w->n_args), f = (param_types(g, b, w, type), new_body(g, b, n, type, g->repeated[b]*4));
+  const int n = 1 + below(g, w->n_args),
+            f = (param_types(g, b, w, type), new_body(g, b, n, type, g->repeated[b]*4));
   statement s = blank(g, integer ? OP_BELOW_INTEGER : OP_BELOW);
   s.n_args = 2;
   s.c = integer ? 2 + below(g, 6) : check_uniform(&g->state, -0.5, g->repeated[b] > 8 ? 0.5 : 1.5);
@@ -493,7 +500,8 @@ static void add_while(generator *g, int b) {
 typedef void adder(generator *g, int b);
 
 static void add_carrier(generator *g, int b) {
-  static adder *const some[] = { add_call, add_cond, add_map, add_map, add_scan, add_scan, add_reduce, add_while };
+  static adder *const some[] = { add_call, add_cond, add_map, add_map, add_scan, add_scan, add_reduce,
+                                 add_while };
   const int before = g->p->n_bodies, kind = below(g, 8);
   some[kind](g, b);
   body *own = &g->p->b[b];
@@ -501,12 +509,12 @@ static void add_carrier(generator *g, int b) {
     own->s[own->n_statements - 1].inside = chance(g, 0.2);
 }
 
-/* --- bodies ---------------------------------------------------------------------------------------------- */
+/* --- bodies --------------------------------------------------------------------------------------------- */
 
 static void fill_body(generator *g, int b) {
   static const double carriers[MOST_DEPTH + 1] = { 0.55, 0.30, 0.22, 0.12, 0 };
-  static adder *const some[] = { add_unary, add_unary, add_binary, add_binary, add_binary, add_shape, add_conversion,
-                                 add_choice };
+  static adder *const some[] = { add_unary, add_unary, add_binary, add_binary, add_binary, add_shape,
+                                 add_conversion, add_choice };
   const int depth = g->p->b[b].depth, n = depth ? 1 + below(g, 5) : 3 + below(g, 5);
   for (int i = 0; i < n && has_room(g, b, 20) && g->p->b[b].n_statements < MOST_STATEMENTS - 18; i++) {
     if (chance(g, carriers[depth]) && g->p->n_bodies < MOST_CARRIERS) add_carrier(g, b);

@@ -1,5 +1,5 @@
-/* program_run.h -- a program in two ways: with the operations that carry functions, and unrolled: every loop a
- * loop in C, every branch an if, on the value that the condition has now. */
+/* program_run.h -- a program in two ways: with the operations that carry functions, and unrolled: every loop
+ * a loop in C, every branch an if, on the value that the condition has now. */
 #ifndef ADIT_TESTS_PROGRAM_RUN_H
 #define ADIT_TESTS_PROGRAM_RUN_H
 
@@ -39,7 +39,7 @@ static ad_var look(const frame *f, reference r, double c) {
   return f->value[r.value];
 }
 
-/* --- plain operations ------------------------------------------------------------------------------------ */
+/* --- plain operations ----------------------------------------------------------------------------------- */
 
 static ad_var cycle(ad_var i, long long n) { return ad_fmod(ad_add(ad_fmod(i, n), n), n); }
 
@@ -137,7 +137,7 @@ static ad_var run_plain(const frame *f, const statement *s, const ad_var a[], ad
 /* The number of steps of a counted scan. */
 static ad_var steps_of(const statement *s, ad_var i) { return cycle(i, s->n < 0 ? 5 : s->n + 1); }
 
-/* --- unrolled -------------------------------------------------------------------------------------------- */
+/* --- unrolled ------------------------------------------------------------------------------------------- */
 
 static void run_inline(frame *f, int b, const ad_var in[], ad_var out[]) {
   frame g = { .outer = f, .m = f->m, .t = f->t, .b = b };
@@ -150,7 +150,8 @@ static void run_inline(frame *f, int b, const ad_var in[], ad_var out[]) {
 /* Rows of results, set one by one: those that no step sets are zero. */
 typedef struct rows { ad_var at[MOST_LIST][MOST_ELEMENTS]; } rows;
 
-static void stack_rows(const frame *f, const statement *s, const rows *r, int from, const bool set[], ad_var out[]) {
+static void stack_rows(const frame *f, const statement *s, const rows *r, int from, const bool set[],
+                       ad_var out[]) {
   const body *own = &f->m->p->b[f->b];
   for (int j = from; j < s->n_results; j++) {
     const ad_type type = own->type[s->first + j];
@@ -234,7 +235,7 @@ static void unroll(frame *f, const statement *s, const ad_var a[], ad_var select
   }
 }
 
-/* --- with carriers --------------------------------------------------------------------------------------- */
+/* --- with carriers -------------------------------------------------------------------------------------- */
 
 typedef struct traced { frame *outer; int b; } traced;
 
@@ -287,7 +288,7 @@ static void carry(frame *f, const statement *s, const ad_var a[], ad_var selecto
   ad_function_free(other);
 }
 
-/* --- both ------------------------------------------------------------------------------------------------ */
+/* --- both ----------------------------------------------------------------------------------------------- */
 
 static void run_statement(frame *f, const statement *s) {
   const body *own = &f->m->p->b[f->b];
@@ -300,7 +301,8 @@ static void run_statement(frame *f, const statement *s) {
   else carry(f, s, a, selector, out);
   for (int j = 0; j < s->n_results; j++) {
     f->value[s->first + j] = out[j];
-    if (ad_is_valid(out[j]) && !ad_type_equal(ad_type_of(out[j]), own->type[s->first + j])) f->m->wrong_type = true;
+    if (ad_is_valid(out[j]) && !ad_type_equal(ad_type_of(out[j]), own->type[s->first + j]))
+      f->m->wrong_type = true;
   }
 }
 

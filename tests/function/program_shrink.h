@@ -1,6 +1,6 @@
-/* program_shrink.h -- makes a failing program smaller while it fails: statements become constants, or give way to
- * earlier values of the same type; outputs go, options go, bodies' results become what was there before. Every
- * step keeps the program well typed, so each can be tried blindly. */
+/* program_shrink.h -- makes a failing program smaller while it fails: statements become constants, or give
+ * way to earlier values of the same type; outputs go, options go, bodies' results become what was there
+ * before. Every step keeps the program well typed, so each can be tried blindly. */
 #ifndef ADIT_TESTS_PROGRAM_SHRINK_H
 #define ADIT_TESTS_PROGRAM_SHRINK_H
 

@@ -6,6 +6,7 @@
  * kernels than those of arrays, and a matrix product of many rows adds in another order than one of few:
  * those are compared to rounding. */
 #include "check.h"
+#include "heap.h"
 #define main structured_main
 #include "primitives/test_structured.c"
 #undef main
@@ -703,39 +704,29 @@ static void test_calls(void) {
 
 /* --- memory --------------------------------------------------------------------------------------------- */
 
-typedef struct heap { long calls, fail_at, blocks; } heap;
-
-static void *reallocate(void *user, void *pointer, size_t old_size, size_t new_size) {
-  heap *h = user;
-  (void)old_size;
-  if (new_size && ++h->calls == h->fail_at) return NULL;
-  h->blocks += (new_size != 0) - (pointer != NULL);
-  if (new_size) return realloc(pointer, new_size);
-  free(pointer);
-  return NULL;
-}
-
 /* With the k-th allocation failing, for every k: no batch and the status says why, or all is well. */
 static void test_memory(void) {
   const ad_type type[4] = { AD_F64(3), AD_F64(2, 2), AD_F64(0), AD_F64() };
   heap h = { 0 };
-  const ad_allocator allocator = { reallocate, &h };
+  const ad_allocator allocator = heap_allocator(&h);
   ad_function *f = ad_function_trace_with(&allocator, "own", own_body, NULL, 4, type, 5, NULL);
-  const long before = h.blocks;
+  const long blocks = h.blocks;
+  const size_t live = h.live;
   bool done = false;
   for (long k = 1; f && !done && k < 10000; k++) {
     ad_status status = AD_ERROR_ARGUMENT;
-    h.calls = 0, h.fail_at = k;
+    heap_fail(&h, k, false);
     ad_function *batched = function_batched(f, 3, (bool[]){ true, true, false, true }, &status);
-    done = h.calls < k;
+    done = heap_has_served(&h);
     CHECK_THAT(batched ? status == AD_OK : status == AD_ERROR_MEMORY && !done, "allocation %ld: %s", k,
                ad_status_sentence(status));
     ad_function_free(batched);
-    CHECK_THAT(h.blocks == before, "allocation %ld: %ld blocks are left", k, h.blocks - before);
+    CHECK_THAT(h.blocks == blocks && h.live == live && h.wrong_sizes == 0, "allocation %ld: %s", k,
+               heap_text(&h));
   }
   CHECK(done);
   ad_function_free(f);
-  CHECK(h.blocks == 0);
+  CHECK_THAT(heap_is_empty(&h), "%s", heap_text(&h));
 }
 
 int main(void) {

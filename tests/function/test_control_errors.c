@@ -3,6 +3,7 @@
  * n-th call.
  */
 #include "function/control_scenarios.h"
+#include "heap.h"
 
 /* --- refused when recorded ------------------------------------------------------------------------------ */
 
@@ -410,19 +411,6 @@ static void test_not_taken(void) {
 
 /* --- memory that fails ---------------------------------------------------------------------------------- */
 
-typedef struct heap { long calls, fail_at, blocks; bool keep_failing; size_t live; } heap;
-
-static void *unreliable(void *user, void *pointer, size_t old_size, size_t new_size) {
-  heap *h = user;
-  if (new_size && ++h->calls >= h->fail_at && h->fail_at
-      && (h->keep_failing || h->calls == h->fail_at)) return NULL;
-  h->live += new_size - old_size;
-  h->blocks += (new_size != 0) - (pointer != NULL);
-  if (new_size) return realloc(pointer, new_size);
-  free(pointer);
-  return NULL;
-}
-
 /* A function on the heap; a NULL is what callers get who do not look. */
 static ad_function *on_heap(const ad_allocator *a, ad_body *body, ad_tape *outer, const void *context, int n,
                             int m) {
@@ -484,11 +472,10 @@ static void work_on_everything(const ad_allocator *a, ledger *l) {
 /* Every block comes back, and what comes out is right or fails. */
 static long run_short(long fail_at, bool keep_failing, double want) {
   heap h = { .fail_at = fail_at, .keep_failing = keep_failing };
-  const ad_allocator a = { unreliable, &h };
+  const ad_allocator a = heap_allocator(&h);
   ledger l = { 0, false };
   work_on_everything(&a, &l);
-  CHECK_THAT(h.live == 0 && h.blocks == 0, "allocation %ld fails: %zu bytes in %ld blocks leak", fail_at,
-             h.live, h.blocks);
+  CHECK_THAT(heap_is_empty(&h), "allocation %ld fails: %s", fail_at, heap_text(&h));
   CHECK_THAT(l.failed || check_near(l.sum, want, 1e-12), "allocation %ld fails: %.17g, not %.17g", fail_at,
              l.sum, want);
   return h.calls;

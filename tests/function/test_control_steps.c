@@ -3,6 +3,7 @@
  * Griewank and Walther (ACM TOMS 26, 2000), checkpoints, branches; budgets; a million steps.
  */
 #include "function/control_scenarios.h"
+#include "heap.h"
 
 /* --- callbacks that count ------------------------------------------------------------------------------- */
 
@@ -372,19 +373,6 @@ static void test_while(void) {
 
 /* --- length and memory ---------------------------------------------------------------------------------- */
 
-typedef struct gauge { size_t now, most; long calls; } gauge;
-
-static void *measured(void *user, void *pointer, size_t old_size, size_t new_size) {
-  gauge *g = user;
-  void *block = NULL;
-  g->calls++;
-  if (new_size == 0) free(pointer);
-  else if (!(block = realloc(pointer, new_size))) return NULL;
-  g->now += new_size - old_size;
-  if (g->now > g->most) g->most = g->now;
-  return block;
-}
-
 typedef struct logistic { ad_loop loop; int64_t n; } logistic;
 
 /* x <- r x (1 - x) */
@@ -429,13 +417,13 @@ static void test_length_costs_nothing(void) {
     size_t size[2], most[2];
     long calls[2];
     for (int i = 0; i < 2; i++) {
-      gauge g = { 0, 0, 0 };
-      const ad_allocator a = { measured, &g };
+      heap h = { 0 };
+      const ad_allocator a = heap_allocator(&h);
       const logistic l = { .loop = loops[k], .n = i ? 1000000000 : 10 };
       ad_function *f = logistic_gradient(&a, &l, &size[i]);
-      calls[i] = g.calls, most[i] = g.most;
+      calls[i] = h.calls, most[i] = h.peak;
       ad_function_free(f);
-      CHECK(g.now == 0);
+      CHECK_THAT(heap_is_empty(&h), "%s", heap_text(&h));
     }
     CHECK_THAT(size[0] == size[1] && calls[0] == calls[1] && most[0] == most[1],
                "%zu operations, %zu for a long loop",
@@ -465,8 +453,8 @@ static void test_million_steps(void) {
   double want[2];
   logistic_tangents(N, x, r, want);
   for (size_t i = 0; i < sizeof ways/sizeof *ways; i++) {
-    gauge g = { 0, 0, 0 };
-    const ad_allocator a = { measured, &g };
+    heap h = { 0 };
+    const ad_allocator a = heap_allocator(&h);
     const logistic l = { .loop = ways[i].loop, .n = N };
     double y, d[2];
     ad_function *f = logistic_gradient(&a, &l, NULL);
@@ -476,9 +464,9 @@ static void test_million_steps(void) {
     CHECK_NUMBER(d[0], want[0], 1e-14);
     CHECK_NUMBER(d[1], want[1], 1e-12);   /* 1/r^2 */
     CHECK_NUMBER(d[1], 0.16, 1e-12);
-    CHECK_THAT(g.most <= ways[i].most, "policy %d: %zu bytes at most", (int)ways[i].loop.keep, g.most);
+    CHECK_THAT(h.peak <= ways[i].most, "policy %d: %zu bytes at most", (int)ways[i].loop.keep, h.peak);
     ad_function_free(f);
-    CHECK(g.now == 0);
+    CHECK_THAT(heap_is_empty(&h), "%s", heap_text(&h));
   }
 }
 

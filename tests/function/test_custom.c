@@ -3,6 +3,7 @@
  * and inside maps, loops and branches, values and derivatives of every mode and of second order must agree.
  */
 #include "check.h"
+#include "heap.h"
 #include "adit.h"
 #include "function/own_rule.h"
 
@@ -606,24 +607,6 @@ static void test_closures(void) {
 
 /* --- lives ---------------------------------------------------------------------------------------------- */
 
-typedef struct ledger { size_t bytes; long left; } ledger;
-
-static void *counting(void *user, void *pointer, size_t old_size, size_t new_size) {
-  ledger *l = user;
-  if (new_size == 0) {
-    l->bytes -= old_size;
-    free(pointer);
-    return NULL;
-  }
-  if (l->left >= 0 && l->left-- == 0) {
-    l->left = 0;
-    return NULL;
-  }
-  void *p = realloc(pointer, new_size);
-  if (p) l->bytes += new_size - (pointer ? old_size : 0);
-  return p;
-}
-
 static void test_life(void) {
   int calls = 0;                    /* of the callback, and then of release */
   ad_function *f = recorded();
@@ -739,9 +722,9 @@ static void test_types(void) {
 static void test_memory(void) {
   const ad_type type[2] = { AD_F64(2), AD_F64(2) };
   bool done = false;
-  for (long k = 0; k < 4000 && !done; k++) {
-    ledger l = { 0, -1 };
-    const ad_allocator a = { counting, &l };
+  for (long k = 1; k <= 4000 && !done; k++) {
+    heap h = { 0 };
+    const ad_allocator a = heap_allocator(&h);
     int released = 0;
     ad_function *cubic = ad_function_trace_with(&a, "cubic", cubic_body, NULL, 2, type, 1, NULL);
     const ad_external e = { .name = "x",
@@ -754,20 +737,20 @@ static void test_memory(void) {
                             .release = count_release,
                             .rule.jvp = cubic,
                             .allocator = &a };
-    l.left = k;
+    heap_fail(&h, k, true);
     ad_report report;
     ad_function *f = ad_function_external(&e, &report), *v = f ? ad_function_vjp(f) : NULL;
     ad_function *c = cubic ? ad_custom(cubic, NULL, NULL) : NULL;
-    done = f && v && c && l.left > 0;
-    l.left = -1;
+    done = heap_has_served(&h);
+    CHECK(!done || (f && v && c));
     CHECK(f || report.status == AD_ERROR_MEMORY);
     const bool has = f != NULL;
     ad_function_free(c);
     ad_function_free(v);
     ad_function_free(f);
     ad_function_free(cubic);
-    CHECK_THAT(released == has && l.bytes == 0, "allocation %ld: %d released, %zu bytes left", k, released,
-               l.bytes);
+    CHECK_THAT(released == has && heap_is_empty(&h), "allocation %ld: %d released, %s", k, released,
+               heap_text(&h));
   }
   CHECK(done);
 }
@@ -885,6 +868,14 @@ static void test_nonfinite_of_captured(void) {
   ad_nonfinite found;
   CHECK_STATUS(ad_find_nonfinite(f, (const void *const[]){ &at }, &found), AD_ERROR_ARGUMENT);
   CHECK(!found.found && !strcmp(found.message, "times: has captured variables, which no call supplies"));
+  ad_workspace *space = ad_workspace_new();
+  double here = 1;
+  CHECK_STATUS(ad_function_call(f, (const void *const[]){ &here }, (void *const[]){ &here }, space),
+               AD_ERROR_ARGUMENT);
+  CHECK(!strcmp(ad_workspace_message(space), "times: has captured variables, which no call supplies"));
+  CHECK_STATUS(ad_function_call(NULL, NULL, NULL, space), AD_ERROR_ARGUMENT);
+  CHECK(!strcmp(ad_workspace_message(space), "no function"));
+  ad_workspace_free(space);
   CHECK_STATUS(ad_find_nonfinite(NULL, NULL, &found), AD_ERROR_ARGUMENT);
   CHECK(!strcmp(found.message, "no function"));
   ad_function_free(f);

@@ -1,8 +1,9 @@
 /* test_implicit.c -- roots, fixed points and minima. The oracle is the solution in closed form, recorded:
- * value, derivatives of order 1 to 3 in every mix of modes and Taylor coefficients must agree, by themselves and
- * inside maps, loops, branches and checkpoints.
+ * value, derivatives of order 1 to 3 in every mix of modes and Taylor coefficients must agree, by themselves
+ * and inside maps, loops, branches and checkpoints.
  */
 #include "check.h"
+#include "heap.h"
 #include "adit.h"
 
 #include <stdlib.h>
@@ -50,10 +51,11 @@ static void same(const char *what, ad_function *got, ad_function *want) {
     const ad_type type = ad_function_output_type(want, j);
     CHECK_THAT(ad_type_equal(type, ad_function_output_type(got, j)), "%s: type of output %d", what, j);
     for (int64_t e = 0; e < ad_type_count(type); e++) {
-      const double a = check_element(type.dtype, w.out[0][j], e), b = check_element(type.dtype, w.out[1][j], e);
+      const double a = check_element(type.dtype, w.out[0][j], e),
+                   b = check_element(type.dtype, w.out[1][j], e);
       const double tolerance = type.dtype == AD_F32 ? 2e-5 : 1e-12;
-      CHECK_THAT(check_near(a, b, tolerance), "%s: output %d[%lld] is %.17g, not %.17g", what, j, (long long)e,
-                 a, b);
+      CHECK_THAT(check_near(a, b, tolerance), "%s: output %d[%lld] is %.17g, not %.17g", what, j,
+                 (long long)e, a, b);
     }
   }
   empty(&w, got);
@@ -234,7 +236,8 @@ static int problems(problem to[]) {
     { "cube f32", ROOT, cube_body, cube_root, THREE(AD_F32(), AD_F32(), AD_F32()), NULL },
     { "coupled", ROOT, coupled_body, coupled_solution, THREE(AD_F64(3), AD_F64(3), AD_F64()), NULL },
     { "coupled f32", ROOT, coupled_body, coupled_solution, THREE(AD_F32(3), AD_F32(3), AD_F32()), NULL },
-    { "coupled matrix", ROOT, coupled_body, coupled_solution, THREE(AD_F64(2, 3), AD_F64(2, 3), AD_F64()), NULL },
+    { "coupled matrix", ROOT, coupled_body, coupled_solution, THREE(AD_F64(2, 3), AD_F64(2, 3), AD_F64()),
+      NULL },
     { "coupled of 30", ROOT, coupled_body, coupled_solution, THREE(AD_F64(30), AD_F64(30), AD_F64()), NULL },
     { "coupled of 1", ROOT, coupled_body, coupled_solution, THREE(AD_F64(1), AD_F64(1), AD_F64()), NULL },
     { "empty root", ROOT, coupled_body, coupled_solution, THREE(AD_F64(0), AD_F64(0), AD_F64()), NULL },
@@ -245,13 +248,16 @@ static int problems(problem to[]) {
     { "mean", FIXED, mean_body, mean_solution, THREE(AD_F64(4), AD_F64(4), AD_F64()), NULL },
     { "mean plain", PLAIN, mean_body, mean_solution, THREE(AD_F64(2, 2), AD_F64(2, 2), AD_F64()), NULL },
     { "mean f32", FIXED, mean_body, mean_solution, THREE(AD_F32(4), AD_F32(4), AD_F32()), NULL },
-    { "empty fixed point", FIXED, coupled_body, coupled_solution, THREE(AD_F64(0), AD_F64(0), AD_F64()), NULL },
+    { "empty fixed point", FIXED, coupled_body, coupled_solution, THREE(AD_F64(0), AD_F64(0), AD_F64()),
+      NULL },
     { "entropy", MINIMUM, entropy_body, entropy_solution, TWO(AD_F64(), AD_F64()), NULL },
     { "entropy f32", MINIMUM, entropy_body, entropy_solution, TWO(AD_F32(2), AD_F32(2)), NULL },
     { "entropy matrix", MINIMUM, entropy_body, entropy_solution, TWO(AD_F64(2, 2), AD_F64(2, 2)), NULL },
     { "quadratic", MINIMUM, quadratic_body, coupled_solution, THREE(AD_F64(3), AD_F64(3), AD_F64()), NULL },
-    { "quadratic of 30", MINIMUM, quadratic_body, coupled_solution, THREE(AD_F64(30), AD_F64(30), AD_F64()), NULL },
-    { "empty minimum", MINIMUM, quadratic_body, coupled_solution, THREE(AD_F64(0), AD_F64(0), AD_F64()), NULL },
+    { "quadratic of 30", MINIMUM, quadratic_body, coupled_solution, THREE(AD_F64(30), AD_F64(30), AD_F64()),
+      NULL },
+    { "empty minimum", MINIMUM, quadratic_body, coupled_solution, THREE(AD_F64(0), AD_F64(0), AD_F64()),
+      NULL },
   };
   memcpy(to, all, sizeof all);
   return (int)(sizeof all/sizeof *all);
@@ -317,7 +323,8 @@ static void nested(ad_tape *t, const ad_var in[], ad_var out[], void *f) {
 
 static void test_settings(void) {
   static const struct { const char *name; ad_body *body; } setting[] = {
-    { "map", mapped }, { "fold", looped }, { "cond", branched }, { "checkpoint", recomputed }, { "root", nested }
+    { "map", mapped }, { "fold", looped }, { "cond", branched }, { "checkpoint", recomputed },
+    { "root", nested }
   };
   problem p[40];
   const int n = problems(p);
@@ -485,7 +492,8 @@ static void hill_body(ad_tape *t, const ad_var x[], ad_var y[], void *context) {
 }
 
 static void test_failures(void) {
-  check_failure(ROOT, parabola_body, 3, 1e3, 2, AD_ERROR_CONVERGENCE, "root: no convergence after 3 iterations");
+  check_failure(ROOT, parabola_body, 3, 1e3, 2, AD_ERROR_CONVERGENCE,
+                "root: no convergence after 3 iterations");
   check_failure(ROOT, parabola_body, 0, 1e8, -1, AD_ERROR_CONVERGENCE, "root: ");
   check_failure(ROOT, parabola_body, 0, 0.7, -1, AD_ERROR_CONVERGENCE, "root: ");
   check_failure(ROOT, parabola_body, 0, 0, 2, AD_ERROR_SINGULAR,
@@ -539,7 +547,8 @@ static void test_singular_derivative(void) {
     ad_function *d = ad_function_gradient(g, 0, NULL);
     double y = 1, xbar[2], pbar[2] = { 0, 0 };
     void *const out[3] = { &y, xbar, pbar };
-    CHECK_STATUS(ad_function_call(d, (const void *[]){ NULL, NULL }, out, NULL), rank ? AD_ERROR_SINGULAR : AD_OK);
+    CHECK_STATUS(ad_function_call(d, (const void *[]){ NULL, NULL }, out, NULL),
+                 rank ? AD_ERROR_SINGULAR : AD_OK);
     CHECK_STATUS(ad_function_call(g, (const void *[]){ NULL, NULL }, (void *[]){ &y }, NULL), AD_OK);
     CHECK(y == 0 && (rank || isinf(pbar[0])));
     ad_function_free(d);
@@ -584,18 +593,6 @@ static void test_refused(void) {
 
 /* --- memory --------------------------------------------------------------------------------------------- */
 
-typedef struct heap { long calls, fail_at, blocks; } heap;
-
-static void *reallocate(void *user, void *pointer, size_t old_size, size_t new_size) {
-  heap *h = user;
-  (void)old_size;
-  if (new_size && ++h->calls == h->fail_at) return NULL;
-  h->blocks += (new_size != 0) - (pointer != NULL);
-  if (new_size) return realloc(pointer, new_size);
-  free(pointer);
-  return NULL;
-}
-
 static void gradient_of_sum(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
   const problem *p = context;
   ad_var x;
@@ -629,15 +626,15 @@ static void test_memory(void) {
   };
   for (int i = 0; i < 3; i++) {
     heap h = { 0 };
-    const ad_allocator a = { reallocate, &h };
+    const ad_allocator a = heap_allocator(&h);
     bool done = false;
     long k = 0;
     while (!done && ++k < 20000) {
       double pbar[2];
-      h.calls = 0, h.fail_at = k;
+      heap_fail(&h, k, false);
       const bool good = use(&all[i], &a, pbar);
-      done = h.calls < k;
-      CHECK_THAT(h.blocks == 0, "%s: %ld blocks are left after allocation %ld failed", all[i].name, h.blocks, k);
+      done = heap_has_served(&h);
+      CHECK_THAT(heap_is_empty(&h), "%s, allocation %ld: %s", all[i].name, k, heap_text(&h));
       CHECK_THAT(good || !done, "%s fails with memory", all[i].name);
     }
     CHECK_THAT(done && k > 50, "%ld allocations", k);

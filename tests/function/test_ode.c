@@ -1,13 +1,14 @@
 /* test_ode.c -- integration of differential equations. Oracles: solutions in closed form, recorded, whose
- * derivatives in every mix of modes both adjoints must give to about the tolerances; differences, for steps of
- * fixed size; orders of convergence.
+ * derivatives in every mix of modes both adjoints must give to about the tolerances; differences, for steps
+ * of fixed size; orders of convergence.
  */
 #include "check.h"
+#include "heap.h"
 #include "adit.h"
 
 #include <stdlib.h>
 
-/* --- equations: (t, y, p) -> y', and solutions: (y0, times, p) -> y at the times ------------------------- */
+/* --- equations: (t, y, p) -> y', and solutions: (y0, times, p) -> y at the times ------------------------ */
 
 typedef struct equation {
   const char *name;
@@ -184,8 +185,8 @@ static void same(const char *what, ad_function *got, ad_function *want, bool bac
     CHECK_THAT(ad_type_equal(type, ad_function_output_type(got, j)), "%s: type of output %d", what, j);
     for (int64_t e = 0; e < ad_type_count(type); e++) {
       const double a = check_element(type.dtype, out[0][j], e), b = check_element(type.dtype, out[1][j], e);
-      CHECK_THAT(check_near(a, b, tolerance), "%s: output %d[%lld] is %.17g, not %.17g", what, j, (long long)e,
-                 a, b);
+      CHECK_THAT(check_near(a, b, tolerance), "%s: output %d[%lld] is %.17g, not %.17g", what, j,
+                 (long long)e, a, b);
     }
   }
   for (int i = 0; i < ad_function_inputs(got); i++) free(in[i]);
@@ -208,15 +209,16 @@ static void same_to_order(const char *what, int order, ad_function *got, ad_func
   }
 }
 
-/* Values, first and second derivatives by the start, the times and the parameter, in both directions. Those by
- * the times are the interpolant's, and lose an order each. */
+/* Values, first and second derivatives by the start, the times and the parameter, in both directions. Those
+ * by the times are the interpolant's, and lose an order each. */
 static void test_closed_forms(void) {
   equation e[10];
   const int n = equations(e);
   for (int i = 0; i < 4*n; i++) {
     const bool wide = e[i/4].y.dtype == AD_F64, backwards = i%2;
     const double tolerance = wide ? 1e-11 : 1e-6;
-    const ad_ode options = { .relative = tolerance, .absolute = tolerance, .adjoint = (ad_ode_adjoint)(i/2%2) };
+    const ad_ode options = { .relative = tolerance, .absolute = tolerance,
+                             .adjoint = (ad_ode_adjoint)(i/2%2) };
     for (int m = 1; m <= 4; m += m == 2 ? 2 : 1) {
       problem p = { &e[i/4], slope_of(&e[i/4]), &options, NULL, m };
       const ad_type type[3] = { p.e->y, AD_F64(m), p.e->p };
@@ -377,7 +379,8 @@ static void test_fixed_steps_against_differences(void) {
     const double v[3] = { i == 0, i == 1, i == 2 };
     double d[8], ydot[8];
     differences(f, x, v, d);
-    CHECK_STATUS(ad_function_call(jvp, (const void *[]){ x, x + 2, v, v + 2 }, (void *[]){ NULL, ydot }, NULL), AD_OK);
+    CHECK_STATUS(ad_function_call(jvp, (const void *[]){ x, x + 2, v, v + 2 }, (void *[]){ NULL, ydot },
+                                  NULL), AD_OK);
     for (int k = 0; k < 8; k++) CHECK_NUMBER(ydot[k], d[k], 1e-11);
   }
   ad_check_result r;
@@ -547,7 +550,8 @@ static ad_status at_times(ad_body *slope, const ad_ode *options, int m, const do
 }
 
 static void test_times(void) {
-  const ad_ode options = { .relative = 1e-10, .absolute = 1e-10 }, fixed = { .fixed = true, .first_step = 0.1 };
+  const ad_ode options = { .relative = 1e-10, .absolute = 1e-10 },
+               fixed = { .fixed = true, .first_step = 0.1 };
   char text[256];
   double y[4];
   CHECK_STATUS(at_times(growth, &options, 4, (const double[]){ 0, 0.5, 0.5, 1 }, y, text), AD_OK);
@@ -624,18 +628,6 @@ static void test_refused(void) {
 
 /* --- memory --------------------------------------------------------------------------------------------- */
 
-typedef struct heap { long calls, fail_at, blocks; } heap;
-
-static void *reallocate(void *user, void *pointer, size_t old_size, size_t new_size) {
-  heap *h = user;
-  (void)old_size;
-  if (new_size && ++h->calls == h->fail_at) return NULL;
-  h->blocks += (new_size != 0) - (pointer != NULL);
-  if (new_size) return realloc(pointer, new_size);
-  free(pointer);
-  return NULL;
-}
-
 static void gradient_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
   ad_var y;
   sum_of_squares(t, in, &y, context);
@@ -667,14 +659,14 @@ static void test_memory(void) {
     const ad_ode options = { .adjoint = (ad_ode_adjoint)adjoint };
     problem p = { &e, NULL, &options, times, 3 };
     heap h = { 0 };
-    const ad_allocator a = { reallocate, &h };
+    const ad_allocator a = heap_allocator(&h);
     bool done = false;
     long k = 1;
     for (; !done && k < 1000000; k++) {
-      h.calls = 0, h.fail_at = k;
+      heap_fail(&h, k, false);
       const bool good = use(&p, &a);
-      done = h.calls < k;
-      CHECK_THAT(h.blocks == 0, "%ld blocks are left after allocation %ld failed", h.blocks, k);
+      done = heap_has_served(&h);
+      CHECK_THAT(heap_is_empty(&h), "allocation %ld: %s", k, heap_text(&h));
       CHECK_THAT(good || !done, "it fails with memory");
     }
     CHECK_THAT(done && k > 500, "%ld allocations", k);

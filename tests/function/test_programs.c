@@ -1,12 +1,13 @@
-/* test_programs.c -- random programs with loops, branches, maps and calls: their values and derivatives, to third
- * order, by all modes, against those of the same program unrolled.
+/* test_programs.c -- random programs with loops, branches, maps and calls: their values and derivatives, to
+ * third order, by all modes, against those of the same program unrolled.
  *
  *     ADIT_PROGRAMS=n         how many
  *     ADIT_PROGRAM_SEED=s     the first one's seed: with ADIT_PROGRAMS=1 that program alone
  *
- * A program that fails is made smaller while it fails in the same way, and printed. function/program.h says what
- * programs are; program_run.h runs them in both ways. Derivatives are compared as functions: the same chain of
- * ad_function_jvp and ad_function_vjp is applied to both, at arbitrary inputs, tangents and cotangents. */
+ * A program that fails is made smaller while it fails in the same way, and printed. function/program.h says
+ * what programs are; program_run.h runs them in both ways. Derivatives are compared as functions: the same
+ * chain of ad_function_jvp and ad_function_vjp is applied to both, at arbitrary
+ * inputs, tangents and cotangents. */
 #include "check.h"
 #include "function/program.h"
 #include "function/program_generate.h"
@@ -20,7 +21,7 @@ enum { WITH_TAYLOR = 1 };
 
 enum { MOST_PORTS = 128, INSTANCES = 3, TAYLOR_ORDER = 4 };
 
-/* --- arrays in order -------------------------------------------------------------------------------------- */
+/* --- arrays in order ------------------------------------------------------------------------------------ */
 
 typedef struct bundle {
   int n;
@@ -66,7 +67,7 @@ static void set_inputs(bundle *x, ad_function *f) {
   for (int k = 0; k < x->n; k++) x->type[k] = ad_function_input_type(f, k);
 }
 
-/* --- a program under test --------------------------------------------------------------------------------- */
+/* --- a program under test ------------------------------------------------------------------------------- */
 
 enum { CHECKS = 13 };
 static const char *const check_names[CHECKS] = {
@@ -113,7 +114,8 @@ static bool call(subject *s, int check, ad_function *f, const bundle *in, bundle
   return status == AD_OK;
 }
 
-static bool compare(subject *s, int check, const char *what, const bundle *got, const bundle *want, double tolerance) {
+static bool compare(subject *s, int check, const char *what, const bundle *got, const bundle *want,
+                    double tolerance) {
   if (!(largest(want) < 1e6)) {
     wild[check]++;
     return true;
@@ -124,15 +126,17 @@ static bool compare(subject *s, int check, const char *what, const bundle *got, 
   return true;
 }
 
-/* --- the two ways ----------------------------------------------------------------------------------------- */
+/* --- the two ways --------------------------------------------------------------------------------------- */
 
-static void whole_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) { run_program(context, t, in, out); }
+static void whole_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  run_program(context, t, in, out);
+}
 
 static ad_function *trace_program(subject *s, machine *m) {
   const body *own = &s->p->b[0];
   ad_report report;
-  ad_function *f = ad_function_trace_report("program", whole_body, m, own->n_params, own->type, own->n_outputs,
-                                            &report);
+  ad_function *f = ad_function_trace_report("program", whole_body, m, own->n_params, own->type,
+                                            own->n_outputs, &report);
   if (!f) fail(s, 0, "%s (%s)", report.message, m->error);
   return f;
 }
@@ -182,7 +186,7 @@ static void close_subject(subject *s) {
   ad_function_free(s->u);
 }
 
-/* --- chains of derivatives --------------------------------------------------------------------------------- */
+/* --- chains of derivatives ------------------------------------------------------------------------------ */
 
 /* "jv": the jvp of the vjp of f. */
 static ad_function *derive(subject *s, int check, ad_function *f, const char *chain) {
@@ -197,7 +201,9 @@ static ad_function *derive(subject *s, int check, ad_function *f, const char *ch
 }
 
 /* Derivatives of long unrolled programs take their time. */
-static bool too_long(const subject *s, size_t order) { return ad_function_size(s->u) > (order < 3 ? 4000u : 600u); }
+static bool too_long(const subject *s, size_t order) {
+  return ad_function_size(s->u) > (order < 3 ? 4000u : 600u);
+}
 
 static bool check_chain(subject *s, int check, const char *chain) {
   static bundle in, got, want;
@@ -243,9 +249,11 @@ static bool check_transposition(subject *s) {
     good = call(s, 4, j, &x, &dot) && call(s, 4, v, &y, &bar);
   }
   if (good) {
-    const double a = product(&dot, m, &y, n, m), b = product(&bar, m, &x, n, n), scale = 1 + largest(&dot) + largest(&bar);
+    const double a = product(&dot, m, &y, n, m), b = product(&bar, m, &x, n, n),
+                 scale = 1 + largest(&dot) + largest(&bar);
     if (!(scale < 1e6)) wild[4]++;
-    else if (!(fabs(a - b) <= s->tolerance*scale)) good = fail(s, 4, "<u, J v> is %.17g, <J^T u, v> is %.17g", a, b);
+    else if (!(fabs(a - b) <= s->tolerance*scale))
+      good = fail(s, 4, "<u, J v> is %.17g, <J^T u, v> is %.17g", a, b);
     else if (fabs(a - b)/scale > worst[4]) worst[4] = fabs(a - b)/scale;
   }
   done[4]++;
@@ -254,7 +262,7 @@ static bool check_transposition(subject *s) {
   return good;
 }
 
-/* --- one number: gradients and Hessians -------------------------------------------------------------------- */
+/* --- one number: gradients and Hessians ----------------------------------------------------------------- */
 
 static void number_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
   ad_var y[MOST_LIST];
@@ -339,12 +347,13 @@ static bool check_hessians(subject *s) {
   return good;
 }
 
-/* --- policies ---------------------------------------------------------------------------------------------- */
+/* --- policies ------------------------------------------------------------------------------------------- */
 
 /* Every policy, for all loops: the same as keeping all states, in reverse and for second derivatives. */
 static bool check_policies(subject *s) {
   static bundle in, got, want;
-  static const struct { int policy, k; } all[] = { { AD_KEEP_STATES, 0 }, { AD_KEEP_EVERY, 1 }, { AD_KEEP_EVERY, 3 },
+  static const struct { int policy, k; } all[] = { { AD_KEEP_STATES, 0 }, { AD_KEEP_EVERY, 1 },
+                                                   { AD_KEEP_EVERY, 3 },
                                                    { AD_KEEP_BINOMIAL, 1 }, { AD_KEEP_BINOMIAL, 2 },
                                                    { AD_KEEP_BINOMIAL, 5 }, { AD_KEEP_ALL, 0 } };
   const char *chain = check_below(&s->state, 2) ? "v" : check_below(&s->state, 2) ? "jv" : "vv";
@@ -361,7 +370,8 @@ static bool check_policies(subject *s) {
     }
     char what[60];
     snprintf(what, sizeof what, "%s with policy %d, k %d", chain, all[i].policy, all[i].k);
-    good = d && call(s, 7, d, &in, i ? &got : &want) && (i == 0 || compare(s, 7, what, &got, &want, s->repeated));
+    good = d && call(s, 7, d, &in, i ? &got : &want)
+        && (i == 0 || compare(s, 7, what, &got, &want, s->repeated));
     ad_function_free(f);
     ad_function_free(d);
   }
@@ -369,10 +379,13 @@ static bool check_policies(subject *s) {
   return good;
 }
 
-/* --- on a tape that computes ------------------------------------------------------------------------------- */
+/* --- on a tape that computes ---------------------------------------------------------------------------- */
 
 /* Gradient, and the gradient of <gradient, v>, of the number, as variables; floats among the inputs. */
-typedef struct sweep { int n; ad_var in[2*MOST_LIST], x[2*MOST_LIST], dx[2*MOST_LIST], hv[2*MOST_LIST], y; } sweep;
+typedef struct sweep {
+  int n;
+  ad_var in[2*MOST_LIST], x[2*MOST_LIST], dx[2*MOST_LIST], hv[2*MOST_LIST], y;
+} sweep;
 
 static void record_sweep(machine *m, ad_tape *t, const bundle *x, const bundle *v, sweep *w) {
   ad_var out[MOST_LIST];
@@ -397,7 +410,8 @@ static bool read_all(subject *s, int check, ad_tape *t, const sweep *w, bundle *
   for (int i = 0; i < z->n; i++) {
     const ad_var v = i == 0 ? w->y : i <= w->n ? w->dx[i - 1] : w->hv[i - w->n - 1];
     z->type[i] = ad_type_of(v);
-    if (z->type[i].rank < 0 || ad_read(v, z->data[i]) != AD_OK) return fail(s, check, "tape: %s", ad_tape_message(t));
+    if (z->type[i].rank < 0 || ad_read(v, z->data[i]) != AD_OK)
+      return fail(s, check, "tape: %s", ad_tape_message(t));
   }
   return true;
 }
@@ -417,7 +431,8 @@ static bool check_backward(subject *s, ad_tape *t, const sweep *w, const bundle 
   got.n = w->n + 1;
   if (ad_backward(w->y) != AD_OK) return fail(s, 8, "ad_backward: %s", ad_tape_message(t));
   for (int i = 0; i < w->n; i++)
-    if (ad_read_adjoint(w->x[i], got.data[i + 1]) != AD_OK) return fail(s, 8, "adjoint: %s", ad_tape_message(t));
+    if (ad_read_adjoint(w->x[i], got.data[i + 1]) != AD_OK)
+      return fail(s, 8, "adjoint: %s", ad_tape_message(t));
   return compare(s, 8, "ad_backward", &got, want, s->tolerance);
 }
 
@@ -450,14 +465,16 @@ static bool check_tape(subject *s) {
   return good;
 }
 
-/* --- the whole program as a map's body --------------------------------------------------------------------- */
+/* --- the whole program as a map's body ------------------------------------------------------------------ */
 
 static void add_into(ad_type type, double *sum, const double *x) {
   for (int64_t i = 0; i < ad_type_count(type); i++)
-    check_set_element(type.dtype, sum, i, check_element(type.dtype, sum, i) + check_element(type.dtype, x, i));
+    check_set_element(type.dtype, sum, i,
+                      check_element(type.dtype, sum, i) + check_element(type.dtype, x, i));
 }
 
-static void copy_row(bundle *to, int k, ad_type row, const bundle *from, int j, bool stacked, int64_t i, bool back) {
+static void copy_row(bundle *to, int k, ad_type row, const bundle *from, int j, bool stacked, int64_t i,
+                     bool back) {
   const size_t bytes = ad_type_bytes(row), at = stacked ? (size_t)i*bytes : 0;
   to->type[k] = row;
   if (back) memcpy((char *)to->data[k] + at, from->data[j], bytes);
@@ -482,7 +499,8 @@ static void chain_ports(ports *q, const char *chain) {
 }
 
 /* The call of one instance into what the map should give. */
-static bool add_instance(subject *s, ad_function *each, const ports *q, const bundle *in, int64_t i, bundle *want) {
+static bool add_instance(subject *s, ad_function *each, const ports *q, const bundle *in, int64_t i,
+                         bundle *want) {
   static bundle one, out;
   set_inputs(&one, each);
   for (int k = 0; k < q->n_in; k++) copy_row(&one, k, one.type[k], in, k, q->in[k], i, false);
@@ -526,7 +544,7 @@ static bool check_map(subject *s) {
   return good;
 }
 
-/* --- Taylor series ----------------------------------------------------------------------------------------- */
+/* --- Taylor series -------------------------------------------------------------------------------------- */
 
 static bool taylor(subject *s, machine *m, const bundle *c, bundle *z) {
   ad_tape *t = ad_tape_new();
@@ -565,26 +583,31 @@ static bool check_taylor(subject *s) {
          && compare(s, 12, "Taylor", &got, &want, s->tolerance);
 }
 
-/* --- all of it --------------------------------------------------------------------------------------------- */
+/* --- all of it ------------------------------------------------------------------------------------------ */
 
 static bool one_in(subject *s, int n) { return check_below(&s->state, n) == 0; }
 
 /* The name of the first check that fails, NULL for none; text says how. */
 static int examine(const program *p, long *count, char text[300]) {
   static subject s;
-  static const char *const seconds[] = { "jj", "jv", "vj", "vv" }, *const thirds[] = { "jvj", "vjv", "vvv", "jjj" };
-  if (open_subject(&s, p, count) && check_chain(&s, 1, "") && check_chain(&s, 2, "j") && check_chain(&s, 3, "v")
+  static const char *const seconds[] = { "jj", "jv", "vj", "vv" },
+                    *const thirds[] = { "jvj", "vjv", "vvv", "jjj" };
+  if (open_subject(&s, p, count) && check_chain(&s, 1, "") && check_chain(&s, 2, "j")
+      && check_chain(&s, 3, "v")
       && check_transposition(&s) && (!one_in(&s, 2) || check_chain(&s, 5, seconds[check_below(&s.state, 4)]))
       && (!one_in(&s, 2) || check_hessians(&s)) && (!one_in(&s, 4) || check_policies(&s))
       && (!one_in(&s, 4) || check_tape(&s)) && (!one_in(&s, 4) || check_map(&s))
-      && (!one_in(&s, 20) || check_chain(&s, 11, thirds[check_below(&s.state, 4)])) && WITH_TAYLOR && one_in(&s, 8))
+      && (!one_in(&s, 20) || check_chain(&s, 11, thirds[check_below(&s.state, 4)])) && WITH_TAYLOR
+      && one_in(&s, 8))
     check_taylor(&s);
   close_subject(&s);
   if (text) memcpy(text, s.text, sizeof s.text);
   return s.failed;
 }
 
-static bool fails_so(const program *p, void *context) { return examine(p, NULL, NULL) == *(const int *)context; }
+static bool fails_so(const program *p, void *context) {
+  return examine(p, NULL, NULL) == *(const int *)context;
+}
 
 static void report(program *p, int check) {
   char text[300];
@@ -604,7 +627,8 @@ static void print_counts(unsigned long long first, unsigned long long n) {
   for (int i = 0; i < OPERATIONS; i++) printf(" %s %ld", operation_names[i], node_count[i]);
   printf("\n");
   for (int i = 0; i < CHECKS; i++)
-    printf("%-22s %7ld done, %5ld beyond all bounds, worst %.2g\n", check_names[i], done[i], wild[i], worst[i]);
+    printf("%-22s %7ld done, %5ld beyond all bounds, worst %.2g\n", check_names[i], done[i], wild[i],
+           worst[i]);
 }
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -615,7 +639,8 @@ enum { PROGRAMS = 2200 };
 
 int main(void) {
   static program p;
-  const unsigned long long first = number_from("ADIT_PROGRAM_SEED", 1), n = number_from("ADIT_PROGRAMS", PROGRAMS);
+  const unsigned long long first = number_from("ADIT_PROGRAM_SEED", 1),
+                           n = number_from("ADIT_PROGRAMS", PROGRAMS);
   int reported = 0;
   for (unsigned long long seed = first; seed < first + n; seed++) {
     generate_program(&p, seed);
@@ -624,6 +649,7 @@ int main(void) {
     if (check >= 0 && reported++ < 5) report(&p, check);
   }
   print_counts(first, n);
-  for (int i = 0; i < OPERATIONS; i++) CHECK_THAT(node_count[i] > 0 || n < 1000, "no %s in any program", operation_names[i]);
+  for (int i = 0; i < OPERATIONS; i++)
+    CHECK_THAT(node_count[i] > 0 || n < 1000, "no %s in any program", operation_names[i]);
   return check_summary();
 }

@@ -3,34 +3,10 @@
  * the result is right. */
 #define _DEFAULT_SOURCE
 #include "folder.h"
+#include "heap.h"
 #include "training.h"
 
 #include "adit/primitive.h"
-
-/* --- the hook ------------------------------------------------------------------------------------------- */
-
-typedef struct heap { long calls, fail_at, blocks, wrong_sizes; } heap;
-
-enum { HEADER = 16 };
-
-static void *reallocate(void *user, void *pointer, size_t old_size, size_t new_size) {
-  heap *h = user;
-  char *block = pointer ? (char *)pointer - HEADER : NULL;
-  size_t had = 0;
-  if (block) memcpy(&had, block, sizeof had);
-  h->wrong_sizes += had != old_size;
-  if (new_size && ++h->calls == h->fail_at) return NULL;
-  h->blocks += (new_size != 0) - (block != NULL);
-  if (new_size == 0) {
-    free(block);
-    return NULL;
-  }
-  block = realloc(block, HEADER + new_size);
-  if (!block) abort();
-  if (new_size > had) memset(block + HEADER + had, 0xA5, new_size - had);
-  memcpy(block, &new_size, sizeof new_size);
-  return block + HEADER;
-}
 
 /* --- work ----------------------------------------------------------------------------------------------- */
 
@@ -133,18 +109,17 @@ static outcome train(const ad_allocator *a) {
 
 static void test_failing(const char *name, outcome (*work)(const ad_allocator *a)) {
   heap h = { 0 };
-  const ad_allocator a = { reallocate, &h };
+  const ad_allocator a = heap_allocator(&h);
   const outcome want = work(&a);
   CHECK_STATUS(want.status, AD_OK);
   const long calls = h.calls;
   CHECK(calls > 0);
   for (long n = 1; n <= calls && checks_failed == 0; n++) {
-    h.calls = 0, h.fail_at = n;
+    heap_fail(&h, n, false);
     const outcome o = work(&a);
     CHECK_THAT(o.status == AD_ERROR_MEMORY || (o.status == AD_OK && o.result == want.result),
                "%s, allocation %ld of %ld: %s, %g", name, n, calls, ad_status_sentence(o.status), o.result);
-    CHECK_THAT(h.blocks == 0 && h.wrong_sizes == 0, "%s, allocation %ld: %ld blocks, %ld wrong sizes", name,
-               n, h.blocks, h.wrong_sizes);
+    CHECK_THAT(heap_is_empty(&h), "%s, allocation %ld: %s", name, n, heap_text(&h));
   }
 }
 

@@ -8,6 +8,7 @@
 #include "adit/losses.h"
 #include "adit/random.h"
 #include "check.h"
+#include "heap.h"
 
 #include <stdlib.h>
 
@@ -21,8 +22,7 @@ static ad_layer *rich(void) {
   return ad_sequential(4, (ad_layer *[]){ ad_linear(3, 4), block, ad_layer_norm_layer(4), ad_linear(4, 2) });
 }
 
-/* --- parameters
- * ----------------------------------------------------------------------------------------------- */
+/* --- parameters ----------------------------------------------------------------------------------------- */
 
 static void test_parameters(void) {
   static const char *const names[] = { "0/weight", "0/bias", "1/0/weight", "1/0/bias", "2/weight", "2/bias",
@@ -64,8 +64,7 @@ static void test_single_layer(void) {
   ad_layer_free(l);
 }
 
-/* --- values
- * --------------------------------------------------------------------------------------------------- */
+/* --- values --------------------------------------------------------------------------------------------- */
 
 static void body(ad_tape *tape, const ad_var in[], ad_var out[], void *net) {
   (void)tape;
@@ -171,8 +170,7 @@ static void test_structure(void) {
   ad_tape_free(t);
 }
 
-/* --- dropout and layers of one's own
- * --------------------------------------------------------------------------- */
+/* --- dropout and layers of one's own -------------------------------------------------------------------- */
 
 /* Two dropouts of one network drop different elements; not training nothing is dropped. */
 static void test_dropout(void) {
@@ -233,8 +231,7 @@ static void test_own_layer(void) {
   ad_layer_free(net);
 }
 
-/* --- errors
- * ---------------------------------------------------------------------------------------------------- */
+/* --- errors --------------------------------------------------------------------------------------------- */
 
 static void refused(ad_layer *net, const char *says) {
   ad_tape *t = ad_tape_new();
@@ -288,19 +285,7 @@ static void test_shapes_that_do_not_fit(void) {
   ad_layer_free(NULL);
 }
 
-/* --- memory that fails
- * ------------------------------------------------------------------------------------------ */
-
-typedef struct meter { long left, held; } meter;
-
-static void *failing(void *user, void *pointer, size_t old_size, size_t new_size) {
-  meter *m = user;
-  if (new_size && m->left-- <= 0) return NULL;
-  m->held += (long)new_size - (long)old_size;
-  if (new_size) return realloc(pointer, new_size);
-  free(pointer);
-  return NULL;
-}
+/* --- memory that fails ---------------------------------------------------------------------------------- */
 
 static ad_layer *on(const ad_allocator *a, ad_layer_spec spec) { return ad_layer_new(a, &spec); }
 
@@ -329,19 +314,18 @@ static bool everything(const ad_allocator *a) {
 }
 
 static void test_memory(void) {
-  meter m = { 0, 0 };
-  const ad_allocator a = { failing, &m };
+  heap h = { 0 };
+  const ad_allocator a = heap_allocator(&h);
   bool done = false;
-  for (long n = 0; !done && n < 1000; n++) {
-    m.left = n;
+  for (long n = 1; !done && n <= 1000; n++) {
+    heap_fail(&h, n, true);
     done = everything(&a);
-    CHECK_THAT(m.held == 0, "%ld bytes held after failure %ld", m.held, n);
+    CHECK_THAT(heap_is_empty(&h), "allocation %ld: %s", n, heap_text(&h));
   }
   CHECK(done);
 }
 
-/* --- all together: twenty steps of gradient descent lower the loss
- * ------------------------------------------------ */
+/* --- all together: twenty steps of gradient descent lower the loss -------------------------------------- */
 
 static void step_body(ad_tape *tape, const ad_var in[], ad_var out[], void *net) {
   const int n = ad_layer_entries(net);

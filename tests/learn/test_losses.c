@@ -14,8 +14,7 @@
 
 typedef long double real;
 
-/* --- helpers
- * ------------------------------------------------------------------------------------------------ */
+/* --- helpers -------------------------------------------------------------------------------------------- */
 
 enum { MOST = 4096 };
 
@@ -43,8 +42,7 @@ static double in(ad_dtype dtype, double value) { return dtype == AD_F32 ? (doubl
 
 static double step_of(ad_dtype dtype) { return dtype == AD_F32 ? 0x1p-23 : 0x1p-52; }
 
-/* --- softmax
- * ------------------------------------------------------------------------------------------------ */
+/* --- softmax -------------------------------------------------------------------------------------------- */
 
 static const double extreme[][4] = {
   { 0.3, -1.2, 2.5, 0.9 }, { 1e4, 1e4 - 1, 1e4 - 2, -1e4 }, { -1e4, -1e4, -1e4, -1e4 + 0.5 },
@@ -122,8 +120,7 @@ static void test_softmax_edges(void) {
   ad_tape_free(t);
 }
 
-/* --- cross entropy
- * ------------------------------------------------------------------------------------------ */
+/* --- cross entropy -------------------------------------------------------------------------------------- */
 
 /* Loss -log p[c]; gradient p - e_c; Hessian diag p - p p'. */
 static void test_cross_entropy(ad_dtype dtype) {
@@ -227,8 +224,7 @@ static void test_map(void) {
   ad_function_free(one);
 }
 
-/* --- element by element
- * --------------------------------------------------------------------------------------- */
+/* --- element by element --------------------------------------------------------------------------------- */
 
 /* t softplus(-x) + (1 - t) softplus(x); slope sigmoid(x) - t, which for t = 1 is -sigmoid(-x); second
  * sigmoid(x) sigmoid(-x). Relative accuracy also where the loss is 1e-300. */
@@ -334,8 +330,7 @@ static void test_kl_divergence(ad_dtype dtype) {
   ad_tape_free(t);
 }
 
-/* --- what is refused
- * ------------------------------------------------------------------------------------------ */
+/* --- what is refused ------------------------------------------------------------------------------------ */
 
 static void refused(ad_tape *t, ad_var loss, ad_status status, const char *says) {
   CHECK_THAT(!ad_is_valid(loss) && ad_tape_status(t) == status && !strcmp(ad_tape_message(t), says), "%s",
@@ -374,8 +369,7 @@ static void test_refusals(void) {
   ad_tape_free(t);
 }
 
-/* --- layer norm and dropout
- * ------------------------------------------------------------------------------------ */
+/* --- layer norm and dropout ----------------------------------------------------------------------------- */
 
 /* Rows of mean 0 and variance v/(v + epsilon), accurate beside a large offset. */
 static void test_layer_norm(ad_dtype dtype) {
@@ -428,8 +422,7 @@ static void test_dropout(ad_dtype dtype) {
   ad_tape_free(t);
 }
 
-/* --- derivatives of all of them against differences
- * -------------------------------------------------------------- */
+/* --- derivatives of all of them against differences ----------------------------------------------------- */
 
 enum { CASES = 12 };
 

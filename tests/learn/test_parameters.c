@@ -7,10 +7,10 @@
 #include "adit/npy.h"
 #include "adit/parameters.h"
 #include "check.h"
+#include "heap.h"
 #include "exchange/files.h"
 
-/* --- building
- * --------------------------------------------------------------------------------------------- */
+/* --- building ------------------------------------------------------------------------------------------- */
 
 static ad_parameters *small(void) {
   ad_parameters *p = ad_parameters_new();
@@ -74,8 +74,7 @@ static void test_names(void) {
   ad_parameters_free(p);
 }
 
-/* --- initial values
- * --------------------------------------------------------------------------------------- */
+/* --- initial values ------------------------------------------------------------------------------------- */
 
 enum { ROWS = 300, COLUMNS = 500, MANY = ROWS*COLUMNS };
 
@@ -166,8 +165,7 @@ static void test_reproducible(void) {
   ad_parameters_free(q);
 }
 
-/* --- copies, trees of trees
- * ------------------------------------------------------------------------------- */
+/* --- copies, trees of trees ----------------------------------------------------------------------------- */
 
 static void test_append(void) {
   ad_parameters *p = small(), *all = ad_parameters_new(), *copy;
@@ -197,8 +195,7 @@ static void test_append(void) {
   ad_parameters_free(copy);
 }
 
-/* --- the table
- * -------------------------------------------------------------------------------------------- */
+/* --- the table ------------------------------------------------------------------------------------------ */
 
 static void test_table(void) {
   static const char want[] =
@@ -229,8 +226,7 @@ static void test_table(void) {
   ad_parameters_free(p);
 }
 
-/* --- one vector
- * ------------------------------------------------------------------------------------------- */
+/* --- one vector ----------------------------------------------------------------------------------------- */
 
 static void test_vector(void) {
   ad_parameters *p = small(), *q = small();
@@ -278,8 +274,7 @@ static void test_vector(void) {
   ad_parameters_free(q);
 }
 
-/* --- files
- * ------------------------------------------------------------------------------------------------ */
+/* --- files ---------------------------------------------------------------------------------------------- */
 
 static void test_files(void) {
   ad_parameters *p = small(), *q = small();
@@ -336,19 +331,7 @@ static void test_files_that_do_not_fit(void) {
   ad_parameters_free(before);
 }
 
-/* --- memory that fails
- * ------------------------------------------------------------------------------------ */
-
-typedef struct meter { long left, held; } meter;
-
-static void *failing(void *user, void *pointer, size_t old_size, size_t new_size) {
-  meter *m = user;
-  if (new_size && m->left-- <= 0) return NULL;
-  m->held += (long)new_size - (long)old_size;
-  if (new_size) return realloc(pointer, new_size);
-  free(pointer);
-  return NULL;
-}
+/* --- memory that fails ---------------------------------------------------------------------------------- */
 
 static bool everything(const ad_allocator *a) {
   ad_parameters *p = ad_parameters_new_with(a), *q = NULL, *r = NULL;
@@ -372,13 +355,13 @@ static bool everything(const ad_allocator *a) {
 }
 
 static void test_memory(void) {
-  meter m = { 0, 0 };
-  const ad_allocator a = { failing, &m };
+  heap h = { 0 };
+  const ad_allocator a = heap_allocator(&h);
   bool done = false;
-  for (long n = 0; !done && n < 2000; n++) {
-    m.left = n;
+  for (long n = 1; !done && n <= 2000; n++) {
+    heap_fail(&h, n, true);
     done = everything(&a);
-    CHECK_THAT(m.held == 0, "%ld bytes held after failure %ld", m.held, n);
+    CHECK_THAT(heap_is_empty(&h), "allocation %ld: %s", n, heap_text(&h));
   }
   CHECK(done);
 }

@@ -24,20 +24,23 @@ typedef void oracle(mpfr_ptr z, mpfr_srcptr x, mpfr_srcptr y, mpfr_srcptr w, dou
 #define END(t) mpfr_clear(t)
 
 ORACLE_2(add, mpfr_add)     ORACLE_2(sub, mpfr_sub)     ORACLE_2(mul, mpfr_mul)    ORACLE_2(div, mpfr_div)
-ORACLE_2(fmod, mpfr_fmod)   ORACLE_2(pow, mpfr_pow)     ORACLE_2(hypot, mpfr_hypot) ORACLE_2(atan2, mpfr_atan2)
+ORACLE_2(fmod, mpfr_fmod)   ORACLE_2(pow, mpfr_pow)     ORACLE_2(hypot, mpfr_hypot)
+ORACLE_2(atan2, mpfr_atan2)
 ORACLE_2(max, mpfr_max)     ORACLE_2(min, mpfr_min)     ORACLE_2(copysign, mpfr_copysign)
 ORACLE_1(neg, mpfr_neg)     ORACLE_1(abs, mpfr_abs)     ORACLE_1(square, mpfr_sqr) ORACLE_1(sqrt, mpfr_sqrt)
 ORACLE_1(rsqrt, mpfr_rec_sqrt) ORACLE_1(cbrt, mpfr_cbrt)
 ORACLE_1(floor, mpfr_rint_floor) ORACLE_1(ceil, mpfr_rint_ceil) ORACLE_1(round, mpfr_rint_round)
 ORACLE_1(trunc, mpfr_rint_trunc)
 ORACLE_1(exp, mpfr_exp)     ORACLE_1(exp2, mpfr_exp2)   ORACLE_1(expm1, mpfr_expm1)
-ORACLE_1(log, mpfr_log)     ORACLE_1(log2, mpfr_log2)   ORACLE_1(log10, mpfr_log10) ORACLE_1(log1p, mpfr_log1p)
+ORACLE_1(log, mpfr_log)     ORACLE_1(log2, mpfr_log2)   ORACLE_1(log10, mpfr_log10)
+ORACLE_1(log1p, mpfr_log1p)
 ORACLE_1(sin, mpfr_sin)     ORACLE_1(cos, mpfr_cos)     ORACLE_1(tan, mpfr_tan)
 ORACLE_1(asin, mpfr_asin)   ORACLE_1(acos, mpfr_acos)   ORACLE_1(atan, mpfr_atan)
 ORACLE_1(sinh, mpfr_sinh)   ORACLE_1(cosh, mpfr_cosh)   ORACLE_1(tanh, mpfr_tanh)
 ORACLE_1(asinh, mpfr_asinh) ORACLE_1(acosh, mpfr_acosh) ORACLE_1(atanh, mpfr_atanh)
 ORACLE_1(sinpi, mpfr_sinpi) ORACLE_1(cospi, mpfr_cospi)
-ORACLE_1(erf, mpfr_erf)     ORACLE_1(erfc, mpfr_erfc)   ORACLE_1(tgamma, mpfr_gamma) ORACLE_1(digamma, mpfr_digamma)
+ORACLE_1(erf, mpfr_erf)     ORACLE_1(erfc, mpfr_erfc)   ORACLE_1(tgamma, mpfr_gamma)
+ORACLE_1(digamma, mpfr_digamma)
 
 ORACLE(fma) { UNUSED; mpfr_fma(z, x, y, w, N); }
 ORACLE(reciprocal) { UNUSED; mpfr_ui_div(z, 1, x, N); }
@@ -55,7 +58,11 @@ ORACLE(elu) {
   END(t);
 }
 
-ORACLE(sigmoid) { BEGIN(t); mpfr_neg(t, x, N); mpfr_exp(t, t, N); mpfr_add_ui(t, t, 1, N); mpfr_ui_div(z, 1, t, N); END(t); }
+ORACLE(sigmoid) {
+  BEGIN(t);
+  mpfr_neg(t, x, N); mpfr_exp(t, t, N); mpfr_add_ui(t, t, 1, N); mpfr_ui_div(z, 1, t, N);
+  END(t);
+}
 ORACLE(softplus) {
   BEGIN(t);
   mpfr_abs(t, x, N); mpfr_neg(t, t, N); mpfr_exp(t, t, N); mpfr_log1p(t, t, N);
@@ -80,7 +87,12 @@ ORACLE(over_norm2) {
   mpfr_sqr(t, y, N); mpfr_fma(t, x, x, t, N); mpfr_div(z, x, t, N);
   END(t);
 }
-ORACLE(xlogy) { BEGIN(t); mpfr_log(t, y, N); mpfr_mul(z, x, t, N); if (mpfr_zero_p(x)) mpfr_set_zero(z, 1); END(t); }
+ORACLE(xlogy) {
+  BEGIN(t);
+  mpfr_log(t, y, N); mpfr_mul(z, x, t, N);
+  if (mpfr_zero_p(x)) mpfr_set_zero(z, 1);
+  END(t);
+}
 ORACLE(xlog1py) {
   BEGIN(t);
   mpfr_log1p(t, y, N); mpfr_mul(z, x, t, N);

@@ -6,6 +6,9 @@
  * condition number, sum |x_k df/dx_k|/|f|: no function can be better than the rounding of its operands. */
 #include "elementwise_oracle.h"
 
+#include "adit/derive.h"
+#include "adit/elementwise.h"
+
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -673,8 +676,27 @@ static void print_table(FILE *out) {
   }
 }
 
+/* Far out silu and gelu are x or 0, to all digits: slope 1 or 0, and no higher derivatives, though rules
+ * multiply by squares of x, which are infinite there. */
+static void test_far_derivatives(void) {
+  static const double far[] = { 1e3, 1e100, 1e154, 1e155, 1e200, 1e250, 1e300, 1.7e308 };
+  for (size_t i = 0; i < 2*sizeof far/sizeof *far; i++)
+    for (int k = 0; k < 2; k++) {
+      const double at = (i%2 ? -1 : 1)*far[i/2];
+      ad_tape *t = ad_tape_new();
+      ad_var x = ad_scalar(t, at), d = k ? ad_silu(x) : ad_gelu(x);
+      for (int order = 1; order <= 4; order++) {
+        ad_grad(d, 1, &x, &d);
+        const double want = order == 1 && at > 0 ? 1 : 0, got = ad_value(d);
+        check(got == want, k ? "silu" : "gelu", "derivative far out", at, order, 0, got, want);
+      }
+      ad_tape_free(t);
+    }
+}
+
 int main(int argc, char **argv) {
   test_table();
+  test_far_derivatives();
   test_named_values();
   test_named_points();
   test_not_connected();

@@ -1,6 +1,7 @@
 /* test_expression.c -- the expression reader: precedence, numbers, lists, errors and their places, failing
  * memory. */
 #include "primitives/expression.h"
+#include "heap.h"
 
 #include <locale.h>
 #include <math.h>
@@ -228,29 +229,25 @@ static void test_nesting_is_bounded_and_length_is_not(void) {
 
 /* --- memory ----------------------------------------------------------------------------------- */
 
-/* Fails at the call whose number *user counts down to 0. */
-static void *failing(void *user, void *pointer, size_t old_size, size_t new_size) {
-  int *left = user;
-  if (new_size && (*left)-- == 0) return NULL;
-  return memory_standard.reallocate(memory_standard.user, pointer, old_size, new_size);
-}
-
 static void test_every_failing_allocation_is_reported(void) {
   char *text = repeated("v = [x, 1.000000000000000000000000000000000000000000000000000000000000000000000000"
                         "0000000000000000000000000000000000000000000000000000000000000000000];",
                         "v", "", 40);
-  for (int n = 0; ; n++) {
-    int left = n;
-    const ad_allocator a = { failing, &left };
+  bool served = false;
+  for (long n = 1; !served; n++) {
+    heap h = { .fail_at = n };
+    const ad_allocator a = heap_allocator(&h);
     expression e;
     expression_error error;
     ad_status status = expression_read(&a, text, EXPRESSION_FORMULA, &e, &error);
-    if (!status) {
+    served = status == AD_OK;
+    if (served) {
       expression_free(&a, &e);
-      if (n < 40) fail("memory", "n-th allocation", "too few of them");
-      break;
+      if (n <= 40) fail("memory", "n-th allocation", "too few of them");
+    } else if (status != AD_ERROR_MEMORY || e.node || e.statement) {
+      fail("memory", "n-th allocation", error.message);
     }
-    if (status != AD_ERROR_MEMORY || e.node || e.statement) fail("memory", "n-th allocation", error.message);
+    if (!heap_is_empty(&h)) fail("memory", "n-th allocation", heap_text(&h));
   }
   free(text);
 }

@@ -5,6 +5,7 @@
  * and either the status is AD_ERROR_MEMORY or the results are right: a failed allocation may only have
  * been for speed. Once one allocation fails and those after it succeed, once all after it fail. */
 #include "check.h"
+#include "heap.h"
 
 #include "adit/arrays.h"
 #include "adit/derive.h"
@@ -12,44 +13,6 @@
 #include "adit/function.h"
 #include "adit/primitive.h"
 
-#include <stdlib.h>
-
-/* --- the hook ------------------------------------------------------------------------------------------- */
-
-typedef struct heap {
-  long calls, fail_at;              /* fail_at 0: never */
-  bool keep_failing;
-  size_t live;                      /* bytes */
-  long blocks, wrong_sizes;
-} heap;
-
-enum { HEADER = 16 };
-
-static bool refuses(heap *h) {
-  h->calls++;
-  return h->fail_at && (h->keep_failing ? h->calls >= h->fail_at : h->calls == h->fail_at);
-}
-
-static void *reallocate(void *user, void *pointer, size_t old_size, size_t new_size) {
-  heap *h = user;
-  char *block = pointer ? (char *)pointer - HEADER : NULL;
-  size_t had = 0;
-  if (block) memcpy(&had, block, sizeof had);
-  h->wrong_sizes += had != old_size;
-  if (new_size && refuses(h)) return NULL;
-  h->live -= had;
-  h->blocks += (new_size != 0) - (block != NULL);
-  if (new_size == 0) {
-    free(block);
-    return NULL;
-  }
-  block = realloc(block, HEADER + new_size);
-  if (!block) abort();
-  if (new_size > had) memset(block + HEADER + had, 0xA5, new_size - had);
-  memcpy(block, &new_size, sizeof new_size);
-  h->live += new_size;
-  return block + HEADER;
-}
 
 /* --- work on tapes -------------------------------------------------------------------------------------- */
 
@@ -92,9 +55,10 @@ static void arrays(ad_tape *t, ledger *l) {
   double room[12];
   for (int i = 0; i < 12; i++) room[i] = 0.1*i + 0.3;
   const ad_var m = ad_array(t, AD_F64(3, 4), room), v = ad_array(t, AD_F64(4), room), f = ad_cast(v, AD_F32);
-  ad_var parts[13], values = ad_none(), positions = ad_none(), halves[2] = { ad_none(), ad_none() };
-  for (int64_t i = 0; i < 13; i++) parts[i] = ad_at(v, 1, (const int64_t[]){ i%4 });
-  const ad_var all = ad_stack(13, parts, 0), product = ad_matmul(m, v);
+  ad_var parts[20], values = ad_none(), positions = ad_none(), halves[2] = { ad_none(), ad_none() };
+  for (int64_t i = 0; i < 19; i++) parts[i] = ad_at(v, 1, (const int64_t[]){ i%4 });
+  parts[19] = ad_at(f, 1, (const int64_t[]){ 0 });
+  const ad_var all = ad_stack(20, parts, 0), product = ad_matmul(m, v);
   note(l, ad_topk(all, 3, 0, &values, &positions));
   note(l, ad_split(v, 0, 2, NULL, halves));
   const ad_var e = ad_einsum("ij,kj->ik", 2, (const ad_var[]){ m, m });
@@ -230,13 +194,10 @@ typedef ad_status work(const ad_allocator *a, ledger *l);
 
 static long run(const char *what, work *w, long fail_at, bool keep_failing, double want) {
   heap h = { .fail_at = fail_at, .keep_failing = keep_failing };
-  const ad_allocator a = { reallocate, &h };
+  const ad_allocator a = heap_allocator(&h);
   ledger l = { 0 };
   const ad_status status = w(&a, &l);
-  CHECK_THAT(h.live == 0 && h.blocks == 0, "%s, allocation %ld failing: %zu bytes in %ld blocks leak", what,
-             fail_at, h.live, h.blocks);
-  CHECK_THAT(h.wrong_sizes == 0, "%s, allocation %ld failing: %ld blocks came back with the wrong size", what,
-             fail_at, h.wrong_sizes);
+  CHECK_THAT(heap_is_empty(&h), "%s, allocation %ld failing: %s", what, fail_at, heap_text(&h));
   CHECK_THAT(status == AD_ERROR_MEMORY || (status == AD_OK && !l.failed && check_near(l.sum, want, 1e-12)),
              "%s, allocation %ld failing: status \"%s\", sum %.17g, not %.17g", what, fail_at,
              ad_status_sentence(status), l.sum, want);
@@ -246,8 +207,10 @@ static long run(const char *what, work *w, long fail_at, bool keep_failing, doub
 static void test_failures(const char *what, work *w) {
   ledger l = { 0 };
   heap h = { 0 };
-  CHECK_STATUS(w(&(const ad_allocator){ reallocate, &h }, &l), AD_OK);
-  CHECK(!l.failed && isfinite(l.sum) && h.live == 0);
+  const ad_allocator a = heap_allocator(&h);
+  CHECK_STATUS(w(&a, &l), AD_OK);
+  CHECK(!l.failed && isfinite(l.sum));
+  CHECK_THAT(heap_is_empty(&h), "%s: %s", what, heap_text(&h));
   ledger standard = { 0 };
   CHECK_STATUS(w(NULL, &standard), AD_OK);
   CHECK_THAT(standard.sum == l.sum, "%s: %.17g with the standard allocator, %.17g with the hook", what,

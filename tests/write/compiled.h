@@ -1,8 +1,8 @@
-/* compiled.h -- many functions written as C into one file, compiled and loaded: for tests that call them with lists
- * of addresses.
+/* compiled.h -- many functions written as C into one file, compiled and loaded: for tests that call them with
+ * lists of addresses.
  *
- * A thunk beside the written file gives every entry point the same interface, and says how much work memory it
- * wants; that is given exactly, with guards behind it. */
+ * A thunk beside the written file gives every entry point the same interface, and says how much work memory
+ * it wants; that is given exactly, with guards behind it. */
 #ifndef ADIT_TESTS_COMPILED_H
 #define ADIT_TESTS_COMPILED_H
 
@@ -46,7 +46,8 @@ static void compiled_add(compiled *w, ad_function *f) {
 
 static void compiled_thunk(FILE *to, const ad_function *f, const char *name) {
   static const char *const pool[COMPILED_POOLS] = { "WORK", "WORK_F32", "WORK_I64", "WORK_I32", "WORK_BOOL" };
-  fprintf(to, "int call_%s(const void *const *in, void *const *out, void *const *w) {\n  (void)in, (void)w;\n  return p_%s(",
+  fprintf(to, "int call_%s(const void *const *in, void *const *out, void *const *w) {\n"
+              "  (void)in, (void)w;\n  return p_%s(",
           name, name);
   for (int k = 0; k < ad_function_inputs(f); k++) fprintf(to, "in[%d], ", k);
   for (int j = 0; j < ad_function_outputs(f); j++) fprintf(to, "out[%d], ", j);
@@ -77,7 +78,8 @@ static bool compiled_write(compiled *w, const ad_code *options) {
   for (int i = 0; i < w->n; i++) names[i] = w->name[i];
   strcpy(w->folder, "/tmp/adit-written-XXXXXX");
   if (!mkdtemp(w->folder)) return compiled_fail(w, "no folder");
-  FILE *c = compiled_file(w, "p.c", "w"), *h = compiled_file(w, "p.h", "w"), *t = compiled_file(w, "thunk.c", "w");
+  FILE *c = compiled_file(w, "p.c", "w"), *h = compiled_file(w, "p.h", "w"),
+       *t = compiled_file(w, "thunk.c", "w");
   if (!c || !h || !t) return false;
   const ad_status status = ad_functions_emit_c(w->n, w->f, names, c, h, &code, &report);
   fprintf(t, "#include \"p.h\"\n");
@@ -90,8 +92,9 @@ static bool compiled_write(compiled *w, const ad_code *options) {
 static bool compiled_build(compiled *w, const char *compiler, const char *flags) {
   char command[1000], path[128], line[300] = "";
   snprintf(command, sizeof command,
-           "cd %s && %s -std=c11 -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror -fPIC %s -c p.c >log 2>&1 "
-           "&& %s -w -fPIC -shared %s thunk.c p.o -o p.so -lm >>log 2>&1", w->folder, compiler, flags, compiler, flags);
+           "cd %s && %s -std=c11 -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror -fPIC %s -c p.c "
+           ">log 2>&1 && %s -w -fPIC -shared %s thunk.c p.o -o p.so -lm >>log 2>&1",
+           w->folder, compiler, flags, compiler, flags);
   if (system(command)) {
     FILE *log = compiled_file(w, "log", "r");
     while (log && fgets(line, sizeof line, log) && !strstr(line, "error")) { }

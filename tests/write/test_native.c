@@ -1,5 +1,5 @@
-/* test_native.c -- compiling: calls agree, the cache is shared, private and dispensable, failures leave a working
- * function and say why; in the background; from several threads and processes at once. */
+/* test_native.c -- compiling: calls agree, the cache is shared, private and dispensable, failures leave a
+ * working function and say why; in the background; from several threads and processes at once. */
 #define _DEFAULT_SOURCE
 #include "check.h"
 #include "adit/arrays.h"
@@ -85,7 +85,8 @@ static void test_calls(void) {
 }
 
 /* A callback fails with a status of its own. */
-static ad_status refuse(void *context, const void *const in[], void *const out[], char *message, size_t size) {
+static ad_status refuse(void *context, const void *const in[], void *const out[], char *message,
+                        size_t size) {
   (void)context, (void)message, (void)size;
   *(double *)out[0] = 2**(const double *)in[0];
   return *(const double *)in[0] < 0 ? AD_ERROR_NUMERIC : AD_OK;
@@ -100,7 +101,8 @@ static void around(ad_tape *t, const ad_var in[], ad_var out[], void *callback) 
 static void test_failing_steps(void) {
   const ad_type s = AD_F64();
   const ad_external e = { .name = "refuse", .n_in = 1, .n_out = 1, .in = &s, .out = &s, .call = refuse };
-  ad_function *callback = ad_function_external(&e, NULL), *f = ad_function_trace("around", around, callback, 1, &s, 1);
+  ad_function *callback = ad_function_external(&e, NULL),
+              *f = ad_function_trace("around", around, callback, 1, &s, 1);
   double in = 3, out;
   ad_workspace *w = ad_workspace_new();
   CHECK_STATUS(ad_function_compile(f, &(ad_native){ .cache = inside("cache") }, NULL), AD_OK);
@@ -133,13 +135,14 @@ static void write_compiler(const char *name, const char *script) {
 }
 
 static void test_refusals(void) {
-  check_refusal(&(ad_native){ .compiler = "no-such-compiler", .cache = inside("cache") }, AD_ERROR_UNSUPPORTED,
-                "no-such-compiler");
+  check_refusal(&(ad_native){ .compiler = "no-such-compiler", .cache = inside("cache") },
+                AD_ERROR_UNSUPPORTED, "no-such-compiler");
   write_compiler("bad", "#!/bin/sh\necho 'internal error: out of coffee'\nexit 1\n");
   check_refusal(&(ad_native){ .compiler = inside("bad"), .cache = inside("cache") }, AD_ERROR_IO, "coffee");
   write_compiler("empty", "#!/bin/sh\nexit 0\n");
   check_refusal(&(ad_native){ .compiler = inside("empty"), .cache = inside("cache") }, AD_ERROR_IO, "cache");
-  check_refusal(&(ad_native){ .options = "-no-such-option", .cache = inside("cache") }, AD_ERROR_IO, "no-such-option");
+  check_refusal(&(ad_native){ .options = "-no-such-option", .cache = inside("cache") }, AD_ERROR_IO,
+                "no-such-option");
   CHECK(mkdir(inside("open"), 0777) == 0 && chmod(inside("open"), 0777) == 0);
   check_refusal(&(ad_native){ .cache = inside("open") }, AD_ERROR_IO, "other users");
   check_refusal(&(ad_native){ .cache = inside("bad") }, AD_ERROR_IO, "no folder");
@@ -158,7 +161,8 @@ static void test_damaged_object(void) {
   ad_function *f = make(4);
   CHECK_STATUS(ad_function_compile(f, &options, NULL), AD_OK);
   ad_function_free(f);
-  snprintf(command, sizeof command, "for f in %s/*.so; do echo broken >$f.new; mv $f.new $f; done", options.cache);
+  snprintf(command, sizeof command, "for f in %s/*.so; do echo broken >$f.new; mv $f.new $f; done",
+           options.cache);
   CHECK(system(command) == 0);
   ad_report report;
   f = make(4);
@@ -180,7 +184,8 @@ static void test_background(void) {
   ad_report report;
   write_compiler("bad", "#!/bin/sh\necho 'internal error: out of coffee'\nexit 1\n");
   f = make(7);
-  CHECK_STATUS(ad_function_compile(f, &(ad_native){ .compiler = inside("bad"), .cache = inside("cache"), .background = true }, NULL), AD_OK);
+  CHECK_STATUS(ad_function_compile(f, &(ad_native){ .compiler = inside("bad"), .cache = inside("cache"),
+                                                    .background = true }, NULL), AD_OK);
   CHECK_STATUS(ad_function_compiled(f, true, &report), AD_ERROR_IO);
   CHECK(strstr(report.message, "coffee") != NULL);
   check_values(f, 7);
@@ -190,7 +195,8 @@ static void test_background(void) {
 static void *compile_shared(void *f) {
   ad_function_compile(f, &(ad_native){ .cache = inside("race") }, NULL);
   double a, b;
-  for (int k = 0; k < 100; k++) ad_function_call(f, (const void *[]){ &x, &y, v }, (void *[]){ &a, &b }, NULL);
+  for (int k = 0; k < 100; k++)
+    ad_function_call(f, (const void *[]){ &x, &y, v }, (void *[]){ &a, &b }, NULL);
   return NULL;
 }
 

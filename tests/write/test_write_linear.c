@@ -2,6 +2,7 @@
  * CBLAS. */
 #define _POSIX_C_SOURCE 200809L
 #include "written.h"
+#include "heap.h"
 
 #include "adit.h"
 #include "write/writer.h"
@@ -311,38 +312,22 @@ static void check_form_of_vjp(ad_function *f) {
 }
 
 /* Memory that fails at one call after the other, until all goes well; and all of it comes back. */
-typedef struct meter { long left, held; } meter;
-
-static void *meter_resize(void *context, void *p, size_t old, size_t size) {
-  meter *m = context;
-  (void)old;
-  if (size == 0) {
-    m->held -= p != NULL;
-    free(p);
-    return NULL;
-  }
-  if (m->left-- <= 0) return NULL;
-  m->held += p == NULL;
-  return realloc(p, size);
-}
-
 static void test_memory(void) {
-  meter m = { .left = 1000000 };
-  const ad_allocator allocator = { meter_resize, &m };
+  heap h = { 0 };
+  const ad_allocator allocator = heap_allocator(&h);
   const ad_type state[3] = { SHAPE(AD_F64, 4), ad_type_make(AD_F64, 0, NULL), SHAPE(AD_F64, 4, 4) };
   ad_status status = AD_ERROR_MEMORY;
   long calls = 0;
   FILE *nowhere = fopen("/dev/null", "w");
   for (; status != AD_OK && calls < 5000 && CHECK(nowhere != NULL); calls++) {
-    m.left = 1000000;
+    heap_fail(&h, 0, false);
     ad_function *f = ad_function_trace_with(&allocator, "step", state_body, NULL, 3, state, 2, NULL);
     if (!CHECK(f != NULL)) break;
-    m.left = calls;
+    heap_fail(&h, calls + 1, true);
     status = ad_function_emit_c(f, nowhere, NULL, NULL, NULL);
     if (!CHECK(status == AD_OK || status == AD_ERROR_MEMORY)) break;
-    m.left = 1000000;
     ad_function_free(f);
-    if (!CHECK_THAT(m.held == 0, "%ld blocks stay", m.held)) break;
+    if (!CHECK_THAT(heap_is_empty(&h), "%s", heap_text(&h))) break;
   }
   CHECK(status == AD_OK && calls > 20);
   if (nowhere) fclose(nowhere);

@@ -1,6 +1,6 @@
-/* test_written_programs_slow.c -- random programs with loops, branches, maps and calls, and their derivatives: what the
- * written C computes against the interpreter, compiled with and without optimisation and with the undefined
- * behaviour sanitizer; and native code against it too.
+/* test_written_programs_slow.c -- random programs with loops, branches, maps and calls, and their
+ * derivatives: what the written C computes against the interpreter, compiled with and without optimisation
+ * and with the undefined behaviour sanitizer; and native code against it too.
  *
  *     ADIT_PROGRAMS=n         how many
  *     ADIT_PROGRAM_SEED=s     the first one's seed */
@@ -21,7 +21,9 @@ typedef struct bundle {
   double data[MOST_PORTS][MOST_ELEMENTS*3];
 } bundle;
 
-static void whole_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) { run_program(context, t, in, out); }
+static void whole_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  run_program(context, t, in, out);
+}
 
 /* The program, its vjp, and the jvp of that. */
 static int make_functions(uint64_t seed, ad_function *f[FORMS]) {
@@ -109,13 +111,14 @@ static void compare(const compiled *w, int i, uint64_t seed, const char *flags) 
   if (status != AD_OK || answer) return;
   const double far = distance(&got, &want);
   if (far > 1e-9) worst = fmax(worst, far);
-  CHECK_THAT(far <= tolerance(f, &want), "seed %llu, %s, %s: off by %.3g", (unsigned long long)seed, ad_function_name(f),
-             flags, far);
+  CHECK_THAT(far <= tolerance(f, &want), "seed %llu, %s, %s: off by %.3g", (unsigned long long)seed,
+             ad_function_name(f), flags, far);
   compared++;
 }
 
 static void test_group(uint64_t first, int n) {
-  static const char *const flags[] = { "-O0 -fsanitize=undefined -fsanitize-undefined-trap-on-error", "-O3", "-O1" };
+  static const char *const flags[] = { "-O0 -fsanitize=undefined -fsanitize-undefined-trap-on-error", "-O3",
+                                       "-O1" };
   static const char *const compilers[] = { "gcc", "gcc", "clang" };
   compiled w = { 0 };
   uint64_t seed[COMPILED_MOST];
@@ -157,7 +160,8 @@ static void test_native(uint64_t first, int n, const char *cache) {
       outputs_of(f[1], &got, out);
       CHECK(ad_function_call(f[1], in, out, NULL) == status);
       const double far = status == AD_OK ? distance(&got, &want) : 0;
-      CHECK_THAT(far <= tolerance(f[1], &want), "native, seed %llu: off by %.3g", (unsigned long long)first + (unsigned)k, far);
+      CHECK_THAT(far <= tolerance(f[1], &want), "native, seed %llu: off by %.3g",
+                 (unsigned long long)first + (unsigned)k, far);
     }
     for (int form = 0; form < forms; form++) ad_function_free(f[form]);
   }
@@ -175,7 +179,8 @@ int main(void) {
     snprintf(command, sizeof command, "rm -rf %s", cache);
     CHECK(system(command) == 0);
   }
-  printf("%ld comparisons of %d programs (%ld could not be traced), worst %.2g\n", compared, n, refused, worst);
+  printf("%ld comparisons of %d programs (%ld could not be traced), worst %.2g\n", compared, n, refused,
+         worst);
   CHECK(compared > n);
   return check_summary();
 }
