@@ -2,10 +2,11 @@
 # make run        adit's main job on one formula: the trace, a check of the derivatives, build/graph.svg
 # make test       every test, with clang and sanitizer builds
 # make bench      the programs behind the figures in benchmarks/RESULTS.md
+# make gradbench  build/adit-gradbench, adit as a tool of GradBench (benchmarks/gradbench)
 # make peers      other tools and derivatives by hand for `make bench` to compare with (benchmarks/peers)
 # make install PREFIX=dir
 #
-# run, test, bench and peers call scripts/setup first, which installs what is missing.
+# run, test, bench, gradbench and peers call scripts/setup first, which installs what is missing.
 BUILD ?= build
 PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
@@ -15,7 +16,7 @@ AT = x=2 y=1
 configure = cmake -S . -B $(BUILD) >/dev/null
 build = MAKEFLAGS=--no-print-directory cmake --build $(BUILD) -j $(JOBS)
 
-.PHONY: all run test bench peers install clean
+.PHONY: all run test bench gradbench peers install clean
 
 all:
 	@command -v cmake >/dev/null || { echo "cmake is missing; scripts/setup installs what is needed" >&2; exit 1; }
@@ -39,8 +40,13 @@ test:
 bench:
 	@scripts/setup bench
 	@$(configure) -DADIT_BENCHMARKS=ON
-	@$(build) --target bench
+	@$(build) --target bench gradbench
 	@benchmarks/run --build $(BUILD) --write
+
+gradbench:
+	@scripts/setup gradbench
+	@$(configure) -DADIT_BENCHMARKS=ON
+	@$(build) --target gradbench
 
 peers:
 	@scripts/setup peers

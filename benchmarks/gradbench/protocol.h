@@ -1,0 +1,12 @@
+/* protocol.h -- GradBench's protocol: a line of JSON in, a line of JSON out. */
+#ifndef GRADBENCH_PROTOCOL_H
+#define GRADBENCH_PROTOCOL_H
+
+#include "job.h"
+
+#include <stdio.h>
+
+/* Writes the answer to one line, whatever that holds: one line too. False when it cannot be written. */
+bool protocol_answer(const settings *how, const char *line, size_t length, FILE *to);
+
+#endif
