@@ -64,9 +64,15 @@ typedef struct ad_code {
  * CASADI_SYMBOL_EXPORT that of the attribute that makes symbols visible. (CasADi user guide, Generating
  * C-code, API of the generated code.)
  *
- * AD_ERROR_UNSUPPORTED for what has no C: callbacks, implicit functions; AD_ERROR_DERIVATIVE for entries that
- * do not exist; AD_ERROR_SIZE for sizes that int does not hold, where that is the integer type; AD_ERROR_IO
- * when writing fails. report (may be NULL) says more. */
+ * Random numbers have the bits of the library where double and float are IEEE's and the compiler does not
+ * contract (-ffp-contract=off, or -std=c11 with gcc); those of truncated normal variables depend on <math.h>.
+ * With name_FLOAT they are rounded, and uniform ones made of 24 bits. Solutions of equations are iterated as
+ * adit/implicit.h says, in name_real: values agree to the tolerance asked for, and with name_FLOAT to 1e-4
+ * (fixed points: 1e-6) at best.
+ *
+ * AD_ERROR_UNSUPPORTED for what has no C: callbacks, and primitives without `write` and `value`, which report
+ * names; AD_ERROR_DERIVATIVE for entries that do not exist; AD_ERROR_SIZE for sizes that int does not hold,
+ * where that is the integer type; AD_ERROR_IO when writing fails. report (may be NULL) says more. */
 AD_API ad_status ad_function_emit_c(ad_function *f, FILE *source, FILE *header, const ad_code *options,
                                     ad_report *report);
 /* The same for n functions, which share what they have in common: f[i] becomes options->name_names[i]. */

@@ -55,9 +55,9 @@ AD_API size_t ad_function_size(const ad_function *f);                    /* numb
 
 /* Runs f. in[i] points to an array of input i's type, NULL means zeros; out[j] receives output j, NULL means
  * not wanted (and what only it needs is not computed). Outputs may be the same memory as inputs only where
- * the pointers are equal and the types are equal; other overlap is undefined. workspace holds the
- * intermediate values, one thread at a time each; NULL takes one from the function's pool. After the first
- * call with a workspace and a set of outputs nothing is allocated. */
+ * the pointers are equal and the types are equal; other overlap is undefined. A call that fails leaves its
+ * inputs as they were. workspace holds the intermediate values, one thread at a time each; NULL takes one from
+ * the function's pool. After the first call with a workspace and a set of outputs nothing is allocated. */
 AD_API ad_status ad_function_call(ad_function *f, const void *const in[], void *const out[],
                                   ad_workspace *workspace);
 /* Runs f, all of whose inputs and outputs are scalars, at n points: in[i] and out[j] are arrays of n. The

@@ -75,7 +75,10 @@ enum {
   AD_TRAIT_IN_PLACE = 16,           /* run may get z == x[0] */
   /* z = x[0] + (something of the other operands), in place: scatter_add, slice_add */
   AD_TRAIT_ADDS_INTO = 32,
-  AD_TRAIT_NO_FOLD = 64             /* do not evaluate on constants when recording a function */
+  AD_TRAIT_NO_FOLD = 64,            /* do not evaluate on constants when recording a function */
+  AD_TRAIT_NEVER_FAILS = 256,       /* run gives AD_OK whatever the values are */
+  /* every element of the operands is always connected: no rule chooses among them (logsumexp, unlike max) */
+  AD_TRAIT_CONNECTS_ALL = 512
 };
 
 /* What running an operation costs. */

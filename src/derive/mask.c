@@ -92,7 +92,7 @@ static bool is_harmless(const ad_tape *t, uint32_t i) {
 
 /* What the slopes of a row may be where none of the values is nan: always finite; finite where operands and
  * value are (no square roots, no poles); anything. */
-static unsigned slopes_of(const ad_tape *t, uint32_t i) {
+unsigned mask_slopes(const ad_tape *t, uint32_t i) {
   switch (node_primitive_number(&t->node[i])) {
     case ROW_abs: case ROW_copysign: case ROW_clamp: case ROW_relu: case ROW_elu: case ROW_atan:
     case ROW_tanh: case ROW_sech2: case ROW_sigmoid: case ROW_logsigmoid: case ROW_softplus:
@@ -109,7 +109,7 @@ static unsigned slopes_of(const ad_tape *t, uint32_t i) {
 }
 
 static unsigned row_counts(ad_tape *t, uint32_t i, int k) {
-  const unsigned slopes = slopes_of(t, i);
+  const unsigned slopes = mask_slopes(t, i);
   if (slopes == 0) return 0;
   const uint32_t primitive = node_primitive_number(&t->node[i]);
   const rule *r = node_primitive(t, i)->rule[k] ? tape_rule(t, primitive, k) : NULL;

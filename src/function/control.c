@@ -3,6 +3,7 @@
 #include "adit/arrays.h"
 #include "adit/elementwise.h"
 #include "function/carrier.h"
+#include "function/invariant.h"
 #include "function/wrt.h"
 
 #include <string.h>
@@ -63,7 +64,58 @@ static bool open_building(building *b, ad_tape *t, ad_function *f, ad_function *
   return true;
 }
 
+/* The same operation on the step that is left when v is moved out; false without memory. */
+static bool put_step(building *b, const invariants *v, const uint32_t moved[]) {
+  const carrier *c = b->c;
+  building s;
+  const int n = v->inputs, all = n + v->count;
+  if (!open_building(&s, b->t, v->step, NULL, all, (carrier_kind)c->kind)) return false;
+  carrier *d = s.c;
+  *d = (carrier){ .f = v->step, .n = c->n, .limit = c->limit, .keep = c->keep, .bytes = c->bytes, .n_in = all,
+                  .n_out = c->n_out, .kind = c->kind, .policy = c->policy, .backwards = c->backwards, .counted = c->counted };
+  for (int k = 0; k < n; k++) d->flag[k] = c->flag[v->input[k]], s.x[k] = b->x[v->input[k]];
+  memcpy(d->flag + all, c->flag + c->n_in, (size_t)c->n_out);
+  memcpy(s.x + n, moved, (size_t)v->count*sizeof *s.x);
+  for (s.n = all; s.n - all < b->n - c->n_in; s.n++) s.x[s.n] = b->x[c->n_in + s.n - all];
+  memory_release(&b->t->allocator, b->c, b->bytes);
+  *b = s;
+  return true;
+}
+
+/* What does not change from step to step goes before the loop. */
+static void move_out(building *b, const invariants *v, const bool shared[]) {
+  ad_tape *t = b->t;
+  const size_t room = (size_t)b->c->n_in + (size_t)v->count, bytes = (size_t)v->count*sizeof(uint32_t);
+  ad_var *x = vars_get(t, room);
+  uint32_t *moved = memory_get(&t->allocator, bytes);
+  int n = 0;
+  b->failed |= !x || !moved;
+  for (int k = 0; k < b->c->n_in && !b->failed; k++)
+    if (shared[k]) x[n++] = handle(t, b->x[k]);
+  if (!b->failed) b->failed = invariants_record(v, t, b->c->f, shared, x, x + b->c->n_in) != AD_OK;
+  for (int i = 0; i < v->count && !b->failed; i++) moved[i] = x[b->c->n_in + i].at.node.index;
+  if (!b->failed) b->failed = !put_step(b, v, moved);
+  memory_release(&t->allocator, moved, bytes);
+  if (x) vars_release(t, x, room);
+}
+
+/* Of maps and scans in functions; what is recorded as it runs stays as it was recorded. */
+static void simplify_step(building *b) {
+  ad_function *f = b->c->f;
+  const size_t bytes = (size_t)f->n_in + 1;
+  bool *shared = b->failed || !b->t->tracing ? NULL : memory_get(&b->t->allocator, bytes);
+  invariants v;
+  if (!shared) return;
+  for (int k = 0; k < f->n_in; k++) shared[k] = role_in(b->c)[k] == ROLE_SHARED;
+  if (invariants_open(&v, f, shared, b->c->n)) {
+    move_out(b, &v, shared);
+    invariants_close(&v, f);
+  }
+  memory_release(&b->t->allocator, shared, bytes);
+}
+
 static ad_status close_building(building *b, int n_out, ad_var out[]) {
+  if (b->c->kind == CARRIER_MAP || b->c->kind == CARRIER_SCAN) simplify_step(b);
   uint32_t i = b->failed ? INVALID_INDEX : carrier_record(b->t, b->c, b->n, b->x);
   for (int j = 0; j < n_out && i != INVALID_INDEX; j++) {
     const uint32_t k = tuple_result(b->t, i, j);

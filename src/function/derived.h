@@ -11,7 +11,7 @@
 
 typedef enum derived_kind {
   DERIVED_JVP, DERIVED_VJP, DERIVED_TAYLOR, DERIVED_BATCH, DERIVED_EARLY, DERIVED_LATE,
-  DERIVED_IMPLICIT, DERIVED_ODE, DERIVED_SCALARS
+  DERIVED_IMPLICIT, DERIVED_ODE, DERIVED_SCALARS, DERIVED_STEP
 } derived_kind;
 
 /* out[j]: does output j depend on one of the inputs with in[i], as far as the recording

@@ -1,11 +1,15 @@
 /* jacobian.c -- Jacobians and Hessians, dense: one sweep for each element of the smaller side.
  *
- * Forward sweeps give columns, reverse sweeps rows; the primal is recorded once, and sweeps share what they
- * have in common.
+ * Forward sweeps give columns, reverse sweeps rows. Either they are recorded one by one: the primal once, and
+ * sweeps share what they have in common, and what is zero in one falls away. Or, where a few operations on
+ * arrays do it all, one sweep is a function of the number of the element, and all are instances of a map.
  */
 #include "function/wrt.h"
 #include "adit/arrays.h"
+#include "adit/control.h"
 #include "adit/elementwise.h"
+
+#include <string.h>
 
 /* The e-th unit array of a type: one placed into zeros, so that the rest is not connected and 0*inf does not
  * arise. */
@@ -46,12 +50,16 @@ static ad_var assemble(ad_tape *t, int64_t n, const ad_var parts[], ad_type fron
   return ad_cast(ad_reshape(whole, rank, dim), front.dtype);
 }
 
+/* Of f, whose outputs from `first` on are y, with respect to the inputs of w. */
+typedef struct swept { ad_function *f; int first; const wrt_list *w; } swept;
+
 typedef struct jacobian_lists {
+  const swept *s;
+  const ad_var *in;                 /* of s->f */
   int n, m;
   const ad_var *x, *y;
   ad_var *out;                      /* out[j*n + i] */
   ad_var *part;                     /* of one input or output: element e, then the other side's index */
-  ad_var *seed;
 } jacobian_lists;
 
 /* All columns for input i: part[j*count + e] = dy[j]/dx[i][e]. */
@@ -90,15 +98,136 @@ static ad_status rows(ad_tape *t, const jacobian_lists *l, int j) {
   return status;
 }
 
+/* --- sweeps as instances of a map ----------------------------------------------------------------------- */
+
+/* MAPPED_FROM: elements, and so sweeps, that are worth a map. */
+enum { MAPPED_FROM = 32 };
+
+/* Where the primal has more operations than there are sweeps, some of them probably are on single elements,
+ * and most sweeps need few of those. */
+static bool is_mapped(const jacobian_lists *l, ad_type type) {
+  const ad_function *f = l->s->f;
+  if (!f || f->captures || type.rank >= AD_MAX_RANK) return false;
+  const int64_t count = ad_type_count(type);
+  if (count < MAPPED_FROM || (int64_t)ad_function_size(f) >= count) return false;
+  for (int k = 0; k < l->n + l->m; k++) {
+    const ad_type other = ad_type_of(k < l->n ? l->x[k] : l->y[k - l->n]);
+    if (other.rank + type.rank > AD_MAX_RANK || other.rank == AD_MAX_RANK) return false;
+  }
+  return true;
+}
+
+/* unit(t, type, e), with the number e a variable. */
+static ad_var unit_at(ad_tape *t, ad_type type, ad_var e) {
+  const int64_t one[1] = { 1 }, count[1] = { ad_type_count(type) };
+  const ad_var base = ad_zeros(t, ad_type_make(type.dtype, 1, count));
+  const ad_var ones = ad_ones(t, ad_type_make(type.dtype, 1, one));
+  return ad_reshape(ad_scatter_add(base, ad_reshape(e, 1, one), ones, 0), type.rank, type.dim);
+}
+
+/* One sweep, from element e of input or output `at`. */
+typedef struct sweep { const swept *s; int at; bool forward; } sweep;
+
+/* (x.., e) -> ydot.., or xbar.. */
+static void sweep_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  const sweep *c = context;
+  const swept *s = c->s;
+  const int m = s->f->n_out - s->first;
+  const size_t n = (size_t)s->w->n, all = (size_t)s->f->n_out + n;
+  ad_var *y = vars_get(t, all);
+  if (!y) return;
+  ad_var *x = y + s->f->n_out;
+  for (int i = 0; i < s->w->n; i++) x[i] = in[s->w->input[i]];
+  t->inlines = true;
+  if (function_apply_on(t, s->f, in, y) == AD_OK) {
+    y += s->first;
+    const ad_var *from = c->forward ? &x[c->at] : &y[c->at];
+    const ad_var seed = unit_at(t, ad_type_of(*from), in[s->f->n_in]);
+    if (c->forward) ad_jvp(1, from, &seed, m, y, out);
+    else ad_vjp(1, from, &seed, (int)n, x, out);
+    y -= s->first;
+  }
+  vars_release(t, y, all);
+}
+
+static ad_function *sweep_function(ad_tape *t, const sweep *c) {
+  ad_function *f = c->s->f;
+  const size_t n = (size_t)f->n_in + 1;
+  ad_type *in = memory_get(&t->allocator, n*sizeof *in);
+  ad_function *d = NULL;
+  for (int i = 0; in && i < f->n_in; i++) in[i] = ad_function_input_type(f, i);
+  if (in) {
+    in[f->n_in] = ad_type_make(AD_I64, 0, NULL);
+    const int results = c->forward ? f->n_out - c->s->first : c->s->w->n;
+    sweep own = *c;
+    d = function_derive(f, "_sweep", sweep_body, &own, f->n_in + 1, in, results);
+  }
+  memory_release(&t->allocator, in, n*sizeof *in);
+  if (!d) tape_fail(t, AD_ERROR_DERIVATIVE, "jacobian: %s has no derivative", f->name);
+  return d;
+}
+
+/* z[k], k < results, of all sweeps from element e = 0, 1, .. of a variable with so many. */
+static ad_status map_sweeps(ad_tape *t, const jacobian_lists *l, const sweep *c, int64_t count, ad_var z[]) {
+  const size_t n = (size_t)c->s->f->n_in + 1;
+  ad_function *d = sweep_function(t, c);
+  ad_var *v = d ? vars_get(t, n) : NULL;
+  if (v) {
+    memcpy(v, l->in, (n - 1)*sizeof *v);
+    v[n - 1] = ad_arange(t, 0, (double)count, 1, AD_I64);
+    ad_map(d, v, z);
+  }
+  vars_release(t, v, n);
+  ad_function_free(d);
+  return t->status;
+}
+
+/* z, with the axis of the sweeps in front, in the shape front + back. */
+static ad_var put_in_shape(ad_var z, ad_type front, ad_type back, bool at_end) {
+  const int rank = front.rank + back.rank, sweeps = at_end ? front.rank : 0;
+  int perm[AD_MAX_RANK + 1] = { 0 };
+  int64_t dim[AD_MAX_RANK];
+  for (int i = 0; i < rank; i++) dim[i] = i < front.rank ? front.dim[i] : back.dim[i - front.rank];
+  for (int i = 0; i < sweeps; i++) perm[i] = i + 1;
+  if (sweeps) z = ad_transpose(z, perm);
+  return ad_cast(ad_reshape(z, rank, dim), front.dtype);
+}
+
+static ad_status mapped_columns(ad_tape *t, const jacobian_lists *l, int i) {
+  const ad_type type = ad_type_of(l->x[i]);
+  ad_var *z = vars_get(t, (size_t)l->m);
+  if (!z) return AD_ERROR_MEMORY;
+  const ad_status status = map_sweeps(t, l, &(sweep){ l->s, i, true }, ad_type_count(type), z);
+  for (int j = 0; j < l->m && status == AD_OK; j++)
+    l->out[j*l->n + i] = put_in_shape(z[j], ad_type_of(l->y[j]), type, true);
+  vars_release(t, z, (size_t)l->m);
+  return status;
+}
+
+static ad_status mapped_rows(ad_tape *t, const jacobian_lists *l, int j) {
+  const ad_type type = ad_type_of(l->y[j]);
+  ad_var *z = vars_get(t, (size_t)l->n);
+  if (!z) return AD_ERROR_MEMORY;
+  const ad_status status = map_sweeps(t, l, &(sweep){ l->s, j, false }, ad_type_count(type), z);
+  for (int i = 0; i < l->n && status == AD_OK; i++)
+    l->out[j*l->n + i] = put_in_shape(z[i], type, ad_type_of(l->x[i]), false);
+  vars_release(t, z, (size_t)l->n);
+  return status;
+}
+
+/* --- all of it ------------------------------------------------------------------------------------------ */
+
 /* out[j*n + i] = dy[j]/dx[i], by the mode that needs fewer sweeps. */
-static ad_status jacobian(ad_tape *t, int n, const ad_var x[], int m, const ad_var y[], bool forward,
-                          ad_var out[]) {
-  const int64_t side = forward ? total(n, x)*m : total(m, y)*n;
-  jacobian_lists l = { n, m, x, y, out, vars_get(t, (size_t)side), NULL };
-  ad_status status = l.part ? AD_OK : AD_ERROR_MEMORY;
-  for (int i = 0; i < n && forward && status == AD_OK; i++) status = columns(t, &l, i);
-  for (int j = 0; j < m && !forward && status == AD_OK; j++) status = rows(t, &l, j);
-  vars_release(t, l.part, (size_t)side);
+static ad_status jacobian(ad_tape *t, jacobian_lists *l, bool forward) {
+  const int64_t side = forward ? total(l->n, l->x)*l->m : total(l->m, l->y)*l->n;
+  ad_status status = AD_OK;
+  l->part = vars_get(t, (size_t)side);
+  if (!l->part) return AD_ERROR_MEMORY;
+  for (int i = 0; i < l->n && forward && status == AD_OK; i++)
+    status = is_mapped(l, ad_type_of(l->x[i])) ? mapped_columns(t, l, i) : columns(t, l, i);
+  for (int j = 0; j < l->m && !forward && status == AD_OK; j++)
+    status = is_mapped(l, ad_type_of(l->y[j])) ? mapped_rows(t, l, j) : rows(t, l, j);
+  vars_release(t, l->part, (size_t)side);
   return status;
 }
 
@@ -111,31 +240,34 @@ static void jacobian_body(ad_tape *t, const ad_var in[], ad_var out[], void *con
   ad_var *y = x + n;
   for (int i = 0; i < w->n; i++) x[i] = in[w->input[i]];
   t->inlines = true;
-  if (function_apply_on(t, w->f, in, y) == AD_OK)
-    jacobian(t, w->n, x, (int)m, y, total(w->n, x) <= total((int)m, y), out);
+  const swept s = { w->f, 0, w };
+  jacobian_lists l = { .s = &s, .in = in, .n = w->n, .m = (int)m, .x = x, .y = y, .out = out };
+  if (function_apply_on(t, w->f, in, y) == AD_OK) jacobian(t, &l, total(w->n, x) <= total((int)m, y));
   vars_release(t, x, n + m);
 }
 
 /* Forward over reverse: the Jacobian of the gradient, whose columns cost one sweep each. */
 static void hessian_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
-  const wrt_list *w = context;
+  const swept *s = context;
+  const wrt_list *w = s->w;
   const size_t n = (size_t)w->n;
   ad_var *x = vars_get(t, 2*n + 1);
   if (!x) return;
   ad_var *y = x + n;
   for (int i = 0; i < w->n; i++) x[i] = in[w->input[i]];
-  gradient_body(t, in, y, context);
-  if (t->status == AD_OK) jacobian(t, w->n, x, w->n, y + 1, true, out);
+  gradient_body(t, in, y, (void *)(uintptr_t)w);
+  jacobian_lists l = { .s = s, .in = in, .n = w->n, .m = w->n, .x = x, .y = y + 1, .out = out };
+  if (t->status == AD_OK) jacobian(t, &l, true);
   vars_release(t, x, 2*n + 1);
 }
 
-static ad_function *derive(ad_function *f, const char *suffix, ad_body *body, wrt_list *w, int n_out) {
+static ad_function *derive(ad_function *f, const char *suffix, ad_body *body, void *context, int n_out) {
   const ad_allocator *a = &f->body->allocator;
   const size_t bytes = (size_t)function_visible(f)*sizeof(ad_type) + 1;
   ad_type *in = memory_get(a, bytes);
   ad_function *d = NULL;
   for (int i = 0; in && i < function_visible(f); i++) in[i] = ad_function_input_type(f, i);
-  if (in) d = function_derive(f, suffix, body, w, function_visible(f), in, n_out);
+  if (in) d = function_derive(f, suffix, body, context, function_visible(f), in, n_out);
   memory_release(a, in, bytes);
   return d;
 }
@@ -160,8 +292,11 @@ ad_function *ad_function_hessian(ad_function *f, int n_wrt, const int wrt[]) {
     return NULL;
   if (!wrt_open(&w, f, n_wrt, wrt)) return NULL;
   int n_out;
-  ad_function *d = __builtin_mul_overflow(w.n, w.n, &n_out) ? NULL
-                                                            : derive(f, "_hessian", hessian_body, &w, n_out);
+  ad_function *d = NULL;
+  /* The gradient as a function is for the sweeps of a map; without it they are recorded one by one. */
+  swept s = { ad_function_gradient(f, w.n, w.input), 1, &w };
+  if (!__builtin_mul_overflow(w.n, w.n, &n_out)) d = derive(f, "_hessian", hessian_body, &s, n_out);
+  ad_function_free(s.f);
   wrt_close(&w);
   return d;
 }

@@ -1,11 +1,12 @@
 /* cache.c -- compiled objects on disk. An object is written beside its place and renamed, so that it is whole
  * or not there, whoever else compiles the same; the text it came from lies next to it and is compared, so
  * that equal hashes of different texts do no harm. */
-#define _POSIX_C_SOURCE 200809L
+#define _XOPEN_SOURCE 700
 #include "native/native.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -166,6 +167,17 @@ static ad_status run_compiler(const native_request *r, char *const argument[], c
   return wait_for(r, child, log);
 }
 
+/* Two runtimes of OpenMP in one process would share the processor badly: gcc's goes with gcc's. */
+static bool has_threads(const native_request *r) {
+#if defined(_OPENMP) && !defined(__clang__)
+  char path[PATH_MAX];
+  return realpath(r->compiler, path) && !strstr(path, "clang");
+#else
+  (void)r;
+  return false;
+#endif
+}
+
 /* how: see native.h. gcc would make one call of sin and cos of the same argument, which has no vector form.
  * Contraction is off, as in the interpreter; no errno and no traps, so that loops around functions of
  * <math.h> become vector code. */
@@ -176,7 +188,7 @@ static ad_status compile(const native_request *r, const char *source, const char
                                        "-fopenmp-simd", NULL };
   static const char *const loops[] = { "-fno-builtin-sin", "-fno-builtin-cos", "-fno-builtin-sinf",
                                        "-fno-builtin-cosf", NULL };
-  static char level[2][4] = { "-O1", "-O3" };
+  static char level[2][4] = { "-O1", "-O3" }, threads[] = "-fopenmp";
   char *argument[MOST_ARGUMENTS], *copy = memory_get(&r->allocator, strlen(r->options) + 1);
   int n = 0;
   if (!copy) return AD_ERROR_MEMORY;
@@ -184,6 +196,7 @@ static ad_status compile(const native_request *r, const char *source, const char
   argument[n++] = (char *)(uintptr_t)r->compiler;
   argument[n++] = level[how & NATIVE_SHORT ? 1 : 0];
   for (int k = 0; loops[k] && how & NATIVE_LOOPS; k++) argument[n++] = (char *)(uintptr_t)loops[k];
+  if (how & NATIVE_THREADS && has_threads(r)) argument[n++] = threads;
   for (int k = 0; fixed[k]; k++) argument[n++] = (char *)(uintptr_t)fixed[k];
   n = add_options(argument, n, copy);
   const char *last[] = { "-o", object, source, "-lmvec", "-lm", NULL };

@@ -117,6 +117,13 @@ static ad_status publish(ad_function *f, loaded *p) {
   return AD_OK;
 }
 
+static int how_to_build(const text *source) {
+  const char *s = text_of(source);
+  const bool both = strstr(s, "ADIT_PARALLEL_SIMD for") != NULL;
+  return (source->length < LONG_TEXT ? NATIVE_SHORT : 0) | (both || strstr(s, "ADIT_SIMD for") ? NATIVE_LOOPS : 0)
+         | (both || strstr(s, "ADIT_PARALLEL for") ? NATIVE_THREADS : 0);
+}
+
 /* Writes, builds and loads f; r->message has what failed. */
 static ad_status compile_now(ad_function *f, native_request *r) {
   const ad_code code = { .chunk = NATIVE_CHUNK };
@@ -127,8 +134,7 @@ static ad_status compile_now(ad_function *f, native_request *r) {
   writer_open(&w, &r->allocator, &code, "f", true);
   ad_status status = native_text(&w, f, &source, &bytes) ? AD_OK : w.status;
   if (status != AD_OK) native_fail(r, status, "%s", w.message);
-  else status = native_build(r, &source, (source.length < LONG_TEXT ? NATIVE_SHORT : 0)
-                                         | (strstr(text_of(&source), "ADIT_SIMD for") ? NATIVE_LOOPS : 0));
+  else status = native_build(r, &source, how_to_build(&source));
   if (status == AD_OK) status = load(r, &w, f, bytes, &p);
   if (status == AD_OK) status = publish(f, p);
   written_free(&source);

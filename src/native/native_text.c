@@ -18,6 +18,9 @@ static const char vector_math[] =
 static const char words[] =
   "#include <math.h>\n#include <stdint.h>\n\n"
   "typedef double R;\n#define M(name) name\n#define ADIT_SIMD _Pragma(\"omp simd\")\n"
+  "#ifdef _OPENMP\n#define ADIT_PARALLEL _Pragma(\"omp parallel for\")\n"
+  "#define ADIT_PARALLEL_SIMD _Pragma(\"omp parallel for simd\")\n"
+  "#else\n#define ADIT_PARALLEL\n#define ADIT_PARALLEL_SIMD ADIT_SIMD\n#endif\n"
   "struct host { int (*run)(const void *, void *const *, const void *const *, void *); "
   "const void *const *step; };\n\n";
 

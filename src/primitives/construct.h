@@ -11,5 +11,9 @@ bool is_zeros(ad_var x);
 /* True when the operation fills an array with one number (ad_zeros, ad_full); *element gets its bits, unused
  * bytes are zero. */
 bool construct_is_filled(const ad_operation *op, uint64_t *element);
+/* Does the operation repeat its operand along axes of size 1 and new leading ones? */
+bool is_broadcast(const ad_primitive *p);
+/* Is the result elements [*first, *first + count) of the operand, in their order (a slice of rows)? */
+bool slice_is_range(const ad_operation *op, int64_t *first);
 
 #endif

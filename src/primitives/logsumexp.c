@@ -196,7 +196,7 @@ static void weights_work(const ad_operation *op, ad_work *w) {
 
 static const ad_primitive weights_primitive = {
   .name = "logsumexp_weights", .doc = "g*exp(x - z), the slope of logsumexp",
-  .traits = AD_TRAIT_FINITE_WEIGHTS, .linear_in = 4,
+  .traits = AD_TRAIT_FINITE_WEIGHTS | AD_TRAIT_CONNECTS_ALL, .linear_in = 4,
   .type = weights_type, .run = weights_run, .work = weights_work, .jvp = weights_jvp, .vjp = weights_vjp,
   .reach = weights_reach, .batch = reduction_batch, .write = weights_write };
 
@@ -229,7 +229,7 @@ static void logsumexp_work(const ad_operation *op, ad_work *w) {
 
 static const ad_primitive logsumexp_primitive = {
   .name = "logsumexp", .doc = "logarithm of the sum of exponentials over axes, without overflow",
-  .traits = AD_TRAIT_FINITE_WEIGHTS,
+  .traits = AD_TRAIT_FINITE_WEIGHTS | AD_TRAIT_CONNECTS_ALL,
   .type = logsumexp_type, .run = reduction_run, .work = logsumexp_work, .scratch_bytes = reduction_scratch,
   .jvp = logsumexp_jvp, .vjp = logsumexp_vjp, .batch = reduction_batch, .write = logsumexp_write };
 

@@ -317,6 +317,8 @@ static void put_address(char *to, size_t size, const char *x, const char *offset
   else snprintf(to, size, "%s + %s", x, offset);
 }
 
+static ad_status product_write(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]);
+
 static void write_products(ad_writer *w, ad_dtype dtype, const batch_plan *b, const char *z,
                            const char *const x[], bool add) {
   const char *const base[3] = { x[0], x[1], z };
@@ -333,6 +335,19 @@ static void write_products(ad_writer *w, ad_dtype dtype, const batch_plan *b, co
   const matrices *a = &b->a;
   write_product(w, dtype, &(written_product){ a->m, a->k, a->n, a->tx, a->ty, add, at[0], at[1], at[2] });
   written_loops_close(&loops);
+}
+
+int64_t product_size(const ad_operation *op) {
+  sizes s;
+  batch_plan b;
+  if (op->primitive->write != product_write) return 0;
+  product_sizes(op, &s);
+  if (s.k == 0 || ad_type_count(op->z) == 0) return 1;
+  batch_axes(op->attribute, &s, &b);
+  merge_axes(&b);
+  fold_axes(&b);
+  const double work = (double)b.a.m*(double)b.a.k*(double)b.a.n;
+  return work < 1e18 ? (int64_t)work : INT64_MAX;
 }
 
 /* Where batch axes are summed, products are added to zeros. */
@@ -501,16 +516,19 @@ static void product_work(const ad_operation *op, ad_work *w) {
 
 static const ad_primitive matmul_primitive = {
   .name = "matmul", .doc = "product of matrices, over a batch", .linear_in = 3,
+  .traits = AD_TRAIT_NEVER_FAILS,
   .type = product_type, .run = product_run, .work = product_work, .vjp = product_vjp, .reach = product_reach,
   .batch = product_batch, .write = product_write, .elements = product_elements,
 };
 static const ad_primitive dot_primitive = {
   .name = "dot", .doc = "sum of the products of the elements of two vectors", .linear_in = 3,
+  .traits = AD_TRAIT_NEVER_FAILS,
   .type = product_type, .run = product_run, .work = product_work, .vjp = product_vjp, .reach = product_reach,
   .batch = product_batch, .write = product_write, .elements = product_elements,
 };
 static const ad_primitive outer_primitive = {
   .name = "outer", .doc = "products of each element of one vector with each of another", .linear_in = 3,
+  .traits = AD_TRAIT_NEVER_FAILS,
   .type = product_type, .run = product_run, .work = product_work, .vjp = product_vjp, .reach = product_reach,
   .batch = product_batch, .write = product_write, .elements = product_elements,
 };

@@ -6,6 +6,7 @@
  */
 #include "primitives/axes.h"
 #include "primitives/batching.h"
+#include "primitives/construct.h"
 #include "primitives/elements.h"
 #include "primitives/operands.h"
 #include "primitives/strided_write.h"
@@ -13,7 +14,7 @@
 
 #include <string.h>
 
-enum { MOVES = AD_TRAIT_LINEAR | AD_TRAIT_UNIT_WEIGHTS };
+enum { MOVES = AD_TRAIT_LINEAR | AD_TRAIT_UNIT_WEIGHTS | AD_TRAIT_NEVER_FAILS };
 
 static const ad_primitive reshape_primitive, transpose_primitive, broadcast_to_primitive, flip_primitive;
 
@@ -269,6 +270,8 @@ static const ad_primitive broadcast_to_primitive = {
   .name = "broadcast_to", .doc = "repeated along axes of size 1 and new leading axes", .traits = MOVES,
   .type = broadcast_to_type, .run = broadcast_to_run, .work = work_move, .vjp = broadcast_to_vjp,
   .batch = broadcast_to_batch, .write = broadcast_to_write, .elements = moved_elements };
+
+bool is_broadcast(const ad_primitive *p) { return p == &broadcast_to_primitive; }
 
 ad_var ad_broadcast_to(ad_var x, int rank, const int64_t dim[]) {
   ad_type t = ad_type_of(x);

@@ -135,6 +135,67 @@ static const char cblas_text[] =
   "void cblas_sgemm(int order, int transposed_a, int transposed_b, int m, int n, int k, float alpha,\n"
   "                 const float *a, int lda, const float *b, int ldb, float beta, float *c, int ldc);\n";
 
+/* --- small ones: sizes as numbers, for the compiler to unroll ------------------------------------------- */
+
+enum { SMALL_WORK = 4096, SMALL_ROW = 64, SMALL_TEXT = 2048 };
+
+static const char small_rows_text[] =
+  "/* z (%d, %d) %s x y; y (%d, %d), x[i, p] = x[%d i + %d p]. */\n"
+  "static inline void HELPER(%s)(const REAL *x, const REAL *y, REAL *z) {\n"
+  "  for (int i = 0; i < %d; i++) {\n"
+  "    REAL row[%d];\n"
+  "    for (int j = 0; j < %d; j++) row[j] = x[i*%d]*y[j];\n"
+  "    for (int p = 1; p < %d; p++)\n"
+  "      for (int j = 0; j < %d; j++) row[j] += x[i*%d + p*%d]*y[p*%d + j];\n"
+  "    for (int j = 0; j < %d; j++) z[i*%d + j] %s row[j];\n"
+  "  }\n"
+  "}\n";
+
+static const char small_dots_text[] =
+  "/* z (%d, %d) %s x y; x (%d, %d), y is stored (%d, %d). */\n"
+  "static inline void HELPER(%s)(const REAL *x, const REAL *y, REAL *z) {\n"
+  "  for (int i = 0; i < %d; i++)\n"
+  "    for (int j = 0; j < %d; j++) {\n"
+  "      REAL sum[%d];\n"
+  "      for (int p = 0; p < %d; p++) sum[p] = x[i*%d + p]*y[j*%d + p];\n"
+  "      for (int q = %d; q + %d <= %d; q += %d)\n"
+  "        for (int p = 0; p < %d; p++) sum[p] += x[i*%d + q + p]*y[j*%d + q + p];\n"
+  "      for (int p = 0; p < %d; p++) sum[p] += x[i*%d + %d + p]*y[j*%d + %d + p];\n"
+  "      for (int l = %d; l > 0; l /= 2)\n"
+  "        for (int p = 0; p < l && p + l < %d; p++) sum[p] += sum[p + l];\n"
+  "      z[i*%d + j] %s sum[0];\n"
+  "    }\n"
+  "}\n";
+
+static bool is_small(const written_product *a) {
+  if (a->m < 1 || a->n < 1 || a->k < 1) return false;
+  if (a->m > SMALL_WORK || a->n > SMALL_WORK || a->k > SMALL_WORK) return false;
+  if (a->m*a->n > SMALL_WORK || a->m*a->n*a->k > SMALL_WORK) return false;
+  return a->ty ? !a->tx : a->n <= SMALL_ROW;
+}
+
+static void write_small_rows(ad_writer *w, ad_dtype dtype, const written_product *a) {
+  const int m = (int)a->m, n = (int)a->n, k = (int)a->k, xi = a->tx ? 1 : k, xp = a->tx ? m : 1;
+  const char *to = a->add ? "+=" : "=";
+  char name[64], text[SMALL_TEXT];
+  snprintf(name, sizeof name, "%s_%dx%dx%d%s", a->add ? "add_product" : "product", m, k, n,
+           a->tx ? "_tn" : "_nn");
+  snprintf(text, sizeof text, small_rows_text, m, n, to, k, n, xi, xp, name, m, n, n, xi, k, n, xi, xp, n, n,
+           n, to);
+  ad_write(w, "%s(%s, %s, %s);", ad_write_routine(w, dtype, name, text), a->x, a->y, a->z);
+}
+
+/* Sums in eight lanes, which are put together pairwise. */
+static void write_small_dots(ad_writer *w, ad_dtype dtype, const written_product *a) {
+  const int m = (int)a->m, n = (int)a->n, k = (int)a->k, lanes = k < 8 ? k : 8, whole = k/lanes*lanes;
+  const char *to = a->add ? "+=" : "=";
+  char name[64], text[SMALL_TEXT];
+  snprintf(name, sizeof name, "%s_%dx%dx%d_nt", a->add ? "add_product" : "product", m, k, n);
+  snprintf(text, sizeof text, small_dots_text, m, n, to, m, k, n, k, name, m, n, lanes, lanes, k, k, lanes,
+           lanes, k, lanes, lanes, k, k, k - whole, k, whole, k, whole, 4, lanes, n, to);
+  ad_write(w, "%s(%s, %s, %s);", ad_write_routine(w, dtype, name, text), a->x, a->y, a->z);
+}
+
 /* --- one product ---------------------------------------------------------------------------------------- */
 
 #define SIZES "%" PRId64 ", %" PRId64 ", %" PRId64
@@ -194,6 +255,8 @@ void write_product(ad_writer *w, ad_dtype dtype, const written_product *product)
   if (dtype < AD_F32) write_integers(w, dtype, &a);
   else if (a.m == 1 && a.n == 1 && a.k > 1) write_number(w, dtype, &a);
   else if (is_for_cblas(w, &a)) write_cblas(w, dtype, &a);
+  else if (is_small(&a) && a.ty) write_small_dots(w, dtype, &a);
+  else if (is_small(&a)) write_small_rows(w, dtype, &a);
   else if (a.ty) write_dots(w, dtype, &a);
   else write_rows(w, dtype, &a);
 }

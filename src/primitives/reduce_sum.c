@@ -181,7 +181,8 @@ static bool sum_elements(const ad_operation *op, ad_tape *tape, const ad_var *co
 }
 
 static const ad_primitive sum_primitive = {
-  .name = "sum", .doc = "sum over axes", .traits = AD_TRAIT_LINEAR | AD_TRAIT_UNIT_WEIGHTS,
+  .name = "sum", .doc = "sum over axes",
+  .traits = AD_TRAIT_LINEAR | AD_TRAIT_UNIT_WEIGHTS | AD_TRAIT_NEVER_FAILS,
   .type = sum_type, .run = reduction_run, .work = work_fold,
   .scratch_bytes = reduction_scratch, .vjp = sum_vjp,
   .batch = reduction_batch, .write = sum_write, .elements = sum_elements };

@@ -105,16 +105,34 @@ static const char fold_text[] =
   "  return b;\n"
   "}\n";
 
-enum { FOLD_TEXT = 4096, FOLD_WORDS = 7 };
+/* The same for a number of elements that is known, one block at most. */
+static const char short_text[] =
+  "/* ELEMENTS elements in LANES lanes, put together pairwise. */\n"
+  "static inline SUM HELPER(NAME)(const REAL *xPARAMETERS) {\n"
+  "  SUM lane[LANES], a, b;\n"
+  "  REAL v;\n"
+  "  int l;\n"
+  "  for (l = 0; l < LANES; l++) { v = x[PLACE(l)]; lane[l] = TERM; }\n";
+static const char rows_text[] =
+  "  for (int i = LANES; i < ROUND; i += LANES)\n"
+  "    for (l = 0; l < LANES; l++) { v = x[PLACE(i + l)]; a = lane[l]; b = TERM; lane[l] = COMBINE; }\n";
+static const char rest_text[] =
+  "  for (l = 0; l < ELEMENTS - ROUND; l++) {\n"
+  "    v = x[PLACE(ROUND + l)]; a = lane[l]; b = TERM;\n"
+  "    lane[l] = COMBINE;\n"
+  "  }\n";
+static const char pairs_text[] =
+  "  for (l = 0; l < PAIRS; l++) { a = lane[l]; b = lane[l + HALF]; lane[l] = COMBINE; }\n";
+
+enum { FOLD_TEXT = 4096, FOLD_WORDS = 12, FOLD_BLOCK = 512, FOLD_LANES = 16 };
 
 typedef struct word { const char *name, *text; } word;
 
-/* Copies the text with words replaced; PLACE(i) is i, or i times the step. */
-static void fill_in(char *to, const char *from, const word words[FOLD_WORDS]) {
-  char *const end = to + FOLD_TEXT - 1;
+/* Copies the text with words replaced; PLACE(i) is i, or i times the step. Returns the end. */
+static char *fill_in(char *to, char *end, const char *from, const word words[FOLD_WORDS]) {
   while (*from && to < end) {
     int k = 0;
-    while (k < FOLD_WORDS && strncmp(from, words[k].name, strlen(words[k].name))) k++;
+    while (k < FOLD_WORDS && (!words[k].name || strncmp(from, words[k].name, strlen(words[k].name)))) k++;
     if (k == FOLD_WORDS) {
       *to++ = *from++;
       continue;
@@ -125,6 +143,7 @@ static void fill_in(char *to, const char *from, const word words[FOLD_WORDS]) {
     from += strlen(words[k].name);
   }
   *to = 0;
+  return to;
 }
 
 static const char *write_fold(ad_writer *w, ad_dtype dtype, const written_fold *fold, bool dense) {
@@ -137,7 +156,40 @@ static const char *write_fold(ad_writer *w, ad_dtype dtype, const written_fold *
     { "PLACE", dense ? "" : "step*" }, { "TERM", fold->term }, { "COMBINE", fold->combine },
     { "EMPTY", fold->empty }
   };
-  fill_in(text, fold_text, words);
+  fill_in(text, text + FOLD_TEXT - 1, fold_text, words);
+  return ad_write_routine(w, dtype, name, text);
+}
+
+/* What is left of the lanes is halved until one is; pairs are few where the lanes are no power of two. */
+static const char *write_short_fold(ad_writer *w, ad_dtype dtype, const written_fold *fold,
+                                    const written_line *line) {
+  char text[FOLD_TEXT], parameters[80], name[60], number[5][24], *at = text;
+  char *const end = text + FOLD_TEXT - 1;
+  const int n = (int)line->n, lanes = n < FOLD_LANES ? n : FOLD_LANES, whole = n/lanes*lanes;
+  const bool dense = line->step == 1;
+  snprintf(name, sizeof name, "%s_%d%s", fold->name, n, dense ? "" : "_strided");
+  snprintf(parameters, sizeof parameters, "%s%s%s%s", dense ? "" : ", int64_t step", fold->shift ? ", " : "",
+           fold->shift ? fold->shift : "", fold->shift ? " c" : "");
+  snprintf(number[0], sizeof number[0], "%d", n);
+  snprintf(number[1], sizeof number[1], "%d", lanes);
+  snprintf(number[2], sizeof number[2], "%d", whole);
+  const word words[FOLD_WORDS] = {
+    { "SUM", fold->sum }, { "NAME", name }, { "PARAMETERS", parameters }, { "PLACE", dense ? "" : "step*" },
+    { "TERM", fold->term }, { "COMBINE", fold->combine }, { "ELEMENTS", number[0] }, { "LANES", number[1] },
+    { "ROUND", number[2] }, { "PAIRS", number[3] }, { "HALF", number[4] }
+  };
+  at = fill_in(at, end, short_text, words);
+  if (whole > lanes) at = fill_in(at, end, rows_text, words);
+  if (n > whole) at = fill_in(at, end, rest_text, words);
+  for (int half = FOLD_LANES/2, left = lanes; half > 0; half /= 2) {
+    const int pairs = left - half;
+    if (pairs <= 0) continue;
+    snprintf(number[3], sizeof number[3], "%d", pairs);
+    snprintf(number[4], sizeof number[4], "%d", half);
+    at = fill_in(at, end, pairs_text, words);
+    left = half;
+  }
+  snprintf(at, (size_t)(end - at), "  return lane[0];\n}\n");
   return ad_write_routine(w, dtype, name, text);
 }
 
@@ -146,6 +198,11 @@ const char *written_fold_call(ad_writer *w, char to[WRITTEN_CALL], ad_dtype dtyp
   const bool dense = line->step == 1;
   char step[32] = "";
   if (!dense) snprintf(step, sizeof step, ", %lld", (long long)line->step);
+  if (line->n > 0 && line->n <= FOLD_BLOCK) {
+    snprintf(to, WRITTEN_CALL, "%s(%s%s%s%s)", write_short_fold(w, dtype, fold, line), line->at, step,
+             shift ? ", " : "", shift ? shift : "");
+    return to;
+  }
   snprintf(to, WRITTEN_CALL, "%s(%s, %lld%s%s%s)", write_fold(w, dtype, fold, dense), line->at,
            (long long)line->n, step, shift ? ", " : "", shift ? shift : "");
   return to;

@@ -75,6 +75,16 @@ static strided slice_box(const ad_operation *op, int64_t *first) {
   return s;
 }
 
+static const ad_primitive slice_primitive;
+
+bool slice_is_range(const ad_operation *op, int64_t *first) {
+  if (op->primitive != &slice_primitive) return false;
+  const strided s = slice_box(op, first);
+  for (int d = 0; d < s.rank; d++)
+    if (s.dim[d] > 1 && s.from[d] != s.to[d]) return false;
+  return ad_type_count(op->z) > 0;
+}
+
 static ad_status slice_run(const ad_operation *op, void *z, const void *const x[], void *scratch) {
   (void)scratch;
   const size_t width = ad_dtype_bytes(op->z.dtype);

@@ -186,8 +186,8 @@ static const char *written_sampler(ad_writer *w, ad_dtype dtype, random_purpose 
   return ad_write_routine(w, dtype, sampler[purpose].name, sampler[purpose].text[wide]);
 }
 
-ad_status write_samples(ad_writer *w, const ad_operation *op, random_purpose purpose, int64_t each, const char *z,
-                        const char *x) {
+ad_status write_samples(ad_writer *w, const ad_operation *op, random_purpose purpose, int64_t each,
+                        const char *z, const char *x) {
   const ad_dtype dtype = op->z.dtype;
   const bool wide = ad_dtype_bytes(dtype) == 8;
   const int block = wide ? 2 : 4;
@@ -200,13 +200,14 @@ ad_status write_samples(ad_writer *w, const ad_operation *op, random_purpose pur
   ad_write(w, "%s sample[%d];", ad_write_type(dtype), block);
   ad_write(w, "%s(%s[k], (uint64_t)i/%d, %d, word);", words, x, block, (int)purpose);
   ad_write(w, "%s(word, sample);", make);
-  ad_write(w, "for (int64_t j = 0; j < %d && i + j < %lld; j++) %s[k*%lld + i + j] = sample[j];", block, n, z, n);
+  ad_write(w, "for (int64_t j = 0; j < %d && i + j < %lld; j++) %s[k*%lld + i + j] = sample[j];", block, n,
+           z, n);
   ad_write(w, "}");
   return AD_OK;
 }
 
-void write_keys(ad_writer *w, random_purpose purpose, int64_t n, const char *z, const char *key, const char *from,
-                const char *index) {
+void write_keys(ad_writer *w, random_purpose purpose, int64_t n, const char *z, const char *key,
+                const char *from, const char *index) {
   if (n == 0) return;
   const char *words = written_philox(w);
   ad_write(w, "for (int64_t i = 0; i < %lld; i++) {", (long long)n);
@@ -222,8 +223,8 @@ static const char tail_text[] =
   "static double HELPER(random_tail)(double x) { return 0.5*erfc(x*0.70710678118654752440); }\n";
 
 static const char quantile_text[] =
-  "/* The x >= 0 that a normal variable exceeds with probability q <= 1/2: Abramowitz and Stegun, 26.2.23, and\n"
-  " * two steps of Halley's method. */\n"
+  "/* The x >= 0 that a normal variable exceeds with probability q <= 1/2: Abramowitz and Stegun, 26.2.23,\n"
+  " * and two steps of Halley's method. */\n"
   "static double HELPER(random_quantile)(double q) {\n"
   "  const double t = sqrt(-2*log(q));\n"
   "  double x = t - (2.515517 + t*(0.802853 + t*0.010328))/(1 + t*(1.432788 + t*(0.189269 + t*0.001308)));\n"
@@ -243,7 +244,8 @@ static const char truncated_text[] =
   "  u = u > 0 ? u : 0x1p-54;\n"
   "  u = turned ? 1 - u : u;\n"
   "  const double top = HELPER(random_tail)(low), bottom = HELPER(random_tail)(high);\n"
-  "  const double q = bottom + (1 - u)*(top - bottom), lower = HELPER(random_tail)(-low) + u*(top - bottom);\n"
+  "  const double q = bottom + (1 - u)*(top - bottom);\n"
+  "  const double lower = HELPER(random_tail)(-low) + u*(top - bottom);\n"
   "  const double e = q <= 0.5 ? HELPER(random_quantile)(q) : -HELPER(random_quantile)(lower);\n"
   "  const double z = e < low ? low : e > high ? high : e;\n"
   "  return (REAL)(turned ? -z : z);\n"

@@ -19,10 +19,15 @@ static void store_scalar(const double *slot, bool is_bool, void *to) {
   else memcpy(to, slot, sizeof *slot);
 }
 
-/* An output that is also an input is computed aside and copied at the end. */
-static bool is_input_too(const plan *p, const void *const in[], const void *out) {
-  for (uint32_t i = 0; i < p->places; i++)
-    if (p->place[i].kind == PLACE_INPUT && in[p->place[i].number] == out) return true;
+/* Must an output be computed aside and copied at the end, since it is also an input that is read after it is
+ * written? */
+static bool goes_aside(const plan *p, const place *at, const void *const in[], const void *out) {
+  for (uint32_t i = 0; i < p->places; i++) {
+    const place *x = &p->place[i];
+    if (x->kind == PLACE_INPUT && in[x->number] == out
+        && (!at->first_write || x->last_read > at->first_write))
+      return true;
+  }
   return false;
 }
 
@@ -35,7 +40,7 @@ static void *locate(const plan *p, const place *at, const void *const in[], void
       memset(memory + p->zeros, 0, at->bytes);
       return memory + p->zeros;
     default:
-      return is_input_too(p, in, out[at->number]) ? memory + at->offset : out[at->number];
+      return goes_aside(p, at, in, out[at->number]) ? memory + at->offset : out[at->number];
   }
 }
 
@@ -94,8 +99,7 @@ static void save_inputs(const plan *p, void *const out[], void **where, char *me
   }
 }
 
-static void store_outputs(const plan *p, const void *const in[], void *const out[], void **where,
-                          char *memory) {
+static void store_outputs(const plan *p, void *const out[], void **where, char *memory) {
   save_inputs(p, out, where, memory);
   for (uint32_t i = 0; i < p->copies; i++) {
     const place *at = &p->place[p->copy[i].place];
@@ -103,8 +107,7 @@ static void store_outputs(const plan *p, const void *const in[], void *const out
   }
   for (uint32_t i = 0; i < p->places; i++) {
     const place *at = &p->place[i];
-    if (at->kind == PLACE_OUTPUT && where[i] != out[at->number] && at->bytes
-        && is_input_too(p, in, out[at->number]))
+    if (at->kind == PLACE_OUTPUT && where[i] != out[at->number] && at->bytes)
       memcpy(out[at->number], where[i], at->bytes);
   }
   const double *slot = (const double *)(const void *)memory;
@@ -132,7 +135,7 @@ ad_status plan_continue(const plan *p, const void *const in[], void *const out[]
     ad_status status = run_step(p, &p->step[i], where, memory, message, size);
     if (status != AD_OK) return report(p, &p->step[i].kernel, memory, status, message, size);
   }
-  store_outputs(p, in, out, where, memory);
+  store_outputs(p, out, where, memory);
   return AD_OK;
 }
 

@@ -22,12 +22,16 @@ typedef struct planner {
   /* Of each place: */
   struct lifetime { uint32_t first, last, node; bool pinned, scalar; } *life;
   size_t life_capacity;
+  bool views;                       /* slices of rows may be other names of parts of operands: node_view */
   uint32_t attribute_slot;          /* the next attribute's constant slot, in schedule order */
 } planner;
 
 /* Begins with a graph and a schedule, q->g and q->s, and ends with them. False when memory fails. */
 bool planner_open(planner *q);
 void planner_close(planner *q);
+
+/* Is node i another name for its operand, or for the part of it that begins with element *first? */
+bool node_view(const planner *q, uint32_t i, int64_t *first);
 
 /* Each appends to the last step of the plan. False when memory fails. */
 bool lower_scalars(planner *q, const schedule_step *s);
@@ -40,6 +44,8 @@ bool choose_places(planner *q);
 /* Outputs are computed where the caller wants them, as far as that goes; the others are copied at the end. */
 bool place_outputs(planner *q);
 bool assign_memory(planner *q);
+/* Of all places, once the steps are made. */
+void note_times(plan *p);
 /* Of arrays of one type only, in a memory of their own, counted in elements: *count of them are needed. */
 bool assign_pool(planner *q, ad_dtype dtype, size_t *count);
 

@@ -16,7 +16,7 @@
 
 enum {
   CHUNK_MOST = 4096,                /* instances */
-  CHUNK_BYTES = 256 << 10,          /* of arrays inside: what fits into a core's own cache */
+  CHUNK_BYTES = 1 << 20,            /* of arrays inside: what fits into a core's own cache */
   CHUNK_ROUND = 256,                /* a block of the interpreter */
   GROUPS_MOST = 16,
   MESSAGE_BYTES = 200,
@@ -224,11 +224,40 @@ static void measure(map *p, const ad_function *f, const bool mapped[], const boo
   }
 }
 
-/* Small enough for what is inside to stay in the cache, large enough for the kernels. */
+/* The most bytes that arrays inside f need at a time when it runs in the order of its recording and each is given up,
+ * to the result of the operation, at its last use. False: out of memory. */
+static bool most_live(const ad_function *f, size_t *most) {
+  const ad_tape *t = f->body;
+  const size_t list = t->count*sizeof(uint32_t) + 1;
+  uint32_t *last = memory_get_zeroed(&t->allocator, list, 1);
+  size_t live = 0;
+  if (!last) return false;
+  for (uint32_t i = 0; i < t->count; i++) {
+    int n;
+    const uint32_t *x = node_is_leaf(t, i) ? NULL : node_operands(t, i, &n);
+    for (int k = 0; x && k < n; k++) last[x[k]] = i;
+  }
+  for (int j = 0; j < f->n_out; j++) last[f->out[j]] = UINT32_MAX;
+  *most = 0;
+  for (uint32_t i = 0; i < t->count; i++) {
+    int n;
+    const uint32_t *x = node_is_leaf(t, i) ? NULL : node_operands(t, i, &n);
+    for (int k = 0; x && k < n; k++) {
+      if (last[x[k]] != i) continue;
+      live -= node_type(t, x[k])->type.rank ? node_type(t, x[k])->bytes : 0;
+      last[x[k]] = 0;               /* once, if it is an operand twice */
+    }
+    if (node_type(t, i)->type.rank) live += node_type(t, i)->bytes;
+    if (live > *most) *most = live;
+  }
+  memory_release(&t->allocator, last, list);
+  return true;
+}
+
+/* Small enough for what is inside to stay in the cache, large enough for the kernels; 0: out of memory. */
 static int64_t chunk_size(const ad_function *f, int64_t n) {
-  size_t bytes = 0;
-  for (uint32_t i = 0; i < f->body->count; i++)
-    if (node_type(f->body, i)->type.rank) bytes += node_type(f->body, i)->bytes;
+  size_t bytes;
+  if (!most_live(f, &bytes)) return 0;
   int64_t size = bytes ? (int64_t)(CHUNK_BYTES/(bytes + 1)) : CHUNK_MOST;
   const int64_t fair = (n/8/CHUNK_ROUND + 1)*CHUNK_ROUND;
   if (size > fair) size = fair;
@@ -243,6 +272,7 @@ static ad_status make_plans(map *p, const preparation *q, ad_function *f, const 
   const int64_t n = q->c->n;
   ad_status status;
   p->size = chunk_size(f, n);
+  if (!p->size && n) return AD_ERROR_MEMORY;
   ad_function *chunk = chunk_function(f, p->size, mapped, summed, &status);
   if (status != AD_OK) return status;
   if (!chunk) p->size = 1;

@@ -5,6 +5,7 @@
  * fit); a primitive that may work in place takes over the buffer of its dying first operand; a reshape is
  * another name for its operand.
  */
+#include "primitives/construct.h"
 #include "run/lower.h"
 #include "tape/tuple.h"
 
@@ -16,7 +17,7 @@ static bool add_place(planner *q, uint32_t node, place_kind kind, uint32_t numbe
   if (!memory_reserve(a, &p->place, &p->place_capacity, p->places + 1, sizeof *p->place)) return false;
   if (!memory_reserve(a, &q->life, &q->life_capacity, p->places + 1, sizeof *q->life)) return false;
   const size_t bytes = ad_type_bytes(*graph_type(&q->g, node));
-  p->place[p->places] = (place){ kind, number, fixed, 0, bytes };
+  p->place[p->places] = (place){ .kind = kind, .number = number, .fixed = fixed, .bytes = bytes };
   /* A result is written by the step of the operation it belongs to. */
   const bool result = q->g.kind[node] == KIND_RESULT;
   const uint32_t step = q->s.step_of[result ? q->g.operand[q->g.operand_start[node]] : node];
@@ -76,6 +77,21 @@ static void take_over(planner *q, uint32_t node, uint32_t x) {
   q->life[at].last = q->s.step_of[node];
 }
 
+/* Operands that a primitive may have and still be a view. */
+enum { VIEW_OPERANDS = 4 };
+
+bool node_view(const planner *q, uint32_t i, int64_t *first) {
+  const run_graph *g = &q->g;
+  const ad_type *types[VIEW_OPERANDS];
+  const uint32_t n = g->operand_start[i + 1] - g->operand_start[i];
+  *first = 0;
+  if (g->kind[i] != KIND_STRUCTURED || n == 0 || n > VIEW_OPERANDS) return false;
+  if (node_primitive(g->t, g->node[i])->traits & AD_TRAIT_ALIAS) return true;
+  if (!q->views) return false;
+  const ad_operation op = node_operation(g->t, g->node[i], types);
+  return slice_is_range(&op, first);
+}
+
 static bool place_result(planner *q, uint32_t node) {
   const run_graph *g = &q->g;
   const unsigned traits = node_primitive(g->t, g->node[node])->traits;
@@ -85,7 +101,8 @@ static bool place_result(planner *q, uint32_t node) {
     take_over(q, node, g->operand[first]);
     return true;
   }
-  if (structured && (traits & AD_TRAIT_ALIAS) && !q->is_target[node] && !q->request->keep) {
+  int64_t part;
+  if (structured && node_view(q, node, &part) && !q->is_target[node] && !q->request->keep) {
     const uint32_t x = g->operand[first], at = q->place_of[x];
     /* Scalar programs look for their operands in the workspace. */
     const bool reachable = at != NOWHERE

@@ -240,6 +240,7 @@ static bool lower_all(planner *q) {
   if (!store_outputs(q) || !list_results(q)) return false;
   for (uint32_t s = 0; s < q->s.steps; s++)
     if (!lower_step(q, &q->s.step[s])) return false;
+  note_times(q->p);
   lay_out(q->p);
   return true;
 }

@@ -24,6 +24,9 @@ typedef struct place {
   uint32_t number;                  /* which input or output */
   void *fixed;
   size_t offset, bytes;
+  /* When an input is read last, and when an output is written first: one may take the other's memory where
+   * the former is not later. See in_place.c. */
+  uint64_t last_read, first_write;
 } place;
 
 typedef struct kernel_step {

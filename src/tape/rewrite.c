@@ -193,7 +193,7 @@ static bool is_number(const ad_tape *t, uint32_t i, double number) {
 
 /* A constant of the type from its bits. Zeros of floats stay as they are recorded: passes take an array of
  * zeros for one that is connected nowhere. ad_full takes a double, which not every i64 is. */
-static uint32_t constant_of(ad_tape *t, uint32_t type, scalar v) {
+uint32_t tape_filled(ad_tape *t, uint32_t type, scalar v) {
   const ad_type z = t->type[type]->type;
   if (z.rank == 0) return tape_constant_bits(t, z.dtype, v);
   if (v.i64 == 0 && z.dtype >= AD_F32) return INVALID_INDEX;
@@ -220,7 +220,7 @@ static uint32_t fold(ad_tape *t, uint32_t primitive, const ad_primitive *p, uint
   }
   if (p->row) z = tape_compute_row(t, primitive, type, n, operand, a);
   else primitive_kernel(p, from, to)(1, &z, &v[0], NULL, NULL, 0);
-  return constant_of(t, type, z);
+  return tape_filled(t, type, z);
 }
 
 /* --- matching and replacing ----------------------------------------------------------------------------- */
@@ -278,7 +278,7 @@ static uint32_t replace(ad_tape *t, matcher *m, rewrite *w, uint32_t type) {
   if (s->kind == RULE_LETTER) return m->bound[s->letter];
   if (s->kind == RULE_NUMBER) {
     const uint32_t one = tape_constant(t, t->type[type]->type.dtype, s->number);
-    return one == INVALID_INDEX ? one : constant_of(t, type, t->value[one]);
+    return one == INVALID_INDEX ? one : tape_filled(t, type, t->value[one]);
   }
   const ad_var z = replay(t, m, w->rights - 1);
   return ad_is_valid(z) ? z.at.node.index : INVALID_INDEX;
@@ -352,22 +352,34 @@ static uint32_t same_bytes(const ad_tape *t, uint32_t type, uint32_t x) {
   return INVALID_INDEX;
 }
 
-static uint32_t rewrite_other(ad_tape *t, uint32_t primitive, uint32_t type, int n, const uint32_t x[]) {
+static uint32_t rewrite_other(ad_tape *t, uint32_t primitive, uint32_t type, int n, const uint32_t x[],
+                              const void *attribute, size_t size) {
+  scalar v;
   const ad_primitive *p = t->primitive[primitive - PRIMITIVE_FIRST_OTHER];
-  if (keeps_bytes(p, n)) return same_bytes(t, type, x[0]);
-  if (p != &cast_primitive) return INVALID_INDEX;
+  if (keeps_bytes(p, n)) {
+    const uint32_t same = same_bytes(t, type, x[0]);
+    if (same != INVALID_INDEX || !t->closed) return same;
+    if (uniform(t, x[0], &v)) return tape_filled(t, type, v);
+    return tape_fold_array(t, primitive, type, n, x, attribute, size);
+  }
+  if (is_broadcast(p) && uniform(t, x[0], &v)) return tape_filled(t, type, v);
+  if (p != &cast_primitive) return tape_fold_array(t, primitive, type, n, x, attribute, size);
   const uint32_t i = fold(t, primitive, p, type, n, x, NULL, 0);
-  return i != INVALID_INDEX ? i : cast_of_cast(t, type, x[0]);
+  if (i != INVALID_INDEX) return i;
+  const uint32_t folded = tape_fold_array(t, primitive, type, n, x, NULL, 0);
+  return folded != INVALID_INDEX ? folded : cast_of_cast(t, type, x[0]);
 }
 
 uint32_t tape_rewrite(ad_tape *t, uint32_t primitive, uint32_t type, int n, const uint32_t x[],
                       const void *attribute, size_t size) {
-  if (primitive >= PRIMITIVE_FIRST_OTHER) return rewrite_other(t, primitive, type, n, x);
+  if (primitive >= PRIMITIVE_FIRST_OTHER) return rewrite_other(t, primitive, type, n, x, attribute, size);
   if (primitive >= ROW_COUNT) return INVALID_INDEX;
   double a = 0;
   if (size == sizeof a) memcpy(&a, attribute, size);
   uint32_t i = fold(t, primitive, &elementwise_primitives[primitive], type, n, x, attribute, size);
   if (i == INVALID_INDEX) i = apply_rows(t, primitive, type, n, x, a);
+  if (i == INVALID_INDEX) i = tape_fold_array(t, primitive, type, n, x, attribute, size);
+  if (i == INVALID_INDEX) i = tape_skip_broadcasts(t, primitive, type, n, x, attribute, size);
   const bool commutative = elementwise_rows[primitive].traits & ROW_COMMUTATIVE;
   if (i != INVALID_INDEX || !commutative || n != 2 || x[0] <= x[1]) return i;
   const uint32_t ordered[2] = { x[1], x[0] };

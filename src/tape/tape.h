@@ -272,6 +272,15 @@ uint32_t tape_append_simplified(ad_tape *t, uint32_t primitive, uint32_t type, i
 uint32_t tape_rewrite(ad_tape *t, uint32_t primitive, uint32_t type, int n, const uint32_t x[],
                       const void *attribute, size_t size);
 void tape_free_rewrites(ad_tape *t);
+/* The same in the body of a function, for arrays: what depends on constants alone; an elementwise operation
+ * on what its operands are broadcasts of. */
+uint32_t tape_fold_array(ad_tape *t, uint32_t primitive, uint32_t type, int n, const uint32_t x[],
+                         const void *attribute, size_t size);
+uint32_t tape_skip_broadcasts(ad_tape *t, uint32_t primitive, uint32_t type, int n, const uint32_t x[],
+                              const void *attribute, size_t size);
+/* An array filled with one number; INVALID_INDEX for zeros of floats, and where a double does not hold the
+ * number. */
+uint32_t tape_filled(ad_tape *t, uint32_t type, scalar v);
 /* The value of a row of the table on known scalars. */
 scalar tape_compute_row(const ad_tape *t, uint32_t row, uint32_t type, int n, const uint32_t x[],
                         double attribute);

@@ -61,7 +61,8 @@ static void write_tolerances(iteration_text *s, const char *least) {
   if (s->dtype == AD_F64) {
     unit_line(u, "const R epsilon = sizeof(R) == sizeof(float) ? (R)0x1p-23 : (R)0x1p-52;");
     write_real(s, "asked", s->a->relative);
-    unit_line(u, "const R relative = sizeof(R) == sizeof(float) && asked < (R)%s ? (R)%s : asked;", least, least);
+    unit_line(u, "const R relative = sizeof(R) == sizeof(float) && asked < (R)%s ? (R)%s : asked;", least,
+              least);
   } else {
     unit_line(u, "const R epsilon = (R)0x1p-23;");
     write_real(s, "relative", s->a->relative);
@@ -87,8 +88,8 @@ void iteration_text_open(iteration_text *s, carrier_text *c, const implicit *a, 
 
 /* to[i] = (type)from[i] */
 static void convert(iteration_text *s, ad_dtype type, const char *to, const char *from, int64_t n) {
-  unit_line(s->c->u, "for (int64_t i = 0; i < %lld; i++) %s[i] = (%s)%s[i];", (long long)n, to, write_type(type),
-            from);
+  unit_line(s->c->u, "for (int64_t i = 0; i < %lld; i++) %s[i] = (%s)%s[i];", (long long)n, to,
+            write_type(type), from);
 }
 
 /* What f does not look at is given to it as an argument that the text leaves out. */
@@ -113,9 +114,10 @@ bool iteration_value(iteration_text *s, ad_function *f, const char *from, const 
 
 void iteration_advance(iteration_text *s, const char *to, const char *base, const char *a, const char *step) {
   const char *round = s->dtype == AD_F64 ? "" : "(R)(float)";
-  if (a) unit_line(s->c->u, "for (int64_t i = 0; i < %lld; i++) %s[i] = %s(%s[i] + %s*%s[i]);", (long long)s->n, to,
-                   round, base, a, step);
-  else unit_line(s->c->u, "for (int64_t i = 0; i < %lld; i++) %s[i] = %s%s[i];", (long long)s->n, to, round, base);
+  const long long n = (long long)s->n;
+  if (a) unit_line(s->c->u, "for (int64_t i = 0; i < %lld; i++) %s[i] = %s(%s[i] + %s*%s[i]);", n, to, round,
+                   base, a, step);
+  else unit_line(s->c->u, "for (int64_t i = 0; i < %lld; i++) %s[i] = %s%s[i];", n, to, round, base);
 }
 
 void iteration_goto(iteration_text *s, const char *to) {

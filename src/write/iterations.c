@@ -14,7 +14,8 @@ static void declare_largest(iteration_text *s, const char *name, const char *of,
 
 /* "if (step_is_small(..)) {" for a whole step; the next close ends it. */
 static void open_if_small(iteration_text *s, const char *also, const char *relative) {
-  unit_open(s->c->u, "if (%s%s(%lld, at, met, epsilon, length, %s)) ", also, s->small, (long long)s->n, relative);
+  unit_open(s->c->u, "if (%s%s(%lld, at, met, epsilon, length, %s)) ", also, s->small, (long long)s->n,
+            relative);
 }
 
 static void fail_after(iteration_text *s) {
@@ -161,7 +162,8 @@ static void declare_minimize(iteration_text *s, descent_names *name) {
 }
 
 static bool evaluate(iteration_text *s, const char *at, const char *value, const char *gradient) {
-  return iteration_value(s, s->a->value, at, value, 1) && iteration_value(s, s->a->residual, at, gradient, s->n);
+  return iteration_value(s, s->a->value, at, value, 1)
+         && iteration_value(s, s->a->residual, at, gradient, s->n);
 }
 
 /* Where the gradient is zero: a minimum, unless the Hessian is indefinite beyond rounding. */
@@ -231,9 +233,9 @@ static const char mix_text[] =
   "/* next = g - sum c_i dg_i, c the least squares solution of sum c_i df_i = f: the differences are made\n"
   " * orthonormal, newest first, in qf and qg; returns how many were left. Walker and Ni, SIAM J. Numer.\n"
   " * Anal. 49 (2011). */\n"
-  "static int64_t HELPER(anderson_mix)(int64_t n, int64_t depth, int64_t count, int64_t newest, const REAL *f,\n"
-  "                                    const REAL *g, const REAL *df, const REAL *dg, REAL *qf, REAL *qg,\n"
-  "                                    REAL *next) {\n"
+  "static int64_t HELPER(anderson_mix)(int64_t n, int64_t depth, int64_t count, int64_t newest,\n"
+  "                                    const REAL *f, const REAL *g, const REAL *df, const REAL *dg,\n"
+  "                                    REAL *qf, REAL *qg, REAL *next) {\n"
   "  int64_t made = 0;\n"
   "  for (int64_t i = 0; i < n; i++) next[i] = g[i];\n"
   "  for (int64_t age = 0; age < count; age++) {\n"

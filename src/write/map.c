@@ -105,6 +105,28 @@ static void lanes_call(map_text *m, const unit_info *callee, const char *lanes) 
   unit_call_lanes(m->c->u, callee, lanes, m->call.in, m->call.out);
 }
 
+/* Operations from which on native code shares instances among threads; how many instances at a time. */
+enum { PARALLEL_WORK = 1 << 18, PARALLEL_LANES = 4096 };
+
+/* All instances in one call, or in one for each part of them. */
+static void write_whole(map_text *m, const unit_info *callee) {
+  unit *u = m->c->u;
+  const long long n = (long long)m->c->c->n;
+  const bool parallel = u->w->native && !callee->fails && !callee->host && n >= 2*PARALLEL_LANES
+                     && (double)n*(double)m->f->size >= PARALLEL_WORK;
+  if (!parallel) {
+    unit_line(u, "const int64_t at = 0;");
+    unit_line(u, "(void)at;");
+    lanes_call(m, callee, writer_text(u->w, "%lld", n));
+    return;
+  }
+  unit_open(u, "ADIT_PARALLEL for (int64_t at = 0; at < %lld; at += %d) ", n, PARALLEL_LANES);
+  unit_line(u, "const int64_t lanes = %lld - at < %d ? %lld - at : %d;", n, PARALLEL_LANES, n,
+            PARALLEL_LANES);
+  lanes_call(m, callee, "lanes");
+  unit_close(u);
+}
+
 static bool write_lanes(map_text *m) {
   unit *u = m->c->u;
   const unit_shape lanes = { .lanes = true, .each = m->each_in };
@@ -112,9 +134,7 @@ static bool write_lanes(map_text *m) {
   const unit_info *callee = write_unit(u->w, m->f, m->call.wanted, &lanes);
   if (!callee) return false;
   if (!sums && !needs_work(callee)) {
-    unit_line(u, "const int64_t at = 0;");
-    unit_line(u, "(void)at;");
-    lanes_call(m, callee, writer_text(u->w, "%lld", (long long)m->c->c->n));
+    write_whole(m, callee);
     return true;
   }
   unit_open(u, "for (int64_t at = 0; at < %lld; at += %d) ", (long long)m->c->c->n, WRITE_LANES);
@@ -144,7 +164,7 @@ bool write_map(carrier_text *c) {
   map_text m;
   bool good = open_map(&m, c);
   if (good) {
-    ad_function *scalars = write_scalar_form(c->u->w, m.f);
+    ad_function *scalars = write_scalar_form(m.f, true);
     good = write_all_scalar(scalars ? scalars : m.f) ? write_lanes(&m) : write_instances(&m);
   }
   close_map(&m);

@@ -14,9 +14,14 @@
 #include <stdio.h>
 #include <string.h>
 
-/* LONGEST: elements of an array; LONGEST_ROW: of the result of an elementwise operation; GROWTH: operations
- * for each element of an array; MOST: operations more than the function has. */
-enum { SCALARS_LONGEST = 144, SCALARS_LONGEST_ROW = 36, SCALARS_GROWTH = 6, SCALARS_MOST = 4000 };
+/* LONGEST: elements of an array; LONGEST_ROW: of the result of an elementwise operation in the body of
+ * a map, where instances make the vectors; SHORT_ROW, SHORT_CALL: elsewhere, where elements do, of
+ * functions like exp, too; GROWTH: operations for each element of an array; MOST: operations more than
+ * the function has. */
+enum {
+  SCALARS_LONGEST = 144, SCALARS_LONGEST_ROW = 36, SCALARS_SHORT_ROW = 9, SCALARS_SHORT_CALL = 3,
+  SCALARS_GROWTH = 6, SCALARS_MOST = 4000
+};
 
 typedef struct scalars {
   const ad_function *f;
@@ -26,6 +31,7 @@ typedef struct scalars {
   uint32_t nodes;
   size_t count;
   size_t more;                      /* operations that elementwise ones become, beside themselves */
+  bool lanes;
   int room;                         /* operands of a node, at most */
   const ad_type **types;
   const ad_var **x;
@@ -42,14 +48,21 @@ static bool is_elementwise(const ad_primitive *p) {
   return (p->traits & AD_TRAIT_ELEMENTWISE) != 0 || p == &cast_primitive;
 }
 
+static int64_t longest_row(const scalars *s, const ad_primitive *p) {
+  const elementwise_row *row = p->row;
+  if (s->lanes) return SCALARS_LONGEST_ROW;
+  return !row || row->kind == CLASS_FLOAT ? SCALARS_SHORT_CALL : SCALARS_SHORT_ROW;
+}
+
 /* May node i be taken apart? *arrays: is there an array at all? */
-static bool is_possible(const ad_tape *t, uint32_t i, bool *arrays) {
+static bool is_possible(const scalars *s, uint32_t i, bool *arrays) {
+  const ad_tape *t = s->f->body;
   const int64_t n = count_of(t, i);
   *arrays |= node_type(t, i)->type.rank > 0;
   if (n > SCALARS_LONGEST || node_is_result(t, i) || node_tuple(t, i)) return false;
   if (node_is_leaf(t, i)) return true;
   const ad_primitive *p = node_primitive(t, i);
-  if (is_elementwise(p)) return n <= SCALARS_LONGEST_ROW;
+  if (is_elementwise(p)) return n <= longest_row(s, p);
   return p->elements || (p->traits & AD_TRAIT_ALIAS);
 }
 
@@ -59,7 +72,7 @@ static bool measure(scalars *s) {
   s->nodes = (uint32_t)t->count;
   for (uint32_t i = 0; i < s->nodes; i++) {
     int n = 0;
-    if (!is_possible(t, i, &arrays)) return false;
+    if (!is_possible(s, i, &arrays)) return false;
     s->count += (size_t)count_of(t, i);
     if (node_is_leaf(t, i)) continue;
     if (is_elementwise(node_primitive(t, i)) && count_of(t, i) > 1) s->more += (size_t)count_of(t, i) - 1;
@@ -175,16 +188,15 @@ static ad_function *trace(scalars *s) {
   return NULL;
 }
 
-ad_function *write_scalar_form(ad_writer *w, ad_function *f) {
-  scalars s = { .f = f, .allocator = &f->body->allocator };
+ad_function *write_scalar_form(ad_function *f, bool lanes) {
+  scalars s = { .f = f, .allocator = &f->body->allocator, .lanes = lanes };
   if (!measure(&s)) return NULL;
   const size_t bytes = (size_t)f->n_in + (size_t)f->n_out + 1;
   bool *none = memory_get_zeroed(s.allocator, bytes, 1);
-  ad_function *form = none ? derived_find(f, DERIVED_SCALARS, 0, none, none) : NULL;
-  (void)w;
+  ad_function *form = none ? derived_find(f, DERIVED_SCALARS, lanes, none, none) : NULL;
   if (none && !form) {
     if (open_scalars(&s)) form = trace(&s);
-    if (form) form = derived_keep(f, DERIVED_SCALARS, 0, none, none, form);
+    if (form) form = derived_keep(f, DERIVED_SCALARS, lanes, none, none, form);
     close_scalars(&s);
   }
   memory_release(s.allocator, none, bytes);

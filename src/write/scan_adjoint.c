@@ -59,14 +59,54 @@ static const char *result_of(const adjoint_text *p, int k) {
   return active_in(a)[k] && result < p->c->results ? p->c->z[result] : NULL;
 }
 
+/* The sum for shared input k: two buffers that change places, the first of them the result; scalars are
+ * locals. */
+static bool is_sum(const adjoint_text *p, int k) {
+  return role_in(p->c->c)[k] == ROLE_SHARED && p->in[k] && result_of(p, k);
+}
+
+static void declare_sums(adjoint_text *p) {
+  unit *u = p->c->u;
+  const carrier *a = p->c->c;
+  for (int k = 0; k < a->n_in; k++) {
+    const long long n = count_in(a, k);
+    if (!is_sum(p, k)) continue;
+    const char *type = write_type(dtype_in(a, k));
+    if (n == 1) unit_line(u, "%s a%d[1] = { 0 }, a%d_next[1];", type, k, k);
+    else {
+      const char *next = unit_take(u, dtype_in(a, k), n);
+      unit_line(u, "%s *a%d = %s, *a%d_next = %s;", type, k, result_of(p, k), k, next);
+      unit_line(u, "for (int64_t i = 0; i < %lld; i++) a%d[i] = 0;", n, k);
+    }
+  }
+}
+
+static void turn_sums(adjoint_text *p) {
+  for (int k = 0; k < p->c->c->n_in; k++) {
+    if (!is_sum(p, k)) continue;
+    if (count_in(p->c->c, k) == 1) unit_line(p->c->u, "a%d[0] = a%d_next[0];", k, k);
+    else unit_line(p->c->u, "{ %s *const before = a%d; a%d = a%d_next; a%d_next = before; }",
+                   write_type(dtype_in(p->c->c, k)), k, k, k, k);
+  }
+}
+
+static void get_sums(adjoint_text *p) {
+  for (int k = 0; k < p->c->c->n_in; k++) {
+    if (!is_sum(p, k)) continue;
+    const char *z = result_of(p, k);
+    const long long n = count_in(p->c->c, k);
+    if (n == 1) unit_line(p->c->u, "%s[0] = a%d[0];", z, k);
+    else unit_line(p->c->u, "for (int64_t i = 0; i < %lld && a%d != %s; i++) %s[i] = a%d[i];", n, k, z, z, k);
+  }
+}
+
 static int state_of_output(const adjoint_text *p, int j) {
   int k = 0;
   while (p->state.out[k] != j) k++;
   return k;
 }
 
-/* The arguments of the vjp but for the states. Shared cotangents go to memory of the
- * step, then to the sum. */
+/* The arguments of the vjp but for the states. */
 static void set_back(adjoint_text *p) {
   carrier_text *c = p->c;
   const carrier *a = c->c;
@@ -83,7 +123,7 @@ static void set_back(adjoint_text *p) {
     input++;
   }
   for (int k = 0; k < a->n_in; k++)
-    if (p->sums[k]) set_in(&p->back, input++, result_of(p, k) ? result_of(p, k) : "0");
+    if (p->sums[k]) set_in(&p->back, input++, is_sum(p, k) ? writer_text(c->u->w, "a%d", k) : "0");
   for (int k = 0; input + k < p->v->n_in; k++)
     set_in(&p->back, input + k, text_row(c, c->x[operand + p->state.n + k],
                                          node_type(p->v->body, p->v->in[input + k])->count));
@@ -93,7 +133,7 @@ static void set_back(adjoint_text *p) {
       const char *z = result_of(p, k);
       if (state) set_out(&p->back, output, writer_text(c->u->w, "b%d_next", s));
       else if (z && role_in(a)[k] == ROLE_EACH) set_out(&p->back, output, text_row(c, z, count_in(a, k)));
-      else if (z) set_out(&p->back, output, unit_take(c->u, dtype_in(a, k), count_in(a, k)));
+      else if (z) set_out(&p->back, output, writer_text(c->u->w, "a%d_next", k));
       output++;
     }
     s += state;
@@ -102,16 +142,10 @@ static void set_back(adjoint_text *p) {
 
 static bool write_back(adjoint_text *p) {
   carrier_text *c = p->c;
-  const carrier *a = c->c;
   const unit_info *callee = text_unit(c, p->v, p->back.wanted);
   if (!callee) return false;
   unit_call(c->u, callee, p->back.in, p->back.out);
-  for (int k = 0, j = 0; k < a->n_in; k++) {
-    if (!p->in[k]) continue;
-    const char *z = result_of(p, k);
-    if (z && role_in(a)[k] == ROLE_SHARED) unit_copy(c->u, z, p->back.out[j], count_in(a, k));
-    j++;
-  }
+  turn_sums(p);
   states_turn(&p->bar, p->chosen);
   return true;
 }
@@ -319,9 +353,7 @@ static void begin(adjoint_text *p) {
   for (int k = 0; k < a->n_in; k++) {
     const char *z = result_of(p, k);
     const long long n = count_in(a, k);
-    if (!z || role_in(a)[k] == ROLE_STATE) continue;
-    if (role_in(a)[k] == ROLE_SHARED) unit_line(c->u, "for (int64_t i = 0; i < %lld; i++) %s[i] = 0;", n, z);
-    else if (a->counted)
+    if (z && role_in(a)[k] == ROLE_EACH && a->counted)
       unit_line(c->u, "for (int64_t i = steps*%lld; i < %lld; i++) %s[i] = 0;", n, n*(long long)a->n, z);
   }
 }
@@ -347,8 +379,10 @@ bool write_scan_adjoint(carrier_text *c) {
     p.bound = a->n >= 0 ? a->n : a->limit > 0 && a->limit < most ? a->limit : most;
     write_steps_count(c, "steps");
     begin(&p);
+    declare_sums(&p);
     set_back(&p);
     good = write_schedule(&p);
+    get_sums(&p);
     for (int k = 0; k < p.bar.n; k++) {
       const char *z = result_of(&p, p.bar.in[k]);
       if (p.chosen[k] && z) states_get(&p.bar, k, z);

@@ -2,6 +2,7 @@
  * ones by their own rules. */
 #include "write/unit.h"
 #include "primitives/library.h"
+#include "primitives/matmul.h"
 #include "run/region.h"
 
 #include <stdio.h>
@@ -147,7 +148,19 @@ static void put_element(const box *b, text *to, uint32_t i) {
   }
 }
 
-/* One loop for each axis that is left, the last one for the compiler's vectors. */
+/* Operations from which on native code shares a region among threads, and parts of the first axis there
+ * must be. */
+enum { PARALLEL_WORK = 1 << 18, PARALLEL_PARTS = 64 };
+
+/* How loop k begins: the last one is for the compiler's vectors, the first one for threads. */
+static const char *loop_word(const box *b, int k) {
+  const double work = (double)ad_type_count(*b->shape)*b->s->count;
+  const bool parallel = b->u->w->native && k == 0 && work >= PARALLEL_WORK && b->dim[0] >= PARALLEL_PARTS;
+  if (k + 1 == b->rank) return parallel ? "ADIT_PARALLEL_SIMD " : "ADIT_SIMD ";
+  return parallel ? "ADIT_PARALLEL " : "";
+}
+
+/* One loop for each axis that is left. */
 static void open_loops(box *b) {
   int64_t count = 1;
   for (int d = 0; d < b->shape->rank; d++) {
@@ -157,7 +170,7 @@ static void open_loops(box *b) {
     count = 1;
   }
   for (int k = 0; k < b->rank; k++)
-    unit_open(b->u, "%sfor (int64_t i%d = 0; i%d < %lld; i%d++) ", k + 1 == b->rank ? "ADIT_SIMD " : "", k, k,
+    unit_open(b->u, "%sfor (int64_t i%d = 0; i%d < %lld; i%d++) ", loop_word(b, k), k, k,
               (long long)b->dim[k], k);
 }
 
@@ -205,13 +218,6 @@ bool unit_region(unit *u, const schedule_step *s) {
 
 /* --- structured operations ------------------------------------------------------------------------------ */
 
-/* A reshape that shares its operand's place has nothing to do. */
-static bool is_another_name(const unit *u, uint32_t i) {
-  const run_graph *g = &u->q.g;
-  return (node_primitive(g->t, g->node[i])->traits & AD_TRAIT_ALIAS)
-      && u->q.place_of[g->operand[g->operand_start[i]]] == u->q.place_of[i];
-}
-
 static bool by_rule(unit *u, uint32_t i, const ad_operation *op) {
   ad_writer *w = u->w;
   const run_graph *g = &u->q.g;
@@ -234,14 +240,18 @@ static bool by_rule(unit *u, uint32_t i, const ad_operation *op) {
 
 /* --- back into the library ------------------------------------------------------------------------------ */
 
-/* Written loops win where arrays are small; from here on the library's own kernels do. */
-enum { HOST_ELEMENTS = 512 };
+/* Written loops win where arrays are small; from here on the library's own kernels do: elements of an
+ * array, the same where elements are only moved or added up, multiplications in a product of matrices. */
+enum { HOST_ELEMENTS = 512, HOST_MOVED = 16384, HOST_PRODUCT = 4096 };
 
 static bool is_large(const ad_operation *op) {
+  const unsigned moves = AD_TRAIT_LINEAR | AD_TRAIT_UNIT_WEIGHTS;
+  const int64_t work = product_size(op);
+  if (work) return work > HOST_PRODUCT;
   int64_t most = ad_type_count(op->z);
   for (int k = 0; k < op->n; k++)
     if (ad_type_count(*op->x[k]) > most) most = ad_type_count(*op->x[k]);
-  return most > HOST_ELEMENTS;
+  return most > ((op->primitive->traits & moves) == moves ? HOST_MOVED : HOST_ELEMENTS);
 }
 
 /* Keeps the operation for calls; its types are the tape's, the list of them is copied. */
@@ -329,10 +339,11 @@ bool unit_structured(unit *u, uint32_t i) {
   if (!types) return writer_fail(u->w, AD_ERROR_MEMORY, "out of memory");
   const ad_operation op = node_operation(g->t, g->node[i], types);
   bool good = true;
+  int64_t part;
   if (p->tuple) {
     for (uint32_t k = g->user_start[i]; k < g->user_start[i + 1]; k++) declare(u, g->user[k]);
     good = unit_tuple(u, i, &op);
-  } else if (!is_another_name(u, i)) {
+  } else if (!unit_view(u, i, &part)) {
     declare(u, i);
     if (u->w->native && (!p->write || is_large(&op))) good = host_operation(u, i, &op);
     else good = p->write ? by_rule(u, i, &op)

@@ -79,6 +79,40 @@ void put_scalar(unit *u, text *to, uint32_t i, bool plain) {
   }
 }
 
+bool unit_view(const unit *u, uint32_t i, int64_t *first) {
+  const run_graph *g = &u->q.g;
+  return node_view(&u->q, i, first) && u->q.place_of[g->operand[g->operand_start[i]]] == u->q.place_of[i];
+}
+
+/* Where in its place node i begins: that of a name of a part of a part. */
+static int64_t find_start(const unit *u, uint32_t i) {
+  int64_t start = 0, first;
+  for (; unit_view(u, i, &first); i = u->q.g.operand[u->q.g.operand_start[i]]) start += first;
+  return start;
+}
+
+/* "(w + 12)": element number start of a place. */
+static void put_place(unit *u, text *to, uint32_t at, ad_dtype dtype, int64_t start) {
+  const place *p = &u->q.p->place[at];
+  const int64_t count = (int64_t)(p->bytes/ad_dtype_bytes(dtype));
+  uint32_t array = p->number;
+  int64_t element = 0;
+  if (p->kind == PLACE_INPUT) find_element(u, false, p->number, &array, &element);
+  element += start;
+  if (p->kind == PLACE_WORK && !is_local(u, at)) {
+    text_put(to, "(");
+    put_pool(to, dtype, p->offset + (size_t)start);
+    text_put(to, ")");
+    return;
+  }
+  if (element) text_put(to, "(");
+  if (p->kind == PLACE_FIXED) text_put(to, "%s", write_constants(u->w, dtype, p->fixed, count));
+  else if (p->kind == PLACE_INPUT) text_put(to, "x%u", array);
+  else if (p->kind == PLACE_OUTPUT) text_put(to, "z%u", p->number);
+  else text_put(to, "(&s%u)", at);
+  if (element) text_put(to, " + %lld)", (long long)element);
+}
+
 void put_pointer(unit *u, text *to, uint32_t i) {
   const planner *q = &u->q;
   const ad_type *type = node_shape(u, i);
@@ -93,29 +127,7 @@ void put_pointer(unit *u, text *to, uint32_t i) {
     text_put(to, "(&v%u)", i);
     return;
   }
-  const place *p = &q->p->place[at];
-  switch (p->kind) {
-    case PLACE_FIXED:
-      text_put(to, "%s", write_constants(u->w, type->dtype, p->fixed, ad_type_count(*type)));
-      break;
-    case PLACE_INPUT: {
-      uint32_t array;
-      int64_t element;
-      find_element(u, false, p->number, &array, &element);
-      text_put(to, element ? "(x%u + %lld)" : "x%u", array, (long long)element);
-      break;
-    }
-    case PLACE_OUTPUT:
-      text_put(to, "z%u", p->number);
-      break;
-    default:
-      if (is_local(u, at)) text_put(to, "(&s%u)", at);
-      else {
-        text_put(to, "(");
-        put_pool(to, type->dtype, p->offset);
-        text_put(to, ")");
-      }
-  }
+  put_place(u, to, at, type->dtype, find_start(u, i));
 }
 
 static const char *as_text(unit *u, uint32_t i, bool pointer) {
@@ -692,10 +704,11 @@ const unit_info *write_unit(ad_writer *w, ad_function *f, const bool wanted[], c
   }
   unit u = { .w = w, .f = f, .arrays_in = f->n_in, .arrays_out = f->n_out, .shape = shape, .info = info };
   u.body = u.calls = u.main = text_on(&w->allocator);
-  ad_function *scalars = write_scalar_form(w, f);
+  ad_function *scalars = write_scalar_form(f, shape->lanes);
   if (scalars) u.origin = f, u.f = scalars;
   u.p = (plan){ .allocator = f->body->allocator, .threads = 1 };
-  u.q = (planner){ .request = &u.request, .p = &u.p, .g.t = f->body, .status = AD_ERROR_MEMORY };
+  u.q = (planner){ .request = &u.request, .p = &u.p, .g.t = f->body, .status = AD_ERROR_MEMORY,
+                   .views = true };
   const bool good = choose_targets(&u, info->key) && open_graph(&u) && open_lists(&u) && write_body(&u)
                     && name_unit(&u) && keep_info(&u);
   close_unit(&u);

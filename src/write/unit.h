@@ -43,6 +43,8 @@ typedef struct unit {
 void put_scalar(unit *u, text *to, uint32_t i, bool plain);
 /* The address of the elements of node i: an expression that can be indexed. */
 void put_pointer(unit *u, text *to, uint32_t i);
+/* Has node i nothing to do, as it is its operand under another name, or the part from element *first on? */
+bool unit_view(const unit *u, uint32_t i, int64_t *first);
 /* As texts of writer_text. */
 const char *unit_pointer(unit *u, uint32_t i);
 const char *unit_scalar(unit *u, uint32_t i);

@@ -102,9 +102,9 @@ const char *write_helper(ad_writer *w, ad_dtype dtype, const char *name, size_t 
 /* The function that computes those outputs of f (wanted NULL: all). NULL with the error left. */
 const unit_info *write_unit(ad_writer *w, ad_function *f, const bool wanted[], const unit_shape *shape);
 
-/* The function of scalars that f is, element by element, where that is worth it; it
- * belongs to f. NULL: none. */
-ad_function *write_scalar_form(ad_writer *w, ad_function *f);
+/* The function of scalars that f is, element by element, where that is worth it, as the body of a loop over
+ * lanes or by itself; it belongs to f. NULL: none. */
+ad_function *write_scalar_form(ad_function *f, bool lanes);
 
 static inline size_t unit_key_bytes(const ad_function *f) { return 2*(size_t)f->n_in + (size_t)f->n_out + 1; }
 

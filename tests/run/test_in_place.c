@@ -5,6 +5,7 @@
 #include "adit/arrays.h"
 #include "adit/elementwise.h"
 #include "adit/function.h"
+#include "adit/losses.h"
 
 /* --- (x, y) -> (y, x) over (x, y) ----------------------------------------------------------------------- */
 
@@ -98,8 +99,131 @@ static void test_part_is_base(void) {
   ad_function_free(f);
 }
 
+/* --- random programs: called over their inputs, the bits of a call beside them ------------------------- */
+
+enum { ARRAYS = 4, OPERATIONS = 14 };
+
+typedef struct program { uint32_t seed; int64_t rows, columns; } program;
+
+static uint32_t draw(uint32_t *state, uint32_t n) {
+  *state = *state*1664525u + 1013904223u;
+  return (*state >> 8)%n;
+}
+
+/* One of the operations that read element by element, as a whole, along an axis, or backwards. */
+static ad_var grow(uint32_t *state, ad_var x, ad_var y) {
+  switch (draw(state, 11)) {
+    case 0: return ad_add(x, ad_mul(0.5, y));
+    case 1: return ad_mul(x, ad_tanh(y));
+    case 2: return ad_sub(ad_tanh(x), y);
+    case 3: return ad_add(y, ad_mean(x, AD_AXES(0), true));
+    case 4: return ad_sub(y, ad_mean(x, AD_AXES(1), true));
+    case 5: return ad_mul(y, ad_mean(x, AD_ALL_AXES, false));
+    case 6: return ad_select(ad_less(x, y), x, ad_mul(0.25, y));
+    case 7: return ad_add(x, ad_flip(y, AD_AXES(1)));
+    case 8: return ad_flip(y, AD_AXES(0));
+    case 9: return ad_slice_add(x, ad_slice(y, 0, 0, 1, 1), 0, 0, 1);
+    default: return ad_tanh(ad_slice_add(ad_mul(x, 0.5), ad_slice(y, 0, 0, 1, 1), 0, 0, 1));
+  }
+}
+
+static void program_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  const program *p = context;
+  uint32_t state = p->seed;
+  ad_var v[ARRAYS + OPERATIONS];
+  (void)t;
+  memcpy(v, in, ARRAYS*sizeof *v);
+  for (int k = 0; k < OPERATIONS; k++) {
+    const uint32_t n = (uint32_t)(ARRAYS + k), i = draw(&state, n), j = draw(&state, n);
+    v[n] = grow(&state, v[i], v[j]);
+  }
+  /* An output is another one's input now and then, and sometimes an early result. */
+  for (int j = 0; j < ARRAYS; j++) out[j] = v[draw(&state, ARRAYS + OPERATIONS)];
+}
+
+static void test_program(const program *p) {
+  enum { ROOM = 40000 };
+  static float x[ARRAYS][ROOM], over[ARRAYS][ROOM], beside[ARRAYS][ROOM];
+  const int64_t count = p->rows*p->columns;
+  const ad_type type = AD_F32(p->rows, p->columns), in[ARRAYS] = { type, type, type, type };
+  program own = *p;
+  uint32_t state = p->seed + 7;
+  for (int k = 0; k < ARRAYS; k++)
+    for (int64_t i = 0; i < count; i++) over[k][i] = x[k][i] = (float)draw(&state, 2000)/1000 - 1;
+  ad_function *f = ad_function_trace("program", program_body, &own, ARRAYS, in, ARRAYS);
+  const void *from[ARRAYS], *mine[ARRAYS];
+  void *to[ARRAYS], *there[ARRAYS];
+  for (int k = 0; k < ARRAYS; k++) {
+    from[k] = x[k], to[k] = beside[k], mine[k] = over[k];
+    there[k] = over[(k + (int)draw(&state, 2)*(int)(p->seed%3))%ARRAYS];  /* mostly its own input's memory */
+  }
+  for (int k = 0; k < ARRAYS; k++)
+    for (int j = 0; j < k; j++)
+      if (there[k] == there[j]) there[k] = NULL;                         /* never two outputs in one place */
+  CHECK_STATUS(ad_function_call(f, from, to, NULL), AD_OK);
+  CHECK_STATUS(ad_function_call(f, mine, there, NULL), AD_OK);
+  for (int k = 0; k < ARRAYS; k++)
+    CHECK_THAT(!there[k] || !memcmp(there[k], beside[k], (size_t)count*sizeof(float)),
+               "program %u of %lld x %lld: output %d", p->seed, (long long)p->rows, (long long)p->columns, k);
+  ad_function_free(f);
+}
+
+static void test_programs(void) {
+  static const int64_t shape[5][2] = { { 3, 5 }, { 1, 1 }, { 16, 16 }, { 37, 29 }, { 199, 201 } };
+  for (uint32_t seed = 1; seed <= 400; seed++)
+    test_program(&(program){ seed, shape[seed%5][0], shape[seed%5][1] });
+}
+
+/* A kernel that reads its operand in another order than it writes. */
+static void turn_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  (void)t, (void)context;
+  out[0] = ad_flip(in[0], AD_AXES(0));
+}
+
+static void test_turned(void) {
+  static double x[COUNT];
+  const ad_type type = AD_F64(COUNT);
+  ad_function *f = ad_function_trace("turn", turn_body, NULL, 1, &type, 1);
+  for (int i = 0; i < COUNT; i++) x[i] = i;
+  CHECK_STATUS(ad_function_call(f, (const void *const[]){ x }, (void *const[]){ x }, NULL), AD_OK);
+  for (int i = 0; i < COUNT; i++) CHECK_NUMBER(x[i], COUNT - 1 - i, 0);
+  ad_function_free(f);
+}
+
+/* --- a call that fails leaves its inputs as they were --------------------------------------------------- */
+
+/* (x, logits, classes) -> x/2, the cross entropy of twice the logits and classes: nothing orders the one
+ * after the other. */
+static void failing_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  (void)t, (void)context;
+  out[0] = ad_mul(0.5, in[0]);
+  out[1] = ad_cross_entropy(ad_mul(2, in[1]), ad_mul(2, in[2]), AD_NONE);
+}
+
+static void test_failing(void) {
+  enum { CLASSES = 3, EXAMPLES = 50 };
+  static double x[COUNT], logits[EXAMPLES][CLASSES], losses[EXAMPLES];
+  static int32_t class[EXAMPLES];
+  const ad_type in[3] = { AD_F64(COUNT), AD_F64(EXAMPLES, CLASSES), AD_I32(EXAMPLES) };
+  ad_function *f = ad_function_trace("failing", failing_body, NULL, 3, in, 2);
+  for (int i = 0; i < COUNT; i++) x[i] = i;
+  class[EXAMPLES - 1] = CLASSES;
+  const void *const from[3] = { x, logits, class };
+  void *const to[2] = { x, losses };
+  CHECK_STATUS(ad_function_call(f, from, to, NULL), AD_ERROR_ARGUMENT);
+  for (int i = 0; i < COUNT; i++) CHECK_NUMBER(x[i], i, 0);
+  class[EXAMPLES - 1] = 0;
+  CHECK_STATUS(ad_function_call(f, from, to, NULL), AD_OK);
+  for (int i = 0; i < COUNT; i++) CHECK_NUMBER(x[i], 0.5*i, 0);
+  for (int i = 0; i < EXAMPLES; i++) CHECK_NUMBER(losses[i], log(3), 1e-15);
+  ad_function_free(f);
+}
+
 int main(void) {
   test_part_is_base();
+  test_programs();
+  test_turned();
+  test_failing();
   test_over_inputs(swap_body, false);
   test_over_inputs(swap_body, true);
   test_over_inputs(products_body, false);

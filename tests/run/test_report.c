@@ -150,7 +150,7 @@ static void test_reductions(void) {
 
 static void step(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
   (void)t, (void)context;
-  out[0] = ad_add(ad_mul(in[0], 0.5), ad_sin(in[1]));
+  out[0] = ad_add(ad_mul(in[1], 0.5), ad_sin(in[0]));
 }
 
 typedef struct loop { ad_function *f; ad_loop options; } loop;

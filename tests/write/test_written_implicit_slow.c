@@ -1,4 +1,4 @@
-/* test_written_implicit.c -- roots, fixed points, minima and differential equations as C: values, derivatives
+/* test_written_implicit_slow.c -- roots, fixed points, minima and differential equations as C: values, derivatives
  * and failures as the interpreter has them; callbacks are refused by name. */
 #define _POSIX_C_SOURCE 200809L
 #include "written_all.h"
@@ -13,7 +13,8 @@ static const double tolerance[2] = { 1e-9, 2e-4 };
 
 static void fill(int i, int trial, int k, ad_type type, void *to) {
   uint64_t seed = (uint64_t)(1000*i + 100*trial + k + 1);
-  for (int64_t e = 0; e < ad_type_count(type); e++) check_set_element(type.dtype, to, e, check_uniform(&seed, 0.3, 1.2));
+  for (int64_t e = 0; e < ad_type_count(type); e++) check_set_element(type.dtype, to, e,
+      check_uniform(&seed, 0.3, 1.2));
 }
 
 /* --- equations: (x, p) ---------------------------------------------------------------------------------- */
@@ -21,7 +22,8 @@ static void fill(int i, int trial, int k, ad_type type, void *to) {
 /* x^3 + x = p + the mean of x, element by element and coupled. */
 static void cubic_body(ad_tape *t, const ad_var x[], ad_var y[], void *context) {
   (void)t, (void)context;
-  y[0] = ad_sub(ad_add(ad_powi(x[0], 3), x[0]), ad_add(x[1], ad_mul(0.5, ad_mean(ad_sin(x[0]), AD_ALL_AXES, false))));
+  y[0] = ad_sub(ad_add(ad_powi(x[0], 3), x[0]), ad_add(x[1], ad_mul(0.5, ad_mean(ad_sin(x[0]), AD_ALL_AXES,
+      false))));
 }
 
 /* A contraction with a matrix in it. */
@@ -73,7 +75,8 @@ static void test_solutions(void) {
   for (int single = 0; single < 2; single++) {
     compiled w = { .n = 0 };
     const ad_dtype d = single ? AD_F32 : AD_F64;
-    const ad_type type[] = { ad_type_make(d, 0, NULL), SHAPE(d, 3), SHAPE(d, 2, 2), SHAPE(d, 30), SHAPE(d, 0) };
+    const ad_type type[] = { ad_type_make(d, 0, NULL), SHAPE(d, 3), SHAPE(d, 2, 2), SHAPE(d, 30), SHAPE(d,
+        0) };
     for (int kind = 0; kind < 3; kind++)
       for (int i = 0; i < 5; i++) add_with_derivatives(&w, solver(kind, body[kind], type[i], NULL), i < 3);
     compiled_add(&w, solver(1, contraction_body, type[1], &plain));
@@ -107,11 +110,15 @@ static void undefined_body(ad_tape *t, const ad_var x[], ad_var y[], void *conte
 /* all_run compares the statuses; here they must be failures, too. */
 static void test_failures(void) {
   static const struct { int kind; ad_body *body; ad_status status; ad_solver how; } wrong[] = {
-    { 0, no_root_body, AD_ERROR_CONVERGENCE, { .iterations = 0 } }, { 0, flat_body, AD_ERROR_SINGULAR, { .iterations = 0 } },
-    { 0, undefined_body, AD_ERROR_CONVERGENCE, { .iterations = 0 } }, { 0, cubic_body, AD_ERROR_CONVERGENCE, { .iterations = 1 } },
-    { 1, growing_body, AD_ERROR_CONVERGENCE, { .mixing = -1 } }, { 1, undefined_body, AD_ERROR_CONVERGENCE, { .iterations = 0 } },
+    { 0, no_root_body, AD_ERROR_CONVERGENCE, { .iterations = 0 } }, { 0, flat_body, AD_ERROR_SINGULAR,
+        { .iterations = 0 } },
+    { 0, undefined_body, AD_ERROR_CONVERGENCE, { .iterations = 0 } }, { 0, cubic_body, AD_ERROR_CONVERGENCE,
+        { .iterations = 1 } },
+    { 1, growing_body, AD_ERROR_CONVERGENCE, { .mixing = -1 } }, { 1, undefined_body, AD_ERROR_CONVERGENCE,
+        { .iterations = 0 } },
     { 1, contraction_body, AD_ERROR_CONVERGENCE, { .iterations = 2 } },
-    { 2, descending_body, AD_ERROR_CONVERGENCE, { .iterations = 0 } }, { 2, wells_body, AD_ERROR_CONVERGENCE, { .iterations = 1 } } };
+    { 2, descending_body, AD_ERROR_CONVERGENCE, { .iterations = 0 } }, { 2, wells_body,
+        AD_ERROR_CONVERGENCE, { .iterations = 1 } } };
   compiled w = { .n = 0 };
   for (size_t i = 0; i < sizeof wrong/sizeof *wrong; i++) {
     ad_function *f = solver(wrong[i].kind, wrong[i].body, SHAPE(AD_F64, 3), &wrong[i].how);
@@ -146,7 +153,8 @@ static void loop_body(ad_tape *t, const ad_var in[], ad_var out[], void *context
 
 static void test_inside(void) {
   compiled w = { .n = 0 };
-  const ad_type x = SHAPE(AD_F64, 3), in[2] = { x, x }, many[2] = { SHAPE(AD_F64, 6, 3), SHAPE(AD_F64, 6, 3) };
+  const ad_type x = SHAPE(AD_F64, 3), in[2] = { x, x }, many[2] = { SHAPE(AD_F64, 6, 3), SHAPE(AD_F64, 6,
+      3) };
   ad_function *f = solver(0, cubic_body, x, NULL);
   ad_function *step = ad_function_trace("step", step_body, f, 2, in, 2);
   add_with_derivatives(&w, ad_function_trace("map", map_body, f, 2, many, 2), true);
@@ -161,7 +169,8 @@ static void test_inside(void) {
 /* A pendulum with friction p. */
 static void pendulum_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
   (void)t, (void)context;
-  const ad_var angle = ad_at(in[1], 1, (const int64_t[]){ 0 }), speed = ad_at(in[1], 1, (const int64_t[]){ 1 });
+  const ad_var angle = ad_at(in[1], 1, (const int64_t[]){ 0 }), speed = ad_at(in[1], 1,
+      (const int64_t[]){ 1 });
   const ad_var slope[2] = { speed, ad_sub(ad_neg(ad_sin(angle)), ad_mul(in[2], speed)) };
   out[0] = ad_stack(2, slope, 0);
 }
@@ -188,6 +197,32 @@ static void test_equations(void) {
   ad_function_free(f);
 }
 
+/* --- native code: small systems as text, large ones by calls of the library ----------------------------- */
+
+static void native_one(ad_function *f, const char *cache) {
+  if (CHECK(f != NULL)) all_native(f, cache, tolerance, fill);
+  ad_function_free(f);
+}
+
+static void test_native(void) {
+  static ad_body *const body[3] = { cubic_body, contraction_body, wells_body };
+  static const ad_solver hurried = { .iterations = 1 };
+  char cache[] = "/tmp/adit-cache-XXXXXX", command[64];
+  const ad_type in[3] = { AD_F64(), SHAPE(AD_F64, 2), AD_F64() };
+  if (!CHECK(mkdtemp(cache) != NULL)) return;
+  for (int kind = 0; kind < 3; kind++)
+    for (int64_t n = 3; n < 60; n += 40) native_one(solver(kind, body[kind], SHAPE(AD_F64, n), NULL), cache);
+  native_one(solver(0, cubic_body, SHAPE(AD_F64, 3), &hurried), cache);
+  ad_function *f = ad_function_trace("pendulum", pendulum_body, NULL, 3, in, 1);
+  integrating way = { f, { .adjoint = AD_ADJOINT_CONTINUOUS } };
+  ad_function *g = ad_function_trace("way", integrate_body, &way, 2, in + 1, 1);
+  native_one(ad_function_vjp(g), cache);
+  ad_function_free(g);
+  ad_function_free(f);
+  snprintf(command, sizeof command, "rm -rf %s", cache);
+  CHECK(system(command) == 0);
+}
+
 /* --- what stays in the library -------------------------------------------------------------------------- */
 
 static ad_status callback(void *context, const void *const in[], void *const out[], char *message,
@@ -200,7 +235,8 @@ static ad_status callback(void *context, const void *const in[], void *const out
 static void test_callback(void) {
   const ad_type number = AD_F64();
   ad_report report = { 0 };
-  ad_function *f = ad_function_external(&(ad_external){ .name = "sensor", .n_in = 1, .n_out = 1, .in = &number,
+  ad_function *f = ad_function_external(&(ad_external){ .name = "sensor", .n_in = 1, .n_out = 1,
+      .in = &number,
                                                         .out = &number, .call = callback }, NULL);
   FILE *to = tmpfile();
   if (CHECK(f && to)) {
@@ -217,5 +253,6 @@ int main(void) {
   test_inside();
   test_equations();
   test_callback();
+  test_native();
   return check_summary();
 }

@@ -1,5 +1,5 @@
-/* test_written_random.c -- random numbers as C: the library's own bits, for every distribution, type and shape,
- * from one key and from many, in maps and loops; and derivatives by what surrounds them. */
+/* test_written_random.c -- random numbers as C: the library's own bits, for every distribution, type and
+ * shape, from one key and from many, in maps and loops; and derivatives by what surrounds them. */
 #define _POSIX_C_SOURCE 200809L
 #include "written_all.h"
 
@@ -43,7 +43,8 @@ static void sample_body(ad_tape *t, const ad_var in[], ad_var out[], void *conte
 static void add_samplers(compiled *w, ad_dtype dtype, int first, int last) {
   const struct { ad_type key, type; } shape[] = {
     { SHAPE(AD_I64, 1), SHAPE(dtype, 1, 7) }, { SHAPE(AD_I64, 5), SHAPE(dtype, 5, 3) },
-    { SHAPE(AD_I64, 2, 3), SHAPE(dtype, 2, 3) }, { AD_I64(), SHAPE(dtype, 4, 300) }, { AD_I64(), SHAPE(dtype, 0) } };
+    { SHAPE(AD_I64, 2, 3), SHAPE(dtype, 2, 3) }, { AD_I64(), SHAPE(dtype, 4, 300) }, { AD_I64(),
+        SHAPE(dtype, 0) } };
   for (int which = first; which <= last; which++)
     for (size_t i = 0; i < sizeof shape/sizeof *shape; i++) {
       sampled s = { which, shape[i].type };
@@ -99,7 +100,8 @@ static void map_body(ad_tape *t, const ad_var in[], ad_var out[], void *context)
 static void test_keys(void) {
   compiled w = { .n = 0 };
   const ad_type keys[2] = { SHAPE(AD_I64, 4), SHAPE(AD_I64, 4) }, choices[2] = { AD_I64(), SHAPE(AD_F64, 6) };
-  const ad_type state[2] = { AD_I64(), SHAPE(AD_F64, 3) }, states[2] = { SHAPE(AD_I64, 5), SHAPE(AD_F64, 5, 3) };
+  const ad_type state[2] = { AD_I64(), SHAPE(AD_F64, 3) }, states[2] = { SHAPE(AD_I64, 5), SHAPE(AD_F64, 5,
+      3) };
   compiled_add(&w, ad_function_trace("keys", keys_body, NULL, 2, keys, 3));
   compiled_add(&w, ad_function_trace("choices", choices_body, NULL, 2, choices, 4));
   ad_function *step = ad_function_trace("step", split_loop_body, NULL, 2, state, 2);
@@ -133,9 +135,28 @@ static void test_derivatives(void) {
   all_run(&w, 2, close_to, fill);
 }
 
+/* Small arrays by written text, large ones by calls of the library. */
+static void test_native(void) {
+  char cache[] = "/tmp/adit-cache-XXXXXX", command[64];
+  const ad_type key = AD_I64(), choices[2] = { AD_I64(), SHAPE(AD_F64, 6) };
+  if (!CHECK(mkdtemp(cache) != NULL)) return;
+  for (int64_t n = 5; n < 6000; n += 5000) {
+    sampled s = { 1, SHAPE(AD_F64, n) };
+    ad_function *f = ad_function_trace("sample", sample_body, &s, 1, &key, 1);
+    all_native(f, cache, exact, fill);
+    ad_function_free(f);
+  }
+  ad_function *f = ad_function_trace("choices", choices_body, NULL, 2, choices, 4);
+  all_native(f, cache, exact, fill);
+  ad_function_free(f);
+  snprintf(command, sizeof command, "rm -rf %s", cache);
+  CHECK(system(command) == 0);
+}
+
 int main(void) {
   test_samplers();
   test_keys();
   test_derivatives();
+  test_native();
   return check_summary();
 }
