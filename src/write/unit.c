@@ -453,14 +453,14 @@ static void mention_unused(unit *u) {
   unsigned char *seen = memory_get_zeroed(&u->w->allocator, n + 1, 1);
   text body = text_on(&u->w->allocator);
   bool any = false;
-  u->failed |= !seen;
+  u->failed |= !seen || u->body.failed;      /* a text that failed ends anywhere */
   for (const char *at = text_of(&u->body); seen && *at; at += length ? length : 1) {
     const uint32_t i = local_number(at, &length);
     if (i < n && seen[i] < 2) seen[i]++;
   }
   for (uint32_t i = 0; seen && i < n; i++) any |= seen[i] == 1;
   for (const char *at = text_of(&u->body); any && *at;) {
-    const size_t line = strcspn(at, "\n") + 1, indent = strspn(at, " ");
+    const size_t end = strcspn(at, "\n"), line = end + (at[end] != 0), indent = strspn(at, " ");
     const char *name = strstr(at, " v");
     text_put_bytes(&body, at, line);
     if (!strncmp(at + indent, "const ", 6) && name && name < at + line) {
