@@ -99,28 +99,37 @@ static bool open_sparse(job *j, const sizes *s) {
   return true;
 }
 
-/* Rows 2 i and 2 i + 1 are those of observation i, row 2 p + i is that of its weight. Blocks are dense
- * Jacobians: errors (p, 2) by camera, point and weight, then 1 - weight^2 (p) by the same. */
-static void assemble(job *j) {
-  if (j->function != JACOBIAN) return;
+/* Where the entries are: rows 2 i and 2 i + 1 are those of observation i, row 2 p + i is that of its weight. */
+static void place_entries(const job *j) {
   sparse *m = j->more;
   const int64_t p = m->s.p, *camera = j->in[CAMERA_OF], *point = j->in[POINT_OF];
-  const double *by_camera = j->out[0], *by_point = j->out[1], *by_weight = j->out[2], *weight = j->out[5];
   const int64_t points = CAMERA*m->s.n, weights = points + POINT*m->s.m;
   for (int64_t i = 0; i < 2*p; i++) {
     int64_t *column = m->columns + i*COLUMNS;
-    double *value = m->values + i*COLUMNS;
     m->rows[i] = i*COLUMNS;
-    for (int64_t k = 0; k < CAMERA; k++)
-      column[k] = CAMERA*camera[i/2] + k, value[k] = by_camera[i*CAMERA + k];
-    for (int64_t k = 0; k < POINT; k++)
-      column[CAMERA + k] = points + POINT*point[i/2] + k, value[CAMERA + k] = by_point[i*POINT + k];
-    column[COLUMNS - 1] = weights + i/2, value[COLUMNS - 1] = by_weight[i];
+    for (int64_t k = 0; k < CAMERA; k++) column[k] = CAMERA*camera[i/2] + k;
+    for (int64_t k = 0; k < POINT; k++) column[CAMERA + k] = points + POINT*point[i/2] + k;
+    column[COLUMNS - 1] = weights + i/2;
   }
   for (int64_t i = 0; i <= p; i++) {
     m->rows[2*p + i] = 2*p*COLUMNS + i;
-    if (i < p) m->columns[2*p*COLUMNS + i] = weights + i, m->values[2*p*COLUMNS + i] = weight[i];
+    if (i < p) m->columns[2*p*COLUMNS + i] = weights + i;
   }
+}
+
+/* Blocks are dense Jacobians: errors (p, 2) by camera, point and weight, then 1 - weight^2 (p) by the same. */
+static void fill_entries(job *j) {
+  if (j->function != JACOBIAN) return;
+  sparse *m = j->more;
+  const int64_t p = m->s.p;
+  const double *by_camera = j->out[0], *by_point = j->out[1], *by_weight = j->out[2], *weight = j->out[5];
+  for (int64_t i = 0; i < 2*p; i++) {
+    double *value = m->values + i*COLUMNS;
+    memcpy(value, by_camera + i*CAMERA, CAMERA*sizeof *value);
+    memcpy(value + CAMERA, by_point + i*POINT, POINT*sizeof *value);
+    value[COLUMNS - 1] = by_weight[i];
+  }
+  memcpy(m->values + 2*p*COLUMNS, weight, (size_t)p*sizeof *weight);
 }
 
 /* --- the job -------------------------------------------------------------------------------------------- */
@@ -147,7 +156,9 @@ static bool prepare(job *j, const json_t *input) {
   ad_function *all = derived ? ad_function_trace("ba", observations, derived, INPUTS, types,
                                                  ad_function_outputs(derived)) : NULL;
   ad_function_free(derived);
-  return job_take(j, all) && open_outputs(j, all, &s) && fill(j, input, &s, types);
+  if (!job_take(j, all) || !open_outputs(j, all, &s) || !fill(j, input, &s, types)) return false;
+  if (j->function == JACOBIAN) place_entries(j);
+  return true;
 }
 
 static json_t *list_of(const int64_t *x, int64_t last) {
@@ -173,4 +184,4 @@ static json_t *answer(const job *j) {
                    list_of(m->columns, entries - 1), "vals", values);
 }
 
-const evaluation evaluation_ba = { "ba", { "objective", "jacobian" }, prepare, assemble, answer };
+const evaluation evaluation_ba = { "ba", { "objective", "jacobian" }, prepare, fill_entries, answer };

@@ -93,23 +93,26 @@ static ad_var transforms(ad_tape *t, const hand *h, ad_var theta) {
                   1);
 }
 
-/* The rows of a constant (vertices, width) that the points ask for. */
-static ad_var of_corners(ad_tape *t, const hand *h, int which, int64_t width) {
+/* The rows of (vertices, width) that the points ask for. */
+static ad_var of_corners(ad_tape *t, const hand *h, ad_var rows) {
   const int64_t corners = h->points*(h->inside ? 3 : 1);
-  return ad_take(constant_of(t, h, which, AD_F64(h->vertices, width)),
-                 ad_constant(t, AD_I64(corners), h->corner), 0);
+  return ad_take(rows, ad_constant(t, AD_I64(corners), h->corner), 0);
 }
 
-/* Where the vertices are that points ask for: (points, 3), or (3 points, 3). */
+/* Where the vertices are that points ask for: (points, 3), or (3 points, 3). Only those are posed, unless that is
+ * more than all of them. */
 static ad_var posed_corners(ad_tape *t, const hand *h, ad_var theta) {
+  const bool few = h->points*(h->inside ? 3 : 1) < h->vertices;
   const ad_var flat = ad_reshape(transforms(t, h, theta), 2, (const int64_t[]){ h->bones, 12 });
-  const ad_var blend = ad_matmul(of_corners(t, h, WEIGHTS, h->bones), flat),
-               resting = of_corners(t, h, POSITIONS, 4);
-  const ad_var frames = ad_reshape(blend, 3, (const int64_t[]){ -1, 3, 4 });
+  ad_var weights = constant_of(t, h, WEIGHTS, AD_F64(h->vertices, h->bones));
+  ad_var resting = constant_of(t, h, POSITIONS, AD_F64(h->vertices, 4));
+  if (few) weights = of_corners(t, h, weights), resting = of_corners(t, h, resting);
+  const ad_var frames = ad_reshape(ad_matmul(weights, flat), 3, (const int64_t[]){ -1, 3, 4 });
   ad_var place = ad_sum(ad_mul(frames, ad_expand(resting, 1)), AD_AXES(2), false);
   if (h->mirrored) place = ad_mul(place, ad_constant(t, AD_F64(3), (const double[]){ -1, 1, 1 }));
   const ad_var turn[3] = { element(theta, 0), element(theta, 1), element(theta, 2) };
-  return ad_add(ad_matmul(place, ad_transpose(rotation(t, turn), NULL)), ad_slice(theta, 0, 3, 3, 1));
+  place = ad_add(ad_matmul(place, ad_transpose(rotation(t, turn), NULL)), ad_slice(theta, 0, 3, 3, 1));
+  return few ? place : of_corners(t, h, place);
 }
 
 /* (theta[, us]) -> errors (points, 3). */

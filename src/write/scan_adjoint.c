@@ -78,6 +78,7 @@ static void declare_sums(adjoint_text *p) {
       unit_line(u, "%s *a%d = %s, *a%d_next = %s;", type, k, result_of(p, k), k, next);
       unit_line(u, "for (int64_t i = 0; i < %lld; i++) a%d[i] = 0;", n, k);
     }
+    unit_line(u, "(void)a%d_next;", k);         /* nothing is added to it by a loop without steps */
   }
 }
 
