@@ -72,7 +72,8 @@ static bool put_step(building *b, const invariants *v, const uint32_t moved[]) {
   if (!open_building(&s, b->t, v->step, NULL, all, (carrier_kind)c->kind)) return false;
   carrier *d = s.c;
   *d = (carrier){ .f = v->step, .n = c->n, .limit = c->limit, .keep = c->keep, .bytes = c->bytes, .n_in = all,
-                  .n_out = c->n_out, .kind = c->kind, .policy = c->policy, .backwards = c->backwards, .counted = c->counted };
+                  .n_out = c->n_out, .kind = c->kind, .policy = c->policy, .backwards = c->backwards,
+                  .counted = c->counted };
   for (int k = 0; k < n; k++) d->flag[k] = c->flag[v->input[k]], s.x[k] = b->x[v->input[k]];
   memcpy(d->flag + all, c->flag + c->n_in, (size_t)c->n_out);
   memcpy(s.x + n, moved, (size_t)v->count*sizeof *s.x);

@@ -120,7 +120,8 @@ static ad_status publish(ad_function *f, loaded *p) {
 static int how_to_build(const text *source) {
   const char *s = text_of(source);
   const bool both = strstr(s, "ADIT_PARALLEL_SIMD for") != NULL;
-  return (source->length < LONG_TEXT ? NATIVE_SHORT : 0) | (both || strstr(s, "ADIT_SIMD for") ? NATIVE_LOOPS : 0)
+  return (source->length < LONG_TEXT ? NATIVE_SHORT : 0)
+         | (both || strstr(s, "ADIT_SIMD for") ? NATIVE_LOOPS : 0)
          | (both || strstr(s, "ADIT_PARALLEL for") ? NATIVE_THREADS : 0);
 }
 

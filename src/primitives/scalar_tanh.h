@@ -1,7 +1,7 @@
 /* scalar_tanh.h -- tanh of one double, for the passes that go through scalars one by one.
  *
- * It takes a third of the time of the C library's and errs less: at most 1.4 units of the last place, 2.2 there
- * (glibc 2.36, against 113 bits). Include it after row_names.h: rows mean this function from here on.
+ * It takes a third of the time of the C library's and errs less: at most 1.4 units of the last place, 2.2
+ * there (glibc 2.36, against 113 bits). Include it after row_names.h: rows mean this function from here on.
  */
 #ifndef ADIT_PRIMITIVES_SCALAR_TANH_H
 #define ADIT_PRIMITIVES_SCALAR_TANH_H

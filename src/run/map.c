@@ -224,8 +224,8 @@ static void measure(map *p, const ad_function *f, const bool mapped[], const boo
   }
 }
 
-/* The most bytes that arrays inside f need at a time when it runs in the order of its recording and each is given up,
- * to the result of the operation, at its last use. False: out of memory. */
+/* The most bytes that arrays inside f need at a time when it runs in the order of its recording and each is
+ * given up, to the result of the operation, at its last use. False: out of memory. */
 static bool most_live(const ad_function *f, size_t *most) {
   const ad_tape *t = f->body;
   const size_t list = t->count*sizeof(uint32_t) + 1;
