@@ -41,6 +41,7 @@ void states_declare(const state_texts *s, const bool chosen[]) {
       const char *one = unit_take(u, dtype, n), *two = unit_take(u, dtype, n);
       unit_line(u, "%s *%s%d = %s, *%s%d_next = %s;", type, s->name, k, one, s->name, k, two);
     }
+    unit_line(u, "(void)%s%d_next;", s->name, k);      /* a step may leave it alone */
   }
 }
 

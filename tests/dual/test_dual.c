@@ -152,6 +152,18 @@ static double by_table(const elementwise_row *r, const double v[3], const double
   return sum;
 }
 
+/* How far the tangent moves with the last bit of an operand. Near its root no two ways to compute it agree
+ * better: the table's tanh is not the C library's. */
+static double by_last_bit(const elementwise_row *r, const double v[3], const double d[3]) {
+  double scale, worst = 0;
+  for (int k = 0; k < r->arity && r->kind == CLASS_FLOAT; k++) {
+    double moved[3] = { v[0], v[1], v[2] };
+    moved[k] = nextafter(v[k], 2*v[k]);
+    worst = fmax(worst, fabs(by_table(r, moved, d, &scale) - by_table(r, v, d, &scale)));
+  }
+  return worst;
+}
+
 static void test_against_table(int id) {
   const elementwise_row *r = &elementwise_rows[id];
   double v[3], d[3][3], plain[4], three[4], single[4], pair[4], scale;
@@ -167,11 +179,11 @@ static void test_against_table(int id) {
     check("value, float", r, v, single[0], plain[0], 1e-7*fabs(z) + 1e-37);
     if (!has_tangent(r)) continue;
     double tangent = by_table(r, v, d[0], &scale);
-    check("tangent", r, v, plain[1], tangent, 1e-14*scale);
+    check("tangent", r, v, plain[1], tangent, 1e-14*scale + by_last_bit(r, v, d[0]));
     check("tangent, float", r, v, single[1], tangent, 2e-6*scale + 3e-7*fabs(d[0][0]));
     for (int k = 0; k < 3; k++) {
       tangent = by_table(r, v, d[k], &scale);
-      check("tangent, three directions", r, v, three[k + 1], tangent, 1e-14*scale);
+      check("tangent, three directions", r, v, three[k + 1], tangent, 1e-14*scale + by_last_bit(r, v, d[k]));
       double rounding = 2e-6*scale + 3e-7*fabs(d[k][0]);
       if (k < 2) check("tangent, float, two directions", r, v, pair[k + 1], tangent, rounding);
     }
