@@ -79,6 +79,7 @@ void write_steps_count(carrier_text *c, const char *name) {
   unit *u = c->u;
   if (!a->counted) {
     unit_line(u, "const int64_t %s = %lld;", name, (long long)a->n);
+    unit_line(u, "(void)%s;", name);
     return;
   }
   unit_line(u, "const int64_t %s = %s[0];", name, c->x[a->n_in]);
