@@ -238,8 +238,8 @@ static operand multiply_matrices(const einsum_equation *e, operand *x, operand *
   product a = { .no_m = !c->m.rank, .no_k = !c->k.rank, .no_n = !c->n.rank, .rank = c->b.rank > 0 };
   group_axes(e, x, &c->b, &c->m, &c->k, &a.tx);
   group_axes(e, y, &c->b, &c->k, &c->n, &a.ty);
-  operand z = { product_record(a, x->x, y->x), join(&c->b, &c->m, &c->n), 0 };
-  z.set = set_of(&z.axes);
+  const einsum_axes axes = join(&c->b, &c->m, &c->n);
+  operand z = { product_record(a, x->x, y->x), axes, set_of(&axes) };
   int64_t dim[AD_MAX_RANK];
   for (int i = 0; i < z.axes.rank; i++) dim[i] = e->dim[z.axes.label[i]];
   if (z.axes.rank != (c->b.rank > 0) + (c->m.rank > 0) + (c->n.rank > 0))
