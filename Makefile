@@ -1,9 +1,9 @@
 # make            the libraries and build/adit
 # make run        adit's main job on one formula: the trace, a check of the derivatives, build/graph.svg
 # make test       every test, with clang and sanitizer builds
-# make bench      the programs behind the figures in benchmarks/RESULTS.md
+# make bench      the programs behind the figures in benchmarks/RESULTS.md, then GradBench's evaluations with the peers
 # make gradbench  build/adit-gradbench, adit as a tool of GradBench (benchmarks/gradbench)
-# make peers      other tools and derivatives by hand for `make bench` to compare with (benchmarks/peers)
+# make peers      those other tools, and derivatives by hand, that `make bench` compares with (benchmarks/peers)
 # make install PREFIX=dir
 #
 # run, test, bench, gradbench and peers call scripts/setup first, which installs what is missing.
@@ -37,7 +37,7 @@ test:
 	@$(build) --target all tests
 	ctest --test-dir $(BUILD) -j $(JOBS) --output-on-failure --no-tests=error
 
-bench:
+bench: peers
 	@scripts/setup bench
 	@$(configure) -DADIT_BENCHMARKS=ON
 	@$(build) --target bench gradbench
