@@ -8,30 +8,37 @@
 
 #include "adit/version.h"
 
+/* Options that not every subcommand takes. */
+enum { JSON = 1, WRT = 2, ORDER = 4, LATEX = 8, OUTPUT = 16, VERBOSE = 32 };
+
 static const struct subcommand {
   const char *name;
   int (*run)(const options *o, FILE *out);
+  unsigned takes;
   const char *arguments, *summary;
 } subcommands[] = {
-  { "eval",     command_eval,     "'EXPR' [NAME=VALUE ...]",                     "value of every output" },
-  { "grad",     command_grad,     "'EXPR' NAME=VALUE ... [--wrt x,y]",           "value and gradient" },
-  { "jacobian", command_jacobian, "'E1; E2' NAME=VALUE ... [--wrt x,y]",
-    "values and Jacobian of several outputs" },
-  { "hessian",  command_hessian,  "'EXPR' NAME=VALUE ... [--wrt x,y]",
-    "value, gradient and Hessian" },
-  { "taylor",   command_taylor,   "'EXPR' x=VALUE [--order N] [--wrt x]",
-    "Taylor coefficients in one variable" },
-  { "derive",   command_derive,   "'EXPR' [--wrt x,y] [--latex] [--order N]",
-    "the derivative as a simplified expression" },
-  { "trace",    command_trace,    "'EXPR' NAME=VALUE ...",
-    "the Wengert list and both sweeps, step by step" },
-  { "check",    command_check,    "'EXPR' NAME=VALUE ... [--wrt x,y]",
-    "differences, symbolic, forward and reverse compared" },
-  { "draw",     command_draw,     "'EXPR' NAME=VALUE ... [-o FILE.svg|dot|html]",
-    "the computational graph with values and adjoints" },
-  { "emit",     command_emit,     "'EXPR' [--gradient] [--jacobian] [--hessian] [--casadi] [-o f.c]",
-    "self-contained C" },
-  { "report",   command_report,   "'EXPR' [NAME=VALUE ...] [--gradient] [--jacobian] [--hessian] [--verbose]",
+  { "eval", command_eval, JSON,
+    "'EXPR' [NAME=VALUE ...]", "value of every output" },
+  { "grad", command_grad, JSON | WRT,
+    "'EXPR' NAME=VALUE ... [--wrt x,y]", "value and gradient" },
+  { "jacobian", command_jacobian, JSON | WRT,
+    "'E1; E2' NAME=VALUE ... [--wrt x,y]", "values and Jacobian of several outputs" },
+  { "hessian", command_hessian, JSON | WRT,
+    "'EXPR' NAME=VALUE ... [--wrt x,y]", "value, gradient and Hessian" },
+  { "taylor", command_taylor, JSON | WRT | ORDER,
+    "'EXPR' x=VALUE [--order N] [--wrt x]", "Taylor coefficients in one variable" },
+  { "derive", command_derive, JSON | WRT | ORDER | LATEX,
+    "'EXPR' [--wrt x,y] [--latex] [--order N]", "the derivative as a simplified expression" },
+  { "trace", command_trace, JSON | WRT,
+    "'EXPR' NAME=VALUE ... [--wrt x,y]", "the Wengert list and both sweeps, step by step" },
+  { "check", command_check, JSON | WRT,
+    "'EXPR' NAME=VALUE ... [--wrt x,y]", "differences, symbolic, forward and reverse compared" },
+  { "draw", command_draw, OUTPUT,
+    "'EXPR' NAME=VALUE ... [-o FILE.svg|dot|html]", "the computational graph with values and adjoints" },
+  { "emit", command_emit, OUTPUT,
+    "'EXPR' [--gradient] [--jacobian] [--hessian] [--casadi] [-o f.c]", "self-contained C" },
+  { "report", command_report, JSON | WRT | VERBOSE,
+    "'EXPR' [NAME=VALUE ...] [--gradient] [--jacobian] [--hessian] [--wrt x,y] [--verbose]",
     "what value and derivatives cost" },
 };
 enum { SUBCOMMANDS = sizeof subcommands/sizeof *subcommands };
@@ -65,7 +72,22 @@ static const struct subcommand *find(const char *name) {
 }
 
 static int print_subcommand_help(const struct subcommand *s) {
-  printf("usage: adit %s %s [--json]\n\n%s\n", s->name, s->arguments, s->summary);
+  printf("usage: adit %s %s%s\n\n%s\n", s->name, s->arguments, s->takes & JSON ? " [--json]" : "",
+         s->summary);
+  return DONE;
+}
+
+/* An option that would be ignored is a mistake. */
+static int refuse_others(const struct subcommand *s, const options *o) {
+  const struct { unsigned option; bool given; const char *name; } all[] = {
+    { JSON, o->json, "--json" },           { WRT, o->wrt != NULL, "--wrt" },
+    { ORDER, o->order >= 0, "--order" },   { LATEX, o->latex, "--latex" },
+    { OUTPUT, o->output != NULL, "-o" },   { VERBOSE, o->verbose, "--verbose" }
+  };
+  for (size_t k = 0; k < sizeof all/sizeof *all; k++)
+    if (all[k].given && !(s->takes & all[k].option))
+      return complain(o, NULL, 0, "%s is no option of adit %s; see: adit %s --help", all[k].name, s->name,
+                      s->name);
   return DONE;
 }
 
@@ -105,6 +127,7 @@ int main(int argc, char **argv) {
   if (!s) return complain(NULL, NULL, 0, "there is no command '%s'; try: adit --help", argv[1]);
   options o;
   int status = options_read(&o, argc - 1, argv + 1);
+  if (!status && !o.help) status = refuse_others(s, &o);
   if (!status) status = o.help ? print_subcommand_help(s) : run(s, &o);
   options_free(&o);
   return status;

@@ -23,7 +23,7 @@ static const struct entry {
 enum { ENTRIES = sizeof entries/sizeof *entries };
 
 /* Unless asked otherwise: value, gradient and Hessian of a scalar, value, jvp, vjp and Jacobian of
- * anything else. */
+ * anything else; by some of the inputs there are no jvp and vjp. */
 static unsigned choose(const options *o, const problem *p) {
   unsigned what = AD_REPORT_VALUE;
   for (int i = 0; i < ENTRIES; i++)
@@ -31,19 +31,22 @@ static unsigned choose(const options *o, const problem *p) {
   if (o->entries) return what;
   if (p->outputs == 1 && ad_type_of(p->out[0]).rank == 0)
     return what | AD_REPORT_GRADIENT | AD_REPORT_HESSIAN;
-  return what | AD_REPORT_JVP | AD_REPORT_VJP | AD_REPORT_JACOBIAN;
+  return what | AD_REPORT_JACOBIAN | (o->wrt ? 0 : AD_REPORT_JVP | AD_REPORT_VJP);
 }
+
+/* NULL without --wrt: by every variable that is a float. */
+static const int *wrt(const options *o, const problem *p) { return o->wrt ? p->wrt : NULL; }
 
 /* --- as text -------------------------------------------------------------------------------------------- */
 
-static int write_text(const options *o, ad_function *f, unsigned what, FILE *out) {
+static int write_text(const options *o, const problem *p, ad_function *f, unsigned what, FILE *out) {
   ad_report report;
   size_t needed = 0;
-  ad_status status = ad_function_report(f, what, NULL, 0, &needed, &report);
+  ad_status status = function_report(f, what, p->n_wrt, wrt(o, p), NULL, 0, &needed, &report);
   if (status != AD_ERROR_SIZE) return complain(o, NULL, 0, "%s", report.message);
   char *text = malloc(needed);
   if (!text) return out_of_memory(o);
-  status = ad_function_report(f, what, text, needed, &needed, &report);
+  status = function_report(f, what, p->n_wrt, wrt(o, p), text, needed, &needed, &report);
   if (status == AD_OK) fputs(text, out);
   free(text);
   return status == AD_OK ? DONE : complain(o, NULL, 0, "%s", report.message);
@@ -91,24 +94,24 @@ static void write_cost(const options *o, const cost_account *a, FILE *out) {
   fputc('}', out);
 }
 
-static ad_function *make(ad_function *f, unsigned what) {
+static ad_function *make(const options *o, const problem *p, ad_function *f, unsigned what) {
   switch (what) {
     case AD_REPORT_JVP:      return ad_function_jvp(f);
     case AD_REPORT_VJP:      return ad_function_vjp(f);
-    case AD_REPORT_GRADIENT: return ad_function_gradient(f, 0, NULL);
-    case AD_REPORT_JACOBIAN: return ad_function_jacobian(f, 0, NULL);
-    case AD_REPORT_HESSIAN:  return ad_function_hessian(f, 0, NULL);
+    case AD_REPORT_GRADIENT: return ad_function_gradient(f, p->n_wrt, wrt(o, p));
+    case AD_REPORT_JACOBIAN: return ad_function_jacobian(f, p->n_wrt, wrt(o, p));
+    case AD_REPORT_HESSIAN:  return ad_function_hessian(f, p->n_wrt, wrt(o, p));
     default:                 return ad_function_retain(f);
   }
 }
 
 /* {"value": {"flops": 3, ..}, "gradient": {..}} */
-static int write_json(const options *o, ad_function *f, unsigned what, FILE *out) {
+static int write_json(const options *o, const problem *p, ad_function *f, unsigned what, FILE *out) {
   const char *between = "{";
   for (int i = 0; i < ENTRIES; i++) {
     cost_account a;
     if (!(what & entries[i].what)) continue;
-    ad_function *d = make(f, entries[i].what);
+    ad_function *d = make(o, p, f, entries[i].what);
     const ad_status status = d ? cost_open(&a, d) : AD_ERROR_DERIVATIVE;
     if (status == AD_OK) {
       fprintf(out, "%s\"%s\": ", between, entries[i].name);
@@ -125,6 +128,8 @@ static int write_json(const options *o, ad_function *f, unsigned what, FILE *out
 
 static int write_problem(const options *o, problem *p, FILE *out) {
   unsigned what = choose(o, p);
+  if (o->wrt && what & (AD_REPORT_JVP | AD_REPORT_VJP))
+    return complain(o, NULL, 0, "--jvp and --vjp go through all variables; --wrt is for the others");
   if (what & (AD_REPORT_GRADIENT | AD_REPORT_HESSIAN)) {
     if (p->outputs != 1) return complain(o, NULL, 0, "--gradient and --hessian take a single expression");
     if (!need_scalar_outputs(p, o)) return BAD_INPUT;
@@ -132,7 +137,8 @@ static int write_problem(const options *o, problem *p, FILE *out) {
   ad_function *f = ad_function_new("f", p->n, p->vars, p->outputs, p->out);
   if (!f) return complain_tape(o, p->tape);
   if (o->verbose) what |= AD_REPORT_DETAILS;
-  const int status = o->json ? write_json(o, f, what, out) : write_text(o, f, what, out);
+  const int status = o->json ? write_json(o, p, f, what, out)
+                              : write_text(o, p, f, what, out);
   ad_function_free(f);
   return status;
 }

@@ -54,6 +54,11 @@ typedef struct cost_account {
 ad_status cost_open(cost_account *a, ad_function *f);
 void cost_close(cost_account *a);
 
+/* ad_function_report with gradient, Jacobian and Hessian by these inputs; jvp and vjp always go through all.
+ * NULL: by all. */
+ad_status function_report(ad_function *f, unsigned what, int n_wrt, const int wrt[], char *out, size_t size,
+                          size_t *needed, ad_report *report);
+
 /* What is put behind the name of a function for that part of it: "", " backwards". */
 const char *cost_role(part_role role);
 

@@ -232,10 +232,19 @@ static void print_details(page *p, const column *c) {
 
 /* --- the whole ------------------------------------------------------------------------------------------ */
 
-static ad_function *value_of(ad_function *f) { return ad_function_retain(f); }
-static ad_function *gradient_of(ad_function *f) { return ad_function_gradient(f, 0, NULL); }
-static ad_function *jacobian_of(ad_function *f) { return ad_function_jacobian(f, 0, NULL); }
-static ad_function *hessian_of(ad_function *f) { return ad_function_hessian(f, 0, NULL); }
+/* What is reported, and by which inputs. */
+typedef struct choice { unsigned what; int n; const int *wrt; } choice;
+
+static ad_function *make(ad_function *f, unsigned what, const choice *by) {
+  switch (what) {
+    case AD_REPORT_JVP:      return ad_function_jvp(f);
+    case AD_REPORT_VJP:      return ad_function_vjp(f);
+    case AD_REPORT_GRADIENT: return ad_function_gradient(f, by->n, by->wrt);
+    case AD_REPORT_JACOBIAN: return ad_function_jacobian(f, by->n, by->wrt);
+    case AD_REPORT_HESSIAN:  return ad_function_hessian(f, by->n, by->wrt);
+    default:                 return ad_function_retain(f);
+  }
+}
 
 static ad_status fail(ad_report *report, ad_status status, const char *what, const char *name) {
   if (report) {
@@ -246,20 +255,16 @@ static ad_status fail(ad_report *report, ad_status status, const char *what, con
   return status;
 }
 
-static ad_status open_columns(ad_function *f, unsigned what, column c[COLUMNS], int *n, ad_report *report) {
-  static const struct {
-    unsigned what;
-    const char *name;
-    ad_function *(*make)(ad_function *f);
-  } all[COLUMNS] = {
-    { AD_REPORT_VALUE, "value", value_of }, { AD_REPORT_JVP, "jvp", ad_function_jvp },
-    { AD_REPORT_VJP, "vjp", ad_function_vjp }, { AD_REPORT_GRADIENT, "gradient", gradient_of },
-    { AD_REPORT_JACOBIAN, "Jacobian", jacobian_of }, { AD_REPORT_HESSIAN, "Hessian", hessian_of }
+static ad_status open_columns(ad_function *f, const choice *of, column c[COLUMNS], int *n,
+                              ad_report *report) {
+  static const struct { unsigned what; const char *name; } all[COLUMNS] = {
+    { AD_REPORT_VALUE, "value" },       { AD_REPORT_JVP, "jvp" },           { AD_REPORT_VJP, "vjp" },
+    { AD_REPORT_GRADIENT, "gradient" }, { AD_REPORT_JACOBIAN, "Jacobian" }, { AD_REPORT_HESSIAN, "Hessian" }
   };
   for (int k = 0; k < COLUMNS; k++) {
-    if (!(what & all[k].what)) continue;
+    if (!(of->what & all[k].what)) continue;
     column *to = &c[*n];
-    *to = (column){ .name = all[k].name, .f = all[k].make(f) };
+    *to = (column){ .name = all[k].name, .f = make(f, all[k].what, of) };
     const ad_status status = to->f ? cost_open(&to->a, to->f) : AD_ERROR_DERIVATIVE;
     if (status == AD_OK) {
       ++*n;
@@ -271,8 +276,8 @@ static ad_status open_columns(ad_function *f, unsigned what, column c[COLUMNS], 
   return AD_OK;
 }
 
-ad_status ad_function_report(ad_function *f, unsigned what, char *out, size_t size, size_t *needed,
-                             ad_report *report) {
+ad_status function_report(ad_function *f, unsigned what, int n_wrt, const int wrt[], char *out, size_t size,
+                          size_t *needed, ad_report *report) {
   page p = { out, size, 0 };
   column c[COLUMNS];
   int n = 0;
@@ -286,7 +291,7 @@ ad_status ad_function_report(ad_function *f, unsigned what, char *out, size_t si
   const bool details = (what & AD_REPORT_DETAILS) != 0;
   what &= ~(unsigned)AD_REPORT_DETAILS;
   if (!what) what = AD_REPORT_VALUE | AD_REPORT_JVP | AD_REPORT_VJP;
-  ad_status status = open_columns(f, what, c, &n, report);
+  ad_status status = open_columns(f, &(choice){ what, n_wrt, wrt }, c, &n, report);
   if (status == AD_OK) print_table(&p, f, c, n);
   for (int i = 0; i < n; i++) {
     if (status == AD_OK && details) print_details(&p, &c[i]);
@@ -296,4 +301,9 @@ ad_status ad_function_report(ad_function *f, unsigned what, char *out, size_t si
   if (status != AD_OK) return status;
   if (needed) *needed = p.needed + 1;
   return p.needed < size ? AD_OK : fail(report, AD_ERROR_SIZE, "text", ad_function_name(f));
+}
+
+ad_status ad_function_report(ad_function *f, unsigned what, char *out, size_t size, size_t *needed,
+                             ad_report *report) {
+  return function_report(f, what, 0, NULL, out, size, needed, report);
 }

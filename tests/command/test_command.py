@@ -452,6 +452,27 @@ class Report(Command):
         self.assertEqual(list(self.json("report", "x*y; x + y")), ["value", "jvp", "vjp", "jacobian"])
         self.assertEqual(list(self.json("report", "x*y", "--vjp", "--hessian")), ["value", "vjp", "hessian"])
 
+    def test_by_some_names(self):
+        # the derivative by x alone is cos(x) y: one call more; by y alone it is sin(x), and none
+        by = {names: self.json("report", "sin(x)*y", *names, "--gradient")["gradient"]
+              for names in ((), ("--wrt", "x"), ("--wrt", "y"), ("--wrt", "x,y"))}
+        self.assertEqual([by[names]["calls"] for names in by], [2, 2, 1, 2])
+        self.assertEqual([by[names]["bytes_written"] for names in by], [24, 16, 16, 24])
+        self.assertEqual(by["--wrt", "x,y"], by[()])
+        # by one name: a value, a slope and a second derivative
+        cost = self.json("report", "exp(x*z)*y", "--hessian", "--wrt", "x")
+        self.assertEqual((cost["hessian"]["bytes_written"], cost["hessian"]["calls"]), (24, 1))
+        self.assertEqual(list(self.json("report", "x*y; x + y", "--wrt", "y")), ["value", "jacobian"])
+        # values give shapes, and need not be there
+        cost = self.json("report", "sum(exp(x)*y)", "x=[1,2,3]", "--wrt", "x", "--gradient")
+        self.assertGreaterEqual(cost["gradient"]["bytes_written"], cost["value"]["bytes_written"] + 3*8)
+        text = self.good("report", "sin(x)*y", "--gradient", "--wrt", "y")
+        row = next(line for line in text.splitlines() if line.startswith("elementary calls"))
+        self.assertEqual(row[26:].split(), ["1", "1"])
+        self.bad("report", "sin(x)*y", "--wrt", "z")
+        self.bad("report", "sin(x)*y", "--wrt", "x", "--jvp")
+        self.bad("report", "x; y", "--wrt", "x", "--vjp")
+
     def test_text_agrees_with_json(self):
         cost = self.json("report", F, "--gradient")
         rows = {line[:26].strip(): line[26:].split() for line in self.good("report", F, "--gradient").splitlines()[2:]}
@@ -477,6 +498,23 @@ class Report(Command):
 
 
 class Help(Command):
+    def test_options_that_would_be_ignored_are_refused(self):
+        taken = {"eval": "json", "grad": "json wrt", "jacobian": "json wrt", "hessian": "json wrt",
+                 "taylor": "json wrt order", "derive": "json wrt order latex", "trace": "json wrt",
+                 "check": "json wrt", "draw": "output", "emit": "output", "report": "json wrt verbose"}
+        words = {"json": ["--json"], "wrt": ["--wrt", "x"], "order": ["--order", "1"], "latex": ["--latex"],
+                 "verbose": ["--verbose"]}
+        with tempfile.TemporaryDirectory() as folder:
+            words["output"] = ["-o", os.path.join(folder, "f.c")]
+            for command, options in taken.items():
+                for option, arguments in words.items():
+                    name = arguments[:-1] + [arguments[-1].replace(".c", ".svg")] if command == "draw" else arguments
+                    if option in options.split():
+                        self.good(command, "sin(x)", "x=1", *name)
+                    else:
+                        self.assertIn(f"{arguments[0]} is no option of adit {command}",
+                                      self.bad(command, "sin(x)", "x=1", *name))
+
     def test_help_names_every_command(self):
         for text in [self.good("--help"), self.good("-h"), self.good("help")]:
             for name in "eval grad jacobian hessian taylor derive trace check draw emit report".split():
