@@ -12,7 +12,8 @@
  * x is f64 or f32, of any shape, and flattened inside: J is the dense matrix of its n elements. The other
  * inputs of the function are parameters of any types; captured variables (ad_function_trace_inside) are
  * parameters too. The starting guess in[0] is only that: no derivative flows into it. Iterations are made in
- * f64 on values and derivatives of x's own type.
+ * f64 on values and derivatives of x's own type; what is minimized may be of the other one. Where either is
+ * f32, precision and tolerances are those of f32.
  *
  * An iteration that does not converge is AD_ERROR_CONVERGENCE, from the call or the reading that ran it, with
  * a message that says after how many iterations and with which residual (the largest element of |r|).

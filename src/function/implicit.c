@@ -253,12 +253,15 @@ static ad_status check_types(ad_tape *t, const method *m, const ad_function *f) 
                    f->name, ad_type_print(x, p, sizeof p), ad_type_print(y, q, sizeof q));
 }
 
-static ad_status set_options(ad_tape *t, const method *m, const ad_solver *o, ad_dtype dtype, implicit *a) {
+static ad_status set_options(ad_tape *t, const method *m, const ad_solver *o, const ad_function *f,
+                             implicit *a) {
   static const ad_solver defaults;
   if (!o) o = &defaults;
   if (!(o->relative >= 0) || !(o->absolute >= 0) || o->iterations < 0 || o->mixing > 20)
     return tape_fail(t, AD_ERROR_ARGUMENT, "%s: an option is out of range", m->primitive->name);
-  a->relative = o->relative > 0 ? o->relative : m->relative[dtype == AD_F64];
+  const ad_dtype x = ad_function_input_type(f, 0).dtype, y = ad_function_output_type(f, 0).dtype;
+  a->exact = y < x ? y : x;
+  a->relative = o->relative > 0 ? o->relative : m->relative[a->exact == AD_F64];
   a->absolute = o->absolute;
   a->iterations = o->iterations ? o->iterations : m->iterations;
   a->mixing = o->mixing < 0 ? 0 : o->mixing ? o->mixing : 5;
@@ -303,7 +306,7 @@ static ad_status record(const method *m, ad_function *f, const ad_solver *o, con
   if (!f) return tape_fail(t, AD_ERROR_ARGUMENT, "%s: no function", m->primitive->name);
   if (!t) return AD_ERROR_ARGUMENT;
   ad_status status = check_types(t, m, f);
-  if (status == AD_OK) status = set_options(t, m, o, ad_function_input_type(f, 0).dtype, &a);
+  if (status == AD_OK) status = set_options(t, m, o, f, &a);
   if (status != AD_OK) return status;
   if (set_functions(t, m, f, &a)) *x = record_node(t, m, f, &a, in);
   if (ad_is_valid(*x)) return AD_OK;

@@ -14,6 +14,7 @@ typedef struct implicit {
   ad_function *residual;            /* of the type of x: f itself, x - g, or the gradient of f */
   ad_function *jacobian;            /* its derivative by x: a scalar, or (n, n) */
   ad_function *value;               /* what is minimized; else NULL */
+  ad_dtype exact;                   /* the narrower of the types of x and of f: what rounding is that of */
   double relative, absolute;
   int64_t iterations, mixing;
 } implicit;

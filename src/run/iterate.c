@@ -83,7 +83,7 @@ static size_t most_memory(const iteration *s) {
 static bool take_block(iteration *s, int operands, size_t numbers) {
   const size_t n = (size_t)s->n, memory = round_up(most_memory(s));
   const size_t lists = round_up((size_t)operands*sizeof *s->in), doubles = (numbers + n)*sizeof(double);
-  const size_t native = s->dtype == AD_F64 ? 0 : (n + n*n)*sizeof(float);
+  const size_t native = s->how->exact == AD_F64 ? 0 : (n + n*n)*sizeof(float);
   s->bytes = memory + lists + doubles + native + 64;
   s->block = memory_get_zeroed(&s->allocator, s->bytes, 1);
   if (!s->block) return false;
@@ -121,12 +121,13 @@ ad_status iteration_close(iteration *s, ad_status status, void *z) {
 /* --- steps ---------------------------------------------------------------------------------------------- */
 
 ad_status iteration_call(iteration *s, const plan *f, const double x[], size_t count, double y[]) {
-  const bool wide = s->dtype == AD_F64;
-  void *out = wide ? y : s->answer;
-  s->in[0] = wide ? (const void *)x : s->point;
-  if (!wide) narrow(s->dtype, (size_t)s->n, x, s->point);
+  const ad_function *value = s->how->value;
+  const ad_dtype type = f == s->value ? node_type(value->body, value->out[0])->type.dtype : s->dtype;
+  void *out = type == AD_F64 ? y : s->answer;
+  s->in[0] = s->dtype == AD_F64 ? (const void *)x : s->point;
+  if (s->dtype != AD_F64) narrow(s->dtype, (size_t)s->n, x, s->point);
   const ad_status status = plan_run(f, s->in, &out, s->memory, s->message, s->size);
-  if (status == AD_OK && !wide) widen(s->dtype, count, s->answer, y);
+  if (status == AD_OK && type != AD_F64) widen(type, count, s->answer, y);
   return status;
 }
 

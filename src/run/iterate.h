@@ -12,14 +12,14 @@
 typedef struct iteration {
   const implicit *how;
   const char *name;                 /* of the operation */
-  ad_dtype dtype;
+  ad_dtype dtype;                   /* of the point; what is minimized may have the other */
   int n;
   double *number;                   /* room that the method asked for */
   double *x;                        /* the point; n elements */
   double largest_met;               /* the largest |x| so far */
   const plan *residual, *jacobian, *value;
   const void **in;
-  void *point, *answer;             /* as the functions take and give them: used where dtype is f32 */
+  void *point, *answer;             /* as the functions take and give them: used where that is f32 */
   void *memory;                     /* of the plans */
   char *block;
   size_t bytes;
@@ -52,6 +52,6 @@ double euclidean(int n, const double x[]);
 double product_of(int n, const double x[], const double y[]);
 
 /* How exact a point is at best, and at worst when rounding stops an iteration: the root of it. */
-static inline double precision(const iteration *s) { return s->dtype == AD_F64 ? 0x1p-52 : 0x1p-23; }
+static inline double precision(const iteration *s) { return s->how->exact == AD_F64 ? 0x1p-52 : 0x1p-23; }
 
 #endif

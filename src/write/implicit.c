@@ -58,7 +58,7 @@ void iteration_vector(iteration_text *s, const char *name, int64_t n) {
 /* In a file whose R is float, R is as exact as f32, and tolerances of doubles cannot be kept. */
 static void write_tolerances(iteration_text *s, const char *least) {
   unit *u = s->c->u;
-  if (s->dtype == AD_F64) {
+  if (s->a->exact == AD_F64) {
     unit_line(u, "const R epsilon = sizeof(R) == sizeof(float) ? (R)0x1p-23 : (R)0x1p-52;");
     write_real(s, "asked", s->a->relative);
     unit_line(u, "const R relative = sizeof(R) == sizeof(float) && asked < (R)%s ? (R)%s : asked;", least,
@@ -78,9 +78,10 @@ void iteration_text_open(iteration_text *s, carrier_text *c, const implicit *a, 
   iteration_routine(s, s->small, "step_is_small", small_text);
   write_tolerances(s, least);
   iteration_vector(s, "at", s->n);
-  if (s->dtype == AD_F32) {           /* a Jacobian is the greatest answer */
-    unit_line(c->u, "float *const place = %s;", unit_take(c->u, AD_F32, s->n));
-    unit_line(c->u, "float *const answer = %s;", unit_take(c->u, AD_F32, s->n*s->n));
+  if (s->dtype == AD_F32) unit_line(c->u, "float *const place = %s;", unit_take(c->u, AD_F32, s->n));
+  if (a->exact == AD_F32) {           /* a Jacobian is the greatest answer; of an f64 unknown, the value */
+    const int64_t most = s->dtype == AD_F32 ? s->n*s->n : 1;
+    unit_line(c->u, "float *const answer = %s;", unit_take(c->u, AD_F32, most));
   }
   unit_copy(c->u, "at", c->x[0], s->n);
   unit_line(c->u, "R met = %s(%lld, at);", s->largest, (long long)s->n);

@@ -52,13 +52,17 @@ static void solve_body(ad_tape *t, const ad_var in[], ad_var out[], void *contex
   out[1] = ad_sum(ad_mul(out[0], ad_square(out[0])), AD_ALL_AXES, false);
 }
 
-static ad_function *solver(int kind, ad_body *body, ad_type type, const ad_solver *how) {
-  const ad_type in[2] = { type, type };
+static ad_function *solver_of(int kind, ad_body *body, ad_type x, ad_type p, const ad_solver *how) {
+  const ad_type in[2] = { x, p };
   ad_function *f = ad_function_trace("equation", body, NULL, 2, in, 1);
   solving s = { kind, f, how };
   ad_function *g = ad_function_trace("solution", solve_body, &s, 2, in, 2);
   ad_function_free(f);
   return g;
+}
+
+static ad_function *solver(int kind, ad_body *body, ad_type type, const ad_solver *how) {
+  return solver_of(kind, body, type, type, how);
 }
 
 static void add_with_derivatives(compiled *w, ad_function *f, bool second) {
@@ -82,6 +86,41 @@ static void test_solutions(void) {
     compiled_add(&w, solver(1, contraction_body, type[1], &plain));
     all_run(&w, 2, tolerance, fill);
   }
+}
+
+/* Other types than the unknown's, parameters and the function itself: digits are those of f32. */
+static void coarse_wells_body(ad_tape *t, const ad_var x[], ad_var y[], void *context) {
+  wells_body(t, x, y, context);
+  y[0] = ad_cast(y[0], AD_F32);
+}
+static void coarse_cubic_body(ad_tape *t, const ad_var x[], ad_var y[], void *context) {
+  cubic_body(t, x, y, context);
+  y[0] = ad_cast(y[0], ad_type_of(x[0]).dtype);
+}
+static void coarse_contraction_body(ad_tape *t, const ad_var x[], ad_var y[], void *context) {
+  contraction_body(t, x, y, context);
+  y[0] = ad_cast(y[0], ad_type_of(x[0]).dtype);
+}
+
+static const struct { int kind; ad_body *body; ad_dtype x, p; } mixture[] = {
+  { 0, coarse_cubic_body, AD_F32, AD_F64 },       { 0, cubic_body, AD_F64, AD_F32 },
+  { 1, coarse_contraction_body, AD_F32, AD_F64 }, { 1, contraction_body, AD_F64, AD_F32 },
+  { 2, wells_body, AD_F32, AD_F64 },              { 2, wells_body, AD_F64, AD_F32 },
+  { 2, coarse_wells_body, AD_F64, AD_F64 },       { 2, coarse_wells_body, AD_F32, AD_F64 },
+  { 0, cubic_body, AD_F64, AD_I32 },              { 2, wells_body, AD_F32, AD_I64 },
+};
+enum { MIXTURES = sizeof mixture/sizeof *mixture };
+static const double coarse[2] = { 2e-4, 2e-4 };
+
+static ad_function *mixed_solver(int i, int64_t n) {
+  return solver_of(mixture[i].kind, mixture[i].body, SHAPE(mixture[i].x, n), SHAPE(mixture[i].p, n), NULL);
+}
+
+static void test_mixed_types(void) {
+  compiled w = { .n = 0 };
+  for (int i = 0; i < MIXTURES; i++)
+    for (int64_t n = 3; n < 60; n += 40) add_with_derivatives(&w, mixed_solver(i, n), n == 3);
+  all_run(&w, 2, coarse, fill);
 }
 
 /* --- failures ------------------------------------------------------------------------------------------- */
@@ -199,8 +238,8 @@ static void test_equations(void) {
 
 /* --- native code: small systems as text, large ones by calls of the library ----------------------------- */
 
-static void native_one(ad_function *f, const char *cache) {
-  if (CHECK(f != NULL)) all_native(f, cache, tolerance, fill);
+static void native_one(ad_function *f, const char *cache, const double most[2]) {
+  if (CHECK(f != NULL)) all_native(f, cache, most, fill);
   ad_function_free(f);
 }
 
@@ -211,12 +250,15 @@ static void test_native(void) {
   const ad_type in[3] = { AD_F64(), SHAPE(AD_F64, 2), AD_F64() };
   if (!CHECK(mkdtemp(cache) != NULL)) return;
   for (int kind = 0; kind < 3; kind++)
-    for (int64_t n = 3; n < 60; n += 40) native_one(solver(kind, body[kind], SHAPE(AD_F64, n), NULL), cache);
-  native_one(solver(0, cubic_body, SHAPE(AD_F64, 3), &hurried), cache);
+    for (int64_t n = 3; n < 60; n += 40) native_one(solver(kind, body[kind], SHAPE(AD_F64, n), NULL), cache,
+                                                tolerance);
+  for (int i = 0; i < MIXTURES; i++)
+    for (int64_t n = 3; n < 60; n += 40) native_one(mixed_solver(i, n), cache, coarse);
+  native_one(solver(0, cubic_body, SHAPE(AD_F64, 3), &hurried), cache, tolerance);
   ad_function *f = ad_function_trace("pendulum", pendulum_body, NULL, 3, in, 1);
   integrating way = { f, { .adjoint = AD_ADJOINT_CONTINUOUS } };
   ad_function *g = ad_function_trace("way", integrate_body, &way, 2, in + 1, 1);
-  native_one(ad_function_vjp(g), cache);
+  native_one(ad_function_vjp(g), cache, tolerance);
   ad_function_free(g);
   ad_function_free(f);
   snprintf(command, sizeof command, "rm -rf %s", cache);
@@ -249,6 +291,7 @@ static void test_callback(void) {
 
 int main(void) {
   test_solutions();
+  test_mixed_types();
   test_failures();
   test_inside();
   test_equations();
