@@ -116,8 +116,64 @@ static bool place_result(planner *q, uint32_t node) {
   return add_place(q, node, PLACE_WORK, 0, NULL);
 }
 
+/* Arrays that a region was the last to read, at the nodes placed so far: written loops may put there what
+ * they write from now on, at the same indices. */
+enum { DYING_MOST = 16 };
+typedef struct dying { uint32_t node[DYING_MOST], count; } dying;
+
+/* How often the region of this step reads x, whose other readers come before; 0 if some come behind, or if
+ * the memory is not x's alone. */
+static uint32_t last_readings(const planner *q, uint32_t step, uint32_t x) {
+  const run_graph *g = &q->g;
+  const uint32_t at = q->place_of[x], end = g->user_start[x + 1];
+  uint32_t here = 0;
+  if (g->kind[x] == KIND_GIVEN || g->kind[x] == KIND_SCALAR || q->s.step_of[x] == step || at == NOWHERE
+      || graph_type(g, x)->rank == 0 || q->life[at].pinned || q->life[at].node != x || q->is_target[x]
+      || q->s.step_of[g->user[end - 1]] > step)
+    return 0;
+  for (uint32_t e = g->user_start[x]; e < end; e++) {
+    if (q->s.step_of[g->user[e]] > step) return 0;
+    here += q->s.step_of[g->user[e]] == step;
+  }
+  return here;
+}
+
+/* The node of a region reads its operands. region_slot counts what is left to read. */
+static void note_readings(planner *q, uint32_t node, dying *d) {
+  const run_graph *g = &q->g;
+  for (uint32_t e = g->operand_start[node]; e < g->operand_start[node + 1]; e++) {
+    const uint32_t x = g->operand[e];
+    if (q->region_slot[x] == NOWHERE) q->region_slot[x] = last_readings(q, q->s.step_of[node], x);
+    if (q->region_slot[x] == 0 || --q->region_slot[x] > 0) continue;
+    if (d->count < DYING_MOST) d->node[d->count++] = x;
+  }
+}
+
+static void forget_readings(planner *q, const schedule_step *s) {
+  const run_graph *g = &q->g;
+  for (uint32_t k = 0; k < s->count; k++) {
+    const uint32_t node = q->s.order[s->first + k];
+    for (uint32_t e = g->operand_start[node]; e < g->operand_start[node + 1]; e++)
+      q->region_slot[g->operand[e]] = NOWHERE;
+  }
+}
+
+static bool overwrite(planner *q, uint32_t node, dying *d) {
+  const ad_type *z = graph_type(&q->g, node);
+  for (uint32_t i = 0; i < d->count; i++) {
+    const ad_type *x = graph_type(&q->g, d->node[i]);
+    if (x->rank != z->rank || x->dtype != z->dtype || memcmp(x->dim, z->dim, sizeof x->dim)) continue;
+    take_over(q, node, d->node[i]);
+    d->node[i] = d->node[--d->count];
+    return true;
+  }
+  return false;
+}
+
 static bool place_step(planner *q, const schedule_step *s) {
   const run_graph *g = &q->g;
+  const bool written = q->views && s->kind == KIND_ELEMENTWISE;
+  dying d = { .count = 0 };
   for (uint32_t k = 0; k < s->count; k++) {
     const uint32_t node = q->s.order[s->first + k];
     for (uint32_t e = g->operand_start[node]; e < g->operand_start[node + 1]; e++) {
@@ -125,8 +181,11 @@ static bool place_step(planner *q, const schedule_step *s) {
       if (g->kind[x] == KIND_GIVEN && !place_given(q, x)) return false;
       if (g->kind[x] == KIND_SCALAR && !place_scalar(q, x)) return false;
     }
-    if ((s->kind == KIND_STRUCTURED || used_elsewhere(q, node)) && !place_result(q, node)) return false;
+    if (written) note_readings(q, node, &d);
+    if (s->kind != KIND_STRUCTURED && (!used_elsewhere(q, node) || overwrite(q, node, &d))) continue;
+    if (!place_result(q, node)) return false;
   }
+  if (written) forget_readings(q, s);
   return true;
 }
 

@@ -99,6 +99,19 @@ static bool drain(scheduler *q, size_t line, node_kind kind) {
   return true;
 }
 
+/* Of regions the smallest: what it makes ready may still join a bigger one, where memory is saved. */
+static size_t choose_queue(const scheduler *q) {
+  size_t best = q->queues;
+  int64_t least = 0;
+  for (size_t line = 0; line < q->queues; line++) {
+    if (q->queue[line].head == NOBODY) continue;
+    if (line < FIRST_SHAPE) return line;
+    const int64_t count = ad_type_count(*q->shape[line]);
+    if (best == q->queues || count < least) best = line, least = count;
+  }
+  return best;
+}
+
 static bool run_all(scheduler *q) {
   const run_graph *g = q->g;
   uint32_t left = 0;
@@ -111,8 +124,7 @@ static bool run_all(scheduler *q) {
     else if (g->operand_start[i + 1] == g->operand_start[i]) push(q, i);
   }
   while (q->s->count < left) {
-    size_t line = 0;
-    while (line < q->queues && q->queue[line].head == NOBODY) line++;
+    const size_t line = choose_queue(q);
     node_kind kind = line == SCALARS ? KIND_SCALAR : line == STRUCTURED ? KIND_STRUCTURED : KIND_ELEMENTWISE;
     if (!drain(q, line, kind)) return false;
   }

@@ -16,8 +16,8 @@ typedef struct schedule {
   size_t step_capacity, nodes;
 } schedule;
 
-/* Greedy: runs what is ready, scalars first, then structured operations, and only then a region, so that
- * regions become as large as they can. Within that, tape order. Deterministic. */
+/* Greedy: runs what is ready, scalars first, then structured operations, and only then a region, of the
+ * smallest arrays first, so that regions become as large as they can. Within that, tape order. Deterministic. */
 ad_status schedule_make(schedule *s, const run_graph *g);
 void schedule_free(schedule *s, const ad_allocator *a);
 

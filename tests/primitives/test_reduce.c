@@ -294,6 +294,22 @@ static void test_big_arrays(void) {
     }
 }
 
+/* Rows of few and of many columns, longer and shorter than a tile, with ties, nan and infinities. */
+static void test_places_in_columns(void) {
+  static const int64_t widths[] = { 1, 7, 64, 255, 256, 257, 515 };
+  for (int i = 0; i < CASES; i++)
+    for (int d = AD_BOOL; d < AD_DTYPES && cases[i].kind == PLACE; d++)
+      for (size_t k = 0; k < 3*sizeof widths/sizeof widths[0]; k++) {
+        ad_tape *t = ad_tape_new();
+        const int64_t dim[2] = { 1 + (int64_t)(k%3)*9, widths[k/3] };
+        const ad_type type = ad_type_make((ad_dtype)d, 2, dim);
+        void *data = mixed_data(type, k%2 == 0, true);
+        check_reduction(&cases[i], t, type, 1, axes_of_mask(1, 2), false, data);
+        free(data);
+        ad_tape_free(t);
+      }
+}
+
 /* --- bits ----------------------------------------------------------------------------------------------- */
 
 enum { MANY = 70000 };
@@ -619,6 +635,7 @@ static void test_axes(void) {
 int main(void) {
   test_random_values();
   test_big_arrays();
+  test_places_in_columns();
   test_bits_do_not_depend_on_the_layout();
   test_bits_do_not_depend_on_the_threads();
   test_folds_in_pieces();

@@ -1,0 +1,236 @@
+/* test_written_loops.c -- loops over arrays as they are written: compiled natively, and as plain C. Values
+ * and gradients against formulas in long double; arrays end where memory ends, so that nothing can be read or
+ * written behind them unseen. */
+#define _DEFAULT_SOURCE
+#include "check.h"
+#include "compiled.h"
+#include "adit/arrays.h"
+#include "adit/derive.h"
+#include "adit/elementwise.h"
+
+#include <float.h>
+#include <math.h>
+#include <sys/mman.h>
+
+enum { ARRAYS = 4, MOST = 256, OUTPUTS = 3 };
+
+typedef long double number;
+
+/* Inputs of n elements each, and up to three outputs of at most n. */
+typedef struct loops_case {
+  const char *name;
+  void (*body)(ad_tape *t, const ad_var in[], ad_var out[], void *context);
+  void (*oracle)(int64_t n, const number *const x[], number *const z[]);
+  int inputs, outputs;
+} loops_case;
+
+/* --- memory that ends ----------------------------------------------------------------------------------- */
+
+static size_t page_bytes(void) { return (size_t)sysconf(_SC_PAGESIZE); }
+
+/* The last `bytes` of readable pages. */
+static char *edge(size_t bytes) {
+  const size_t page = page_bytes(), size = (bytes + page - 1)/page*page;
+  char *at = mmap(NULL, size + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (at == MAP_FAILED || mprotect(at + size, page, PROT_NONE)) abort();
+  return at + size - bytes;
+}
+
+static void edge_free(char *p, size_t bytes) {
+  const size_t page = page_bytes(), size = (bytes + page - 1)/page*page;
+  munmap(p + bytes - size, size + page);
+}
+
+static void put(ad_dtype dtype, char *to, int64_t i, number value) {
+  if (dtype == AD_F32) ((float *)(void *)to)[i] = (float)value;
+  else ((double *)(void *)to)[i] = (double)value;
+}
+static number get(ad_dtype dtype, const char *from, int64_t i) {
+  return dtype == AD_F32 ? (number)((const float *)(const void *)from)[i]
+                         : (number)((const double *)(const void *)from)[i];
+}
+
+/* --- cases ---------------------------------------------------------------------------------------------- */
+
+static ad_var total(ad_var x) { return ad_sum(x, AD_ALL_AXES, false); }
+
+/* Functions of <math.h> and of adit in one loop, and their slopes: z = s(x) tanh(y) + exp(x y), its sum's
+ * gradient by x and y. */
+static void calls_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  (void)t, (void)context;
+  out[0] = ad_add(ad_mul(ad_sigmoid(in[0]), ad_tanh(in[1])), ad_exp(ad_mul(in[0], in[1])));
+  ad_grad(total(out[0]), 2, in, out + 1);
+}
+static void calls_oracle(int64_t n, const number *const x[], number *const z[]) {
+  for (int64_t i = 0; i < n; i++) {
+    const number a = x[0][i], b = x[1][i], s = 1/(1 + expl(-a)), u = tanhl(b), e = expl(a*b);
+    z[0][i] = s*u + e;
+    z[1][i] = s/(1 + expl(a))*u + b*e;
+    z[2][i] = s/(coshl(b)*coshl(b)) + a*e;
+  }
+}
+
+/* A pole and the edge of a domain just behind the values: log(x + 3), sqrt(x + 3). */
+static void poles_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  (void)t, (void)context;
+  const ad_var up = ad_add(in[0], 3);
+  out[0] = ad_mul(ad_log(up), ad_sqrt(up));
+  out[1] = ad_sin(ad_cos(in[1]));
+  ad_grad(total(out[0]), 1, in, out + 2);
+}
+static void poles_oracle(int64_t n, const number *const x[], number *const z[]) {
+  for (int64_t i = 0; i < n; i++) {
+    const number up = x[0][i] + 3;
+    z[0][i] = logl(up)*sqrtl(up);
+    z[1][i] = sinl(cosl(x[1][i]));
+    z[2][i] = 1/sqrtl(up) + logl(up)/(2*sqrtl(up));
+  }
+}
+
+/* Arrays that a loop reads for the last time, before and after it stores what may lie there. */
+static void overwritten_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  (void)t, (void)context;
+  const ad_var c = ad_cumsum(in[0], 0), d = ad_cumsum(in[1], 0);
+  const ad_var u = ad_mul(c, d), v = ad_add(c, u), w = ad_sub(u, d);
+  const ad_var e = ad_cumsum(u, 0), f = ad_cumsum(v, 0), g = ad_cumsum(w, 0);
+  out[0] = ad_add(ad_mul(e, 2), f);
+  out[1] = ad_sub(ad_mul(f, 3), g);
+  out[2] = ad_add(ad_mul(g, in[2]), e);
+}
+static void overwritten_oracle(int64_t n, const number *const x[], number *const z[]) {
+  number c = 0, d = 0, e = 0, f = 0, g = 0;
+  for (int64_t i = 0; i < n; i++) {
+    c += x[0][i], d += x[1][i];
+    const number u = c*d, v = c + u, w = u - d;
+    e += u, f += v, g += w;
+    z[0][i] = 2*e + f;
+    z[1][i] = 3*f - g;
+    z[2][i] = g*x[2][i] + e;
+  }
+}
+
+/* Loops of several shapes that wait for each other: the big one is one loop behind the small ones. */
+static void shapes_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  (void)t, (void)context;
+  const int64_t n = ad_type_of(in[0]).dim[0], column[2] = { n, 1 }, row[2] = { 1, n };
+  const ad_var a = ad_reshape(in[0], 2, column), b = ad_reshape(in[1], 2, row), outer = ad_mul(a, b);
+  const ad_var twice = ad_mul(outer, 2), norm = total(ad_square(in[0]));
+  const ad_var apart = ad_sub(norm, twice);
+  out[0] = ad_sum(apart, AD_AXES(1), false);
+  out[1] = ad_sum(ad_mul(apart, outer), AD_AXES(0), false);
+}
+static void shapes_oracle(int64_t n, const number *const x[], number *const z[]) {
+  number norm = 0;
+  for (int64_t i = 0; i < n; i++) norm += x[0][i]*x[0][i], z[0][i] = z[1][i] = 0;
+  for (int64_t i = 0; i < n; i++)
+    for (int64_t j = 0; j < n; j++) {
+      const number outer = x[0][i]*x[1][j], apart = norm - 2*outer;
+      z[0][i] += apart;
+      z[1][j] += apart*outer;
+    }
+}
+
+static const loops_case cases[] = {
+  { "calls", calls_body, calls_oracle, 2, 3 },
+  { "poles", poles_body, poles_oracle, 2, 3 },
+  { "overwritten", overwritten_body, overwritten_oracle, 3, 3 },
+  { "shapes", shapes_body, shapes_oracle, 2, 2 },
+};
+enum { CASES = sizeof cases/sizeof *cases };
+static const int64_t lengths[] = { 0, 1, 3, 7, 8, 9, 14, 19, 100 };
+enum { LENGTHS = sizeof lengths/sizeof *lengths };
+
+/* --- running -------------------------------------------------------------------------------------------- */
+
+typedef struct arrays {
+  ad_dtype dtype;
+  int64_t n;
+  char *in[ARRAYS], *out[ARRAYS];
+  number x[ARRAYS][MOST], z[ARRAYS][MOST];
+} arrays;
+
+static size_t bytes_of(const arrays *a) { return (size_t)a->n*(a->dtype == AD_F32 ? 4 : 8); }
+
+static void open_arrays(arrays *a, const loops_case *c, ad_dtype dtype, int64_t n) {
+  const number *x[ARRAYS];
+  number *z[ARRAYS];
+  a->dtype = dtype, a->n = n;
+  for (int k = 0; k < ARRAYS; k++) {
+    a->in[k] = edge(bytes_of(a)), a->out[k] = edge(bytes_of(a));
+    x[k] = a->x[k], z[k] = a->z[k];
+    for (int64_t i = 0; i < n; i++) {
+      put(dtype, a->in[k], i, sinl((number)(i*(k + 2) + k))*1.5L);
+      a->x[k][i] = get(dtype, a->in[k], i);
+    }
+  }
+  c->oracle(n, x, z);
+}
+
+static void close_arrays(arrays *a) {
+  for (int k = 0; k < ARRAYS; k++) edge_free(a->in[k], bytes_of(a)), edge_free(a->out[k], bytes_of(a));
+}
+
+/* Rounding errors of sums grow with their largest part. */
+static void check_outputs(const arrays *a, const loops_case *c, const char *how) {
+  const number eps = a->dtype == AD_F32 ? FLT_EPSILON : DBL_EPSILON;
+  for (int j = 0; j < c->outputs; j++) {
+    number size = 1;
+    bool good = true;
+    for (int64_t i = 0; i < a->n; i++) size = fmaxl(size, fabsl(a->z[j][i]));
+    for (int64_t i = 0; i < a->n; i++)
+      good &= fabsl(get(a->dtype, a->out[j], i) - a->z[j][i]) <= 24*eps*size;
+    if (!CHECK(good)) printf("%s, %s: output %d of n = %lld\n", c->name, how, j, (long long)a->n);
+  }
+}
+
+static ad_function *trace(const loops_case *c, ad_dtype dtype, int64_t n) {
+  const ad_type x = ad_type_make(dtype, 1, &n), in[ARRAYS] = { x, x, x, x };
+  return ad_function_trace(c->name, c->body, NULL, c->inputs, in, c->outputs);
+}
+
+static void test_native(ad_dtype dtype, const char *cache) {
+  for (int k = 0; k < CASES; k++)
+    for (int i = 0; i < LENGTHS; i++) {
+      arrays a;
+      ad_function *f = trace(&cases[k], dtype, lengths[i]);
+      open_arrays(&a, &cases[k], dtype, lengths[i]);
+      CHECK_STATUS(ad_function_call(f, (const void **)a.in, (void **)a.out, NULL), AD_OK);
+      check_outputs(&a, &cases[k], "interpreted");
+      CHECK_STATUS(ad_function_compile(f, &(ad_native){ .cache = cache }, NULL), AD_OK);
+      for (int j = 0; j < ARRAYS; j++) memset(a.out[j], 0x55, bytes_of(&a));
+      CHECK_STATUS(ad_function_call(f, (const void **)a.in, (void **)a.out, NULL), AD_OK);
+      check_outputs(&a, &cases[k], "native");
+      close_arrays(&a);
+      ad_function_free(f);
+    }
+}
+
+static void test_written(ad_dtype dtype, const char *flags) {
+  compiled w = { .n = 0 };
+  for (int k = 0; k < CASES; k++)
+    for (int i = 0; i < LENGTHS; i++) compiled_add(&w, trace(&cases[k], dtype, lengths[i]));
+  if (!CHECK(compiled_write(&w, NULL) && compiled_build(&w, "cc", flags))) printf("%s\n", w.error);
+  for (int k = 0, at = 0; k < CASES && w.object; k++)
+    for (int i = 0; i < LENGTHS; i++, at++) {
+      arrays a;
+      open_arrays(&a, &cases[k], dtype, lengths[i]);
+      CHECK(compiled_run(&w, at, (const void **)a.in, (void **)a.out) == 0);
+      check_outputs(&a, &cases[k], "written");
+      close_arrays(&a);
+    }
+  for (int i = 0; i < w.n; i++) ad_function_free(w.f[i]);
+  compiled_close(&w);
+}
+
+int main(void) {
+  char cache[] = "/tmp/adit-cache-XXXXXX", command[64];
+  if (!CHECK(mkdtemp(cache) != NULL)) return 1;
+  for (ad_dtype dtype = AD_F32; dtype <= AD_F64; dtype++) {
+    test_native(dtype, cache);
+    test_written(dtype, "-O1");
+    test_written(dtype, "-O3 -march=native");
+  }
+  snprintf(command, sizeof command, "rm -rf %s", cache);
+  CHECK(system(command) == 0);
+  return check_summary();
+}
