@@ -132,7 +132,7 @@ static bool same_file(const char *path, const text *source) {
 
 /* --- compiling ------------------------------------------------------------------------------------------ */
 
-enum { MOST_ARGUMENTS = 64 };
+enum { MOST_ARGUMENTS = 64, COMPLAINT = 160 };
 
 /* Splits the user's options at spaces, in place. */
 static int add_options(char **argument, int n, char *options) {
@@ -141,16 +141,32 @@ static int add_options(char **argument, int n, char *options) {
   return n;
 }
 
+/* "ld returned 1 exit status": only the linker's own lines, which come before it, say why. */
+static bool is_summary(const char *line) {
+  return !strncmp(line, "collect2:", 9) || strstr(line, "linker command failed");
+}
+
+/* The first line that speaks of an error; where none does, or another language is spoken, the last one. */
+static void find_complaint(const char *log, char found[COMPLAINT]) {
+  char line[COMPLAINT];
+  FILE *f = fopen(log, "r");
+  found[0] = 0;
+  while (f && fgets(line, sizeof line, f)) {
+    line[strcspn(line, "\n")] = 0;
+    if (!*line || (*found && is_summary(line))) continue;
+    strcpy(found, line);
+    if (!is_summary(line) && strstr(line, "error")) break;
+  }
+  if (f) fclose(f);
+}
+
 static ad_status wait_for(const native_request *r, pid_t child, const char *log) {
   int status;
-  char line[160] = "";
+  char line[COMPLAINT];
   while (waitpid(child, &status, 0) < 0)
     if (errno != EINTR) return native_fail(r, AD_ERROR_IO, "the compiler was lost: %s", strerror(errno));
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return AD_OK;
-  FILE *f = fopen(log, "r");
-  while (f && fgets(line, sizeof line, f) && !strstr(line, "error")) { }
-  if (f) fclose(f);
-  line[strcspn(line, "\n")] = 0;
+  find_complaint(log, line);
   return native_fail(r, AD_ERROR_IO, "%.60s failed: %s", r->compiler, *line ? line : "it says nothing");
 }
 
