@@ -18,11 +18,16 @@ int carrier_states(const carrier *c) {
 void carrier_step_flags(const carrier *c, bool in[], bool out[], bool sums[]) {
   const ad_tape *t = c->f->body;
   for (int k = 0; k < c->n_in; k++) {
-    in[k] = active_in(c)[k] || (role_in(c)[k] == ROLE_STATE && node_is_float(t, c->f->in[k]));
+    const bool moves = role_in(c)[k] == ROLE_STATE && node_is_float(t, c->f->in[k]) && !still_in(c)[k];
+    in[k] = active_in(c)[k] || moves;
     sums[k] = c->kind == CARRIER_SCAN && active_in(c)[k] && role_in(c)[k] == ROLE_SHARED;
   }
-  for (int j = 0; j < c->n_out; j++)
-    out[j] = active_out(c)[j] || (role_out(c)[j] == ROLE_STATE && node_is_float(t, c->f->out[j]));
+  for (int j = 0, k = 0; j < c->n_out; j++) {
+    out[j] = active_out(c)[j];
+    if (role_out(c)[j] != ROLE_STATE) continue;
+    while (role_in(c)[k] != ROLE_STATE) k++;
+    out[j] |= in[k++];
+  }
 }
 
 /* --- results -------------------------------------------------------------------------------------------- */

@@ -53,22 +53,28 @@ typedef struct carrier {
   bool adjoint, backwards, counted, recorded;
   bool checkpoint;                  /* a call that is never opened */
   unsigned char padding[3];
-  unsigned char flag[];             /* roles of inputs and outputs, then which of them are active */
+  /* roles of inputs and outputs; which of them are active; which inputs are states without a cotangent */
+  unsigned char flag[];
 } carrier;
 
 static inline size_t carrier_bytes(int n_in, int n_out) {
-  return sizeof(carrier) + 2*((size_t)n_in + (size_t)n_out);
+  return sizeof(carrier) + 3*(size_t)n_in + 2*(size_t)n_out;
 }
 static inline const unsigned char *role_in(const carrier *c) { return c->flag; }
 static inline const unsigned char *role_out(const carrier *c) { return c->flag + c->n_in; }
 static inline const unsigned char *active_in(const carrier *c) { return c->flag + c->n_in + c->n_out; }
 static inline const unsigned char *active_out(const carrier *c) { return c->flag + 2*c->n_in + c->n_out; }
+static inline const unsigned char *still_in(const carrier *c) { return c->flag + 2*(c->n_in + c->n_out); }
 static inline int selectors(const carrier *c) { return c->kind == CARRIER_BRANCH || c->counted; }
 /* Number of states among the inputs; does a scan stack them for its adjoint? */
 int carrier_states(const carrier *c);
 bool carrier_has_record(const carrier *c);
-/* The vjp that the adjoint of a call, branch or scan runs: for which inputs and outputs of f (of a scan all
- * states that are floats, too), and to which inputs' cotangents it adds a sum. */
+/* Of a scan's or loop's adjoint whose active inputs and outputs are set: marks the states that no active input
+ * reaches, or that reach no active output, as still. trim: active inputs and outputs between which nothing
+ * flows are no longer active. False when memory fails. */
+bool carrier_narrow(carrier *c, bool trim);
+/* The vjp that the adjoint of a call, branch or scan runs: for which inputs and outputs of f (of a scan the
+ * states that are floats and not still, too), and to which inputs' cotangents it adds a sum. */
 void carrier_step_flags(const carrier *c, bool in[], bool out[], bool sums[]);
 int carrier_count(int n, const unsigned char flag[]);
 

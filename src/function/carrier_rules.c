@@ -140,7 +140,7 @@ static void carry_derivative(work *w, int times, ad_function *f, ad_function *g)
   c->n_out = old->n_out + times*m;
   c->v = c->r = NULL;
   c->adjoint = c->recorded = false;
-  memset(c->flag, 0, 2*((size_t)c->n_in + (size_t)c->n_out));
+  memset(c->flag, 0, carrier_bytes(c->n_in, c->n_out) - sizeof *c);
   unsigned char *in = c->flag, *out = c->flag + c->n_in;
   memcpy(in, role_in(old), (size_t)old->n_in);
   memcpy(out, role_out(old), (size_t)old->n_out);
@@ -283,6 +283,14 @@ static void mask_branch(work *w, const bool wanted[], flow xbar[]) {
   }
 }
 
+/* What of an adjoint in w->c takes part. */
+static bool narrow(work *w, bool trim) {
+  if (w->c->kind != CARRIER_SCAN && w->c->kind != CARRIER_LOOP) return true;
+  if (carrier_narrow(w->c, trim)) return true;
+  tape_fail(w->t, AD_ERROR_MEMORY, "out of memory");
+  return false;
+}
+
 static bool reverse_primal(work *w, uint32_t i, const flow zbar[], const bool wanted[], flow xbar[]) {
   const carrier *old = w->old;
   carrier *c = w->c;
@@ -293,6 +301,9 @@ static bool reverse_primal(work *w, uint32_t i, const flow zbar[], const bool wa
   for (int j = 0; j < c->n_out; j++) any |= out[j] = w->out[j] = flow_connected(zbar[j]);
   if (!any) return true;
   for (int k = 0; k < c->n_in; k++) in[k] = wanted[k];
+  if (!narrow(w, true)) return false;
+  for (int k = 0; k < c->n_in; k++) xbar[k] = flow_none();
+  if (carrier_count(c->n_in, in) == 0) return true;
   put_operands(w, 0, base_operands(old));
   count_steps(w, i);
   for (int j = 0; j < c->n_out && !w->failed; j++)
@@ -300,7 +311,7 @@ static bool reverse_primal(work *w, uint32_t i, const flow zbar[], const bool wa
   put_record(w, i);
   const uint32_t node = record(w);
   for (int k = 0, j = 0; k < c->n_in && !w->failed; k++)
-    if (wanted[k]) xbar[k] = flow_of(result(w, node, j++));
+    if (in[k]) xbar[k] = flow_of(result(w, node, j++));
   mask_branch(w, wanted, xbar);
   return true;
 }
@@ -333,6 +344,7 @@ static void adjoint_of_jvp(work *w, uint32_t primal, const flow ydot[], const bo
     w->count = 0;
     return;
   }
+  w->failed |= !narrow(w, false);
   put_record(w, primal);
   const uint32_t node = record(w);
   for (int k = 0, j = 0; k < old->n_in && !w->failed; k++)

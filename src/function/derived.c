@@ -91,6 +91,22 @@ bool derived_reached(ad_function *f, const bool in[], bool out[]) {
   return true;
 }
 
+bool derived_reaching(ad_function *f, const bool out[], bool in[]) {
+  const ad_tape *t = f->body;
+  unsigned char *reaching = memory_get_zeroed(&t->allocator, t->count + 1, 1);
+  if (!reaching) return false;
+  for (int j = 0; j < f->n_out; j++) reaching[f->out[j]] |= out[j] && node_is_float(t, f->out[j]);
+  for (uint32_t i = (uint32_t)t->count; i-- > 0;) {
+    int n;
+    if (!reaching[i] || node_is_leaf(t, i)) continue;
+    const uint32_t *x = node_operands(t, i, &n);
+    for (int k = 0; k < n; k++) reaching[x[k]] |= flow_passes(t, i, k);
+  }
+  for (int i = 0; i < f->n_in; i++) in[i] = reaching[f->in[i]] && node_is_float(t, f->in[i]);
+  memory_release(&t->allocator, reaching, t->count + 1);
+  return true;
+}
+
 /* --- traces --------------------------------------------------------------------------------------------- */
 
 typedef struct request {

@@ -18,6 +18,9 @@ typedef enum derived_kind {
  * tells? False when memory fails. */
 bool derived_reached(ad_function *f, const bool in[], bool out[]);
 
+/* in[i]: does one of the outputs with out[j] depend on input i? */
+bool derived_reaching(ad_function *f, const bool out[], bool in[]);
+
 /* (x.., xdot of each in[i]) -> (y.., ydot of each out[j]) */
 ad_function *derived_jvp(ad_tape *t, ad_function *f, const bool in[], const bool out[]);
 /* (x.., ybar of each out[j].., sum of each sums[i]) -> xbar of each in[i], added to its sum where sums[i] */
