@@ -62,6 +62,11 @@ flow flow_add(ad_tape *t, flow a, flow b, unsigned how) {
     a = mask_explicit(t, a);
     b = mask_explicit(t, b);
   }
+  /* under one mask the sum is too; of two where one holds as the other does not, one is chosen */
+  if (mask_same(a.mask, b.mask)) return (flow){ ad_add(a.value, b.value), a.mask };
+  ad_var first, within;
+  if (mask_is_choice(t, a.mask, b.mask, &first, &within))
+    return (flow){ ad_select(first, a.value, b.value), within };
   ad_var va = flow_settle(a), vb = flow_settle(b);
   return (flow){ ad_add(va, vb), mask_either(a.mask, b.mask) };
 }

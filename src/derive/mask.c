@@ -11,6 +11,47 @@
 
 static bool same_node(ad_var m, ad_var n) { return m.tape == n.tape && m.at.node.index == n.at.node.index; }
 
+bool mask_same(ad_var m, ad_var n) {
+  if (ad_is_none(m) || ad_is_none(n)) return ad_is_none(m) && ad_is_none(n);
+  return same_node(m, n);
+}
+
+static const uint32_t *operands_of(const ad_tape *t, ad_var m, elementwise_id row) {
+  int n;
+  const bool is_row = node_primitive(t, m.at.node.index) == &elementwise_primitives[row];
+  return is_row ? node_operands(t, m.at.node.index, &n) : NULL;
+}
+
+static bool is_negation(const ad_tape *t, ad_var m, ad_var n) {
+  const uint32_t *x = operands_of(t, m, ROW_logical_not);
+  return x && x[0] == n.at.node.index;
+}
+
+/* x == y and x != y are opposites for nan too. */
+static bool are_opposite(const ad_tape *t, ad_var m, ad_var n) {
+  const uint32_t *x = operands_of(t, m, ROW_equal), *y = operands_of(t, n, ROW_not_equal);
+  return x && y && ((x[0] == y[0] && x[1] == y[1]) || (x[0] == y[1] && x[1] == y[0]));
+}
+
+static bool is_complement(const ad_tape *t, ad_var m, ad_var n) {
+  return is_negation(t, m, n) || is_negation(t, n, m) || are_opposite(t, m, n) || are_opposite(t, n, m);
+}
+
+bool mask_is_choice(ad_tape *t, ad_var m, ad_var n, ad_var *first, ad_var *within) {
+  if (ad_is_none(m) || ad_is_none(n) || !ad_is_valid(m) || !ad_is_valid(n)) return false;
+  *first = m;
+  *within = ad_none();
+  if (is_complement(t, m, n)) return true;
+  const uint32_t *x = operands_of(t, m, ROW_logical_and), *y = operands_of(t, n, ROW_logical_and);
+  for (int k = 0; k < 4 && x && y; k++) {       /* both are a part in common and another */
+    const int i = k/2, j = k%2;
+    *first = handle(t, x[1 - i]);
+    *within = handle(t, x[i]);
+    if (x[i] == y[j] && is_complement(t, *first, handle(t, y[1 - j]))) return true;
+  }
+  return false;
+}
+
 ad_var mask_both(ad_var m, ad_var n) {
   if (ad_is_none(m) || same_node(m, n)) return n;
   return ad_is_none(n) ? m : ad_logical_and(m, n);
