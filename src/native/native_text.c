@@ -21,6 +21,11 @@ static const char words[] =
   "#ifdef _OPENMP\n#define ADIT_PARALLEL _Pragma(\"omp parallel for\")\n"
   "#define ADIT_PARALLEL_SIMD _Pragma(\"omp parallel for simd\")\n"
   "#else\n#define ADIT_PARALLEL\n#define ADIT_PARALLEL_SIMD ADIT_SIMD\n#endif\n"
+  "/* n numbers of that many bytes in whole vectors, where vectors can be loaded and stored in part. */\n"
+  "#if defined(__AVX2__) && defined(__GNUC__) && !defined(__clang__)\n"
+  "#ifdef __AVX512DQ__\n#define ADIT_VECTOR 64\n#else\n#define ADIT_VECTOR 32\n#endif\n"
+  "#define ADIT_LANES(n, bytes) (((n)*(bytes) + ADIT_VECTOR - 1)/ADIT_VECTOR*(ADIT_VECTOR/(bytes)))\n"
+  "#else\n#define ADIT_LANES(n, bytes) (n)\n#endif\n"
   "struct host { int (*run)(const void *, void *const *, const void *const *, void *); "
   "const void *const *step; };\n\n";
 

@@ -87,6 +87,7 @@ typedef struct box {
   int64_t dim[AD_MAX_RANK];
   bool joined[AD_MAX_RANK];         /* axis d continues axis d + 1 in all arrays */
   const ad_type *shape;
+  bool padded;                      /* the last axis is run through in whole vectors */
 } box;
 
 static bool is_inside(const box *b, uint32_t i) { return b->u->q.s.step_of[i] == b->step; }
@@ -134,18 +135,80 @@ static void put_index(const box *b, text *to, const int64_t stride[]) {
   if (!*plus) text_put(to, "0");
 }
 
+/* Behind the end of a row, where vectors go on, a number stands in that is special to no function. */
 static void put_element(const box *b, text *to, uint32_t i) {
+  static const double half = 0.5;
+  static const float half_f32 = 0.5f;
   unit *u = b->u;
+  const ad_dtype dtype = graph_type(&u->q.g, i)->dtype;
   int64_t stride[AD_MAX_RANK];
   if (is_inside(b, i)) text_put(to, "v%u", i);
   else if (graph_type(&u->q.g, i)->rank == 0) put_scalar(u, to, i, true);
   else {
     operand_strides(b, i, stride);
+    const bool guarded = b->padded && stride[b->shape->rank - 1] != 0;
+    text_put(to, guarded ? "(live ? " : "");
     put_pointer(u, to, i);
     text_put(to, "[");
     put_index(b, to, stride);
     text_put(to, "]");
+    if (!guarded) return;
+    text_put(to, " : ");
+    put_literal(to, dtype, dtype == AD_F32 ? (const void *)&half_f32 : &half, false);
+    text_put(to, ")");
   }
+}
+
+/* --- rows that end within a vector */
+
+/* A call of a vector function does a whole vector at the price of few scalar calls, so native code runs
+ * through a row of 14 numbers in two vectors of 8, and looks at and stores those that are there: compilers make
+ * loads and stores under a mask of that. PADDED_MOST: elements of a row, beyond which its end does not matter. */
+enum { PADDED_LEAST = 3, PADDED_MOST = 512, VECTOR_BYTES = 64 };
+
+/* Functions that have a vector form, by libmvec, or by formulas on such. */
+static bool is_vector_call(const elementwise_row *row) {
+  static const unsigned char has_form[ROW_COUNT] = {
+    [ROW_exp] = 1, [ROW_exp2] = 1, [ROW_expm1] = 1, [ROW_log] = 1, [ROW_log2] = 1, [ROW_log10] = 1,
+    [ROW_log1p] = 1, [ROW_logaddexp] = 1, [ROW_share] = 1, [ROW_sin] = 1, [ROW_cos] = 1, [ROW_tan] = 1,
+    [ROW_asin] = 1, [ROW_acos] = 1, [ROW_atan] = 1, [ROW_atan2] = 1, [ROW_sinpi] = 1, [ROW_cospi] = 1,
+    [ROW_sinh] = 1, [ROW_cosh] = 1, [ROW_tanh] = 1, [ROW_sech2] = 1, [ROW_asinh] = 1, [ROW_acosh] = 1,
+    [ROW_atanh] = 1, [ROW_cbrt] = 1, [ROW_pow] = 1, [ROW_hypot] = 1, [ROW_erf] = 1, [ROW_erfc] = 1,
+    [ROW_sigmoid] = 1, [ROW_logsigmoid] = 1, [ROW_softplus] = 1, [ROW_silu] = 1, [ROW_silu_slope] = 1,
+    [ROW_gelu] = 1, [ROW_gelu_slope] = 1, [ROW_normal_density] = 1
+  };
+  return row && has_form[row - elementwise_rows];
+}
+
+/* Instructions of the processor, or few of them. */
+static bool is_arithmetic(const elementwise_row *row) {
+  static const elementwise_id plain[] = {
+    ROW_add, ROW_sub, ROW_mul, ROW_div, ROW_neg, ROW_square, ROW_reciprocal, ROW_sqrt, ROW_rsqrt, ROW_abs,
+    ROW_relu, ROW_max, ROW_min, ROW_over_norm2
+  };
+  for (size_t k = 0; k < sizeof plain/sizeof *plain; k++)
+    if (row == &elementwise_rows[plain[k]]) return true;
+  return false;
+}
+
+/* All of one type, with a call, and with a rest that does not fill half a vector. */
+static bool is_padded(const box *b) {
+  const run_graph *g = &b->u->q.g;
+  const ad_dtype dtype = graph_type(g, b->u->q.s.order[b->s->first])->dtype;
+  bool calls = false;
+  if (!b->u->w->native || b->rank == 0 || dtype < AD_F32) return false;
+  const int64_t n = b->dim[b->rank - 1], lanes = VECTOR_BYTES/(int64_t)ad_dtype_bytes(dtype);
+  if (n < PADDED_LEAST || n > PADDED_MOST || n%(lanes/2) == 0) return false;
+  for (uint32_t k = 0; k < b->s->count; k++) {
+    const uint32_t node = b->u->q.s.order[b->s->first + k];
+    const elementwise_row *row = node_primitive(g->t, g->node[node])->row;
+    calls |= is_vector_call(row);
+    if (!is_vector_call(row) && !is_arithmetic(row)) return false;
+    if (graph_type(g, node)->dtype != dtype) return false;
+    for (uint32_t e = g->operand_start[node]; e < g->operand_start[node + 1]; e++)
+      if (graph_type(g, g->operand[e])->dtype != dtype) return false;
+  }
+  return calls;
 }
 
 /* Operations from which on native code shares a region among threads, and parts of the first axis there
@@ -160,8 +223,7 @@ static const char *loop_word(const box *b, int k) {
   return parallel ? "ADIT_PARALLEL " : "";
 }
 
-/* One loop for each axis that is left. */
-static void open_loops(box *b) {
+static void find_axes(box *b) {
   int64_t count = 1;
   for (int d = 0; d < b->shape->rank; d++) {
     count *= b->shape->dim[d];
@@ -169,9 +231,21 @@ static void open_loops(box *b) {
     b->dim[b->rank++] = count;
     count = 1;
   }
-  for (int k = 0; k < b->rank; k++)
-    unit_open(b->u, "%sfor (int64_t i%d = 0; i%d < %lld; i%d++) ", loop_word(b, k), k, k,
-              (long long)b->dim[k], k);
+}
+
+/* One loop for each axis that is left. */
+static void open_loops(box *b) {
+  unit *u = b->u;
+  for (int k = 0; k < b->rank; k++) {
+    const long long n = (long long)b->dim[k];
+    if (k + 1 < b->rank || !b->padded) {
+      unit_open(u, "%sfor (int64_t i%d = 0; i%d < %lld; i%d++) ", loop_word(b, k), k, k, n, k);
+      continue;
+    }
+    unit_open(u, "%sfor (int64_t i%d = 0; i%d < ADIT_LANES(%lld, %d); i%d++) ", loop_word(b, k), k, k, n,
+              (int)ad_dtype_bytes(b->shape->dtype), k);
+    unit_line(u, "const int live = i%d < %lld;", k, n);
+  }
 }
 
 static bool region_statement(const box *b, uint32_t i) {
@@ -195,7 +269,7 @@ static bool region_statement(const box *b, uint32_t i) {
     put_pointer(u, &z, i);
     text_put(&z, "[");
     put_index(b, &z, stride);
-    unit_line(u, "%s] = v%u;", text_of(&z), i);
+    unit_line(u, "%s%s] = v%u;", b->padded ? "if (live) " : "", text_of(&z), i);
     u->failed |= z.failed;
     written_free(&z);
   }
@@ -210,6 +284,8 @@ bool unit_region(unit *u, const schedule_step *s) {
   bool good = true;
   if (ad_type_count(*b.shape) == 0) return true;
   find_joins(&b);
+  find_axes(&b);
+  b.padded = is_padded(&b);
   open_loops(&b);
   for (uint32_t k = 0; k < s->count && good; k++) good = region_statement(&b, node[k]);
   for (int k = 0; k < b.rank; k++) unit_close(u);

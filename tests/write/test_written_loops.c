@@ -130,7 +130,27 @@ static void shapes_oracle(int64_t n, const number *const x[], number *const z[])
     }
 }
 
+/* Rows of a matrix, each of which ends within a vector: z_i = sum_j sigmoid(x_i y_j), and its gradient. */
+static void rows_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  (void)t, (void)context;
+  const int64_t n = ad_type_of(in[0]).dim[0], column[2] = { n, 1 };
+  const ad_var s = ad_sigmoid(ad_mul(ad_reshape(in[0], 2, column), in[1]));
+  out[0] = ad_sum(s, AD_AXES(1), false);
+  ad_grad(total(out[0]), 2, in, out + 1);
+}
+static void rows_oracle(int64_t n, const number *const x[], number *const z[]) {
+  for (int64_t i = 0; i < n; i++) z[0][i] = z[1][i] = z[2][i] = 0;
+  for (int64_t i = 0; i < n; i++)
+    for (int64_t j = 0; j < n; j++) {
+      const number e = expl(-x[0][i]*x[1][j]), slope = e/((1 + e)*(1 + e));
+      z[0][i] += 1/(1 + e);
+      z[1][i] += slope*x[1][j];
+      z[2][j] += slope*x[0][i];
+    }
+}
+
 static const loops_case cases[] = {
+  { "rows", rows_body, rows_oracle, 2, 3 },
   { "calls", calls_body, calls_oracle, 2, 3 },
   { "poles", poles_body, poles_oracle, 2, 3 },
   { "overwritten", overwritten_body, overwritten_oracle, 3, 3 },
