@@ -162,8 +162,9 @@ static void put_element(const box *b, text *to, uint32_t i) {
 /* --- rows that end within a vector */
 
 /* A call of a vector function does a whole vector at the price of few scalar calls, so native code runs
- * through a row of 14 numbers in two vectors of 8, and looks at and stores those that are there: compilers make
- * loads and stores under a mask of that. PADDED_MOST: elements of a row, beyond which its end does not matter. */
+ * through a row of 14 numbers in two vectors of 8, and looks at and stores those that are there: compilers
+ * make loads and stores under a mask of that. PADDED_MOST: elements of a row, beyond which its end does not
+ * matter. */
 enum { PADDED_LEAST = 3, PADDED_MOST = 512, VECTOR_BYTES = 64 };
 
 /* Functions that have a vector form, by libmvec, or by formulas on such. */
