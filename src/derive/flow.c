@@ -63,12 +63,12 @@ flow flow_add(ad_tape *t, flow a, flow b, unsigned how) {
     b = mask_explicit(t, b);
   }
   /* under one mask the sum is too; of two where one holds as the other does not, one is chosen */
-  if (mask_same(a.mask, b.mask)) return (flow){ ad_add(a.value, b.value), a.mask };
+  if (mask_same(a.mask, b.mask)) return (flow){ ad_add(a.value, b.value), a.mask, a.zeros && b.zeros };
   ad_var first, within;
   if (mask_is_choice(t, a.mask, b.mask, &first, &within))
-    return (flow){ ad_select(first, a.value, b.value), within };
+    return (flow){ ad_select(first, a.value, b.value), within, false };
   ad_var va = flow_settle(a), vb = flow_settle(b);
-  return (flow){ ad_add(va, vb), mask_either(a.mask, b.mask) };
+  return (flow){ ad_add(va, vb), mask_either(a.mask, b.mask), true };
 }
 
 /* --- rows of the table ---------------------------------------------------------------------------- */
@@ -91,7 +91,9 @@ static flow apply_rule(ad_tape *t, uint32_t i, int k, flow g, unsigned how) {
   if (is_literal(f.value))
     f.value = ad_fail(t, AD_ERROR_DERIVATIVE, "%s: the rule for operand %d does not depend on g",
                       node_primitive(t, i)->name, k + 1);
-  if (flow_connected(f)) f.mask = mask_both(g.mask, f.mask);
+  if (!flow_connected(f)) return f;
+  f.zeros = g.zeros && ad_is_none(f.mask) && mask_keeps_zeros(t, i, k);
+  f.mask = mask_both(g.mask, f.mask);
   return f;
 }
 
@@ -122,7 +124,7 @@ static flow reverse_elementwise(ad_tape *t, uint32_t i, int k, flow zbar, unsign
   if (!flow_connected(f) || !ad_is_valid(f.value)) return f;
   int n;
   const ad_type *z = &node_type(t, i)->type, *x = &node_type(t, node_operands(t, i, &n)[k])->type;
-  return same_shape(z, x) ? (flow){ mask_shaped(f.value, x), f.mask } : sum_flow(f, z, x, how);
+  return same_shape(z, x) ? (flow){ mask_shaped(f.value, x), f.mask, f.zeros } : sum_flow(f, z, x, how);
 }
 
 /* --- rules of structured primitives --------------------------------------------------------------- */
@@ -201,11 +203,14 @@ static flow through_rule(ad_rule *r, uint32_t i, int k, flow g, passage p, unsig
   flow f;
   how |= FLOW_IN_RULE;
   if (p.transposed) {
+    g.zeros &= ad_is_none(r->connected);
     g.mask = mask_both(g.mask, r->connected);
     return sweep_reverse(t, 1, &to, &g, 1, &from, &f, how) == AD_OK ? f : broken(t);
   }
   if (sweep_forward(t, 1, &from, &g, 1, &to, &f, how) != AD_OK) return broken(t);
-  if (flow_connected(f)) f.mask = mask_both(f.mask, r->connected);
+  if (!flow_connected(f)) return f;
+  f.zeros &= ad_is_none(r->connected);
+  f.mask = mask_both(f.mask, r->connected);
   return f;
 }
 
@@ -228,14 +233,14 @@ static settled settle(const ad_primitive *p, flow g, unsigned how) {
 static flow apply_settled(ad_rule *r, uint32_t i, int k, const settled *g, recorder *record,
                           ad_var mask) {
   const ad_var value = record_on(r, i, k, record, g->value);
-  return ad_is_none(value) ? flow_none() : (flow){ value, mask_both(mask, r->connected) };
+  return ad_is_none(value) ? flow_none() : (flow){ value, mask_both(mask, r->connected), false };
 }
 
 static flow apply_unit_weights(ad_rule *r, uint32_t i, int k, const settled *g, recorder *record) {
   const ad_var value = record_on(r, i, k, record, g->value);
   if (ad_is_none(value)) return flow_none();
   const ad_var reached = record_on(r, i, k, record, g->weight);
-  return (flow){ value, mask_both(mask_of_numbers(reached), r->connected) };
+  return (flow){ value, mask_both(mask_of_numbers(reached), r->connected), false };
 }
 
 /* A flow through operand k of node i. */
@@ -304,7 +309,7 @@ static flow forward_jointly(ad_tape *t, uint32_t i, const flow xdot[], ad_var x[
     if (flow_passes(t, i, k)) x[k] = flow_value(t, xdot[k], type_of(x[k]));
   flow z = flow_of(mask_record_again(t, i, n, x));
   if (n == 1 && flow_connected(xdot[0]) && !ad_is_none(xdot[0].mask) && !mask_is_array(xdot[0].mask))
-    return (flow){ z.value, xdot[0].mask };
+    return (flow){ z.value, xdot[0].mask, false };
   const bool unit = node_primitive(t, i)->traits & AD_TRAIT_UNIT_WEIGHTS;
   if (!(how & (unit ? FLOW_MASK : FLOW_POLE)) || is_everywhere(t, i, xdot)) return z;
   z.mask = unit ? reached_by_ones(t, i, xdot, n, x) : reached_jointly(t, i, xdot, n);

@@ -131,6 +131,16 @@ static bool is_harmless(const ad_tape *t, uint32_t i) {
   return mask_constant(t, i, &number) && number != 0 && isfinite(number);
 }
 
+bool mask_keeps_zeros(const ad_tape *t, uint32_t i, int k) {
+  const uint32_t primitive = node_primitive_number(&t->node[i]);
+  double number;
+  int n;
+  const uint32_t *x = node_operands(t, i, &n);
+  if (primitive == ROW_add || (primitive == ROW_sub && k == 0)) return true;
+  if (primitive != ROW_mul && (primitive != ROW_div || k != 0)) return false;
+  return mask_constant(t, x[1 - k], &number) && number > 0 && isfinite(number);
+}
+
 /* What the slopes of a row may be where none of the values is nan: always finite; finite where operands and
  * value are (no square roots, no poles); anything. */
 unsigned mask_slopes(const ad_tape *t, uint32_t i) {
@@ -253,6 +263,8 @@ flow mask_explicit(ad_tape *t, flow f) {
   if (!flow_connected(f) || !ad_is_none(f.mask) || !mask_is_addition(t, f.value)) return f;
   ad_var base = f.value;
   while (mask_is_addition(t, base)) base = base_of(t, base);
-  if (is_zeros(base)) f.mask = chain_mask(t, f.value);
+  if (!is_zeros(base)) return f;
+  f.mask = chain_mask(t, f.value);
+  f.zeros = true;
   return f;
 }

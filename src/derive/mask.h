@@ -26,6 +26,10 @@ static inline bool mask_is_linear(const ad_primitive *p, int k) {
   return (p->traits & AD_TRAIT_LINEAR) || (k < 32 && (p->linear_in >> k & 1));
 }
 
+/* The rule of node i by its operand k makes a zero, of either sign, of the same zero: it adds, or multiplies
+ * by a positive constant. */
+bool mask_keeps_zeros(const ad_tape *t, uint32_t i, int k);
+
 /* True, with its value, when node i is a constant number. */
 bool mask_constant(const ad_tape *t, uint32_t i, double *number);
 

@@ -33,8 +33,8 @@ typedef struct sweep {
 } sweep;
 
 /* Depends on an x; some y depends on it; is an x (its tangent is given); above
- * them, FLOW_MASK and FLOW_POLE of its tangent or adjoint. */
-enum { FROM_X = 1, TO_Y = 2, IS_X = 4, ASKED_SHIFT = 3 };
+ * them, FLOW_MASK and FLOW_POLE of its tangent or adjoint; its flow is 0 outside its mask. */
+enum { FROM_X = 1, TO_Y = 2, IS_X = 4, ASKED_SHIFT = 3, ZEROS = 32 };
 
 static ad_var unpack(ad_tape *t, uint32_t i) {
   if (i == NONE_INDEX) return ad_none();
@@ -43,11 +43,14 @@ static ad_var unpack(ad_tape *t, uint32_t i) {
 
 static flow get(const sweep *s, uint32_t i) {
   const slot *e = &s->slot[i - s->low];
-  return (flow){ unpack(s->t, e->value), unpack(s->t, e->mask) };
+  const bool zeros = s->on_path[i - s->low] & ZEROS;
+  return (flow){ unpack(s->t, e->value), unpack(s->t, e->mask), zeros };
 }
 
 static void put(sweep *s, uint32_t i, flow f) {
+  unsigned char *flags = &s->on_path[i - s->low];
   s->slot[i - s->low] = (slot){ f.value.at.node.index, f.mask.at.node.index };
+  *flags = (unsigned char)((*flags & ~ZEROS) | (f.zeros ? ZEROS : 0));
 }
 
 static bool inside(const sweep *s, uint32_t i) { return i >= s->low && i < s->high; }

@@ -315,7 +315,7 @@ static flow product_at(taylor *e, const series *s, int k) {
   do {
     if (!all_connected(e, s, order)) continue;
     const ad_var value = record_at(e, s, order);
-    z = flow_plus(z, (flow){ value, reached_at(e, s, order) });
+    z = flow_plus(z, (flow){ value, reached_at(e, s, order), false });
   } while (next_orders(e, s, order));
   return z;
 }

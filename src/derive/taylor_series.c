@@ -18,7 +18,7 @@ static flow combined(flow a, flow b, bool minus) {
   const bool same = same_mask(a.mask, b.mask);
   ad_var va = same ? a.value : flow_settle(a), vb = same ? b.value : flow_settle(b);
   ad_var sum = minus ? ad_sub(va, vb) : ad_add(va, vb);
-  return (flow){ sum, same ? a.mask : mask_either(a.mask, b.mask) };
+  return (flow){ sum, same ? a.mask : mask_either(a.mask, b.mask), false };
 }
 
 flow flow_plus(flow a, flow b) {
@@ -28,13 +28,13 @@ flow flow_plus(flow a, flow b) {
 
 flow flow_minus(flow a, flow b) {
   if (!flow_connected(b)) return a;
-  return flow_connected(a) ? combined(a, b, true) : (flow){ ad_neg(b.value), b.mask };
+  return flow_connected(a) ? combined(a, b, true) : (flow){ ad_neg(b.value), b.mask, false };
 }
 
 flow flow_times(flow a, flow b) {
   if (!flow_connected(a) || !flow_connected(b)) return flow_none();
   ad_var value = ad_mul(a.value, b.value);
-  return (flow){ value, mask_both(a.mask, b.mask) };
+  return (flow){ value, mask_both(a.mask, b.mask), false };
 }
 
 flow flow_scaled(flow a, double factor) {
@@ -181,7 +181,7 @@ static ad_var unpack(ad_tape *t, uint32_t i) { return i == NONE_INDEX ? ad_none(
 flow taylor_stored(const taylor *e, uint32_t node, int k) {
   const taylor_slot *slot = taylor_slots(e, node);
   if (!slot) return flow_none();
-  return (flow){ unpack(e->t, slot[k - 1].value), unpack(e->t, slot[k - 1].mask) };
+  return (flow){ unpack(e->t, slot[k - 1].value), unpack(e->t, slot[k - 1].mask), false };
 }
 
 int series_of_tape(taylor *e, uint32_t node) {

@@ -259,7 +259,7 @@ static bool forward_primal(work *w, const flow xdot[], flow zdot[]) {
   put_operands(w, c->n_in, selectors(c));
   const uint32_t node = record(w);
   for (int j = 0, k = c->n_out; j < c->n_out && !w->failed; j++)
-    if (w->out[j]) zdot[j] = (flow){ result(w, node, k++), branch_mask(w, w->f_out[j], w->g_out[j]) };
+    if (w->out[j]) zdot[j] = (flow){ result(w, node, k++), branch_mask(w, w->f_out[j], w->g_out[j]), false };
   return true;
 }
 
@@ -279,7 +279,7 @@ static void mask_branch(work *w, const bool wanted[], flow xbar[]) {
     const bool f = side_connects(w, w->old->f, k, w->out, w->f_out),
                g = side_connects(w, w->old->g, k, w->out, w->g_out);
     if (!f && !g) xbar[k] = flow_none();
-    else xbar[k].mask = branch_mask(w, f, g);
+    else xbar[k].mask = branch_mask(w, f, g), xbar[k].zeros = false;
   }
 }
 

@@ -164,7 +164,9 @@ flow tape_replay(ad_tape *t, const rule *r, const ad_var letter[LETTERS], double
     else out[i] = branch >= 0 ? out[branch] : replay_row(s, out);
   }
   const result *z = &out[r->count - 1];
-  return z->never ? flow_none() : (flow){ z->value, z->mask };
+  return z->never ? flow_none() : (flow){ z->value, z->mask, false };
 }
 
-ad_var flow_settle(flow f) { return ad_is_none(f.mask) ? f.value : ad_select(f.mask, f.value, 0); }
+ad_var flow_settle(flow f) {
+  return ad_is_none(f.mask) || f.zeros ? f.value : ad_select(f.mask, f.value, 0);
+}

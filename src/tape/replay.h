@@ -6,12 +6,12 @@
 #include "tape/tape.h"
 
 /* A derivative on its way through the tape: where mask holds it is value, elsewhere there is no connection (a
- * structural zero, and value is anything). mask is ad_none() when it is connected everywhere; value is
- * ad_none() when it is connected nowhere. */
-typedef struct flow { ad_var value, mask; } flow;
+ * structural zero, and value is anything, or, if zeros, known to be 0). mask is ad_none() when it is connected
+ * everywhere; value is ad_none() when it is connected nowhere. */
+typedef struct flow { ad_var value, mask; bool zeros; } flow;
 
-static inline flow flow_none(void) { return (flow){ ad_none(), ad_none() }; }
-static inline flow flow_of(ad_var value) { return (flow){ value, ad_none() }; }
+static inline flow flow_none(void) { return (flow){ ad_none(), ad_none(), false }; }
+static inline flow flow_of(ad_var value) { return (flow){ value, ad_none(), false }; }
 static inline bool flow_connected(flow f) { return !ad_is_none(f.value); }
 /* The value with zeros where there is no connection. f must be connected. */
 ad_var flow_settle(flow f);

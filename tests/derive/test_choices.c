@@ -146,7 +146,7 @@ static void test_sums(void) {
     CHECK_THAT(choice == cases[i].choice, "case %zu", i);
     if (!choice || !cases[i].choice) continue;
     CHECK_THAT(mask_same(within, cases[i].within), "case %zu: within another mask", i);
-    const flow sum = flow_add(t, (flow){ x, cases[i].m }, (flow){ y, cases[i].n }, 0);
+    const flow sum = flow_add(t, (flow){ x, cases[i].m, false }, (flow){ y, cases[i].n, false }, 0);
     CHECK_THAT(mask_same(sum.mask, cases[i].within), "case %zu: the sum is under another mask", i);
     double got;
     bool holds_first;
@@ -154,7 +154,7 @@ static void test_sums(void) {
     ad_read(cases[i].m, &holds_first);
     CHECK_THAT(got == (holds_first ? 3 : 5), "case %zu: %g", i, got);
   }
-  const flow same = flow_add(t, (flow){ x, c }, (flow){ y, c }, 0);
+  const flow same = flow_add(t, (flow){ x, c, false }, (flow){ y, c, false }, 0);
   double got;
   ad_read(same.value, &got);
   CHECK_THAT(mask_same(same.mask, c) && got == 8, "%g", got);
