@@ -26,6 +26,7 @@ static const char words[] =
   "#ifdef __AVX512DQ__\n#define ADIT_VECTOR 64\n#else\n#define ADIT_VECTOR 32\n#endif\n"
   "#define ADIT_LANES(n, bytes) (((n)*(bytes) + ADIT_VECTOR - 1)/ADIT_VECTOR*(ADIT_VECTOR/(bytes)))\n"
   "#else\n#define ADIT_LANES(n, bytes) (n)\n#endif\n"
+  "#define ADIT_INLINE inline __attribute__((always_inline))\n"
   "struct host { int (*run)(const void *, void *const *, const void *const *, void *); "
   "const void *const *step; };\n\n";
 

@@ -31,17 +31,31 @@ typedef struct state_texts {
 
 bool states_open(state_texts *s, carrier_text *c, const char *name);
 void states_close(state_texts *s);
-/* Declares name0 and name0_next, arrays both; chosen (NULL: all). */
+/* Are n elements a local array? */
+bool text_is_local(int64_t n);
+/* Declares name0 and name0_next, arrays both or addresses of work memory; chosen (NULL: all). */
 void states_declare(const state_texts *s, const bool chosen[]);
 void states_set(const state_texts *s, int k, const char *from);
 void states_clear(const state_texts *s, int k);
 void states_get(const state_texts *s, int k, const char *to);
 void states_turn(const state_texts *s, const bool chosen[]);
+/* name3_next becomes name3: n elements. */
+void text_turn(unit *u, const char *name, int k, ad_dtype dtype, int64_t n);
 
 /* "const int64_t name = ..": how many steps a scan makes, once that is found to be in range. */
 void write_steps_count(carrier_text *c, const char *name);
 /* Row number `at` of a stacked array. */
 const char *text_row(carrier_text *c, const char *base, int64_t count);
+
+/* --- states that a loop keeps for its adjoint: kept.c --------------------------------------------------- */
+
+/* Steps there is memory for where all states are kept; are they? */
+int64_t text_bound(const ad_writer *w, const carrier *c);
+bool text_keeps_all(const ad_writer *w, const carrier *c);
+/* Of a loop or its adjoint: are states kept by the one for the other? Then the rows of the state that input k
+ * is. */
+bool text_is_kept(const carrier_text *c);
+const char *text_kept(const carrier_text *c, int k);
 
 /* The arguments of a call: addresses of n inputs and m outputs, and which of these are wanted. */
 typedef struct argument_texts {

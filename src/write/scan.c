@@ -1,4 +1,4 @@
-/* scan.c -- scans and loops forwards: a C loop around the written step. States that are scalars are locals,
+/* scan.c -- scans and loops forwards: a C loop around the written step. States of few elements are locals,
  * others two buffers of work memory that change places. */
 #include "write/carriers.h"
 
@@ -27,7 +27,12 @@ bool states_open(state_texts *s, carrier_text *c, const char *name) {
 
 void states_close(state_texts *s) { memory_release(&s->c->u->w->allocator, s->in, s->bytes); }
 
-/* "R c0, d0;" for scalars, "R *c0 = w + .., *d0 = ..;" for arrays. */
+/* Few elements are local: compilers keep them in registers where the step is inlined. */
+enum { FEW_ELEMENTS = 8 };
+
+bool text_is_local(int64_t n) { return n > 0 && n <= FEW_ELEMENTS; }
+
+/* "R c0[2], c0_next[2];" for few elements, "R *c0 = w + .., *c0_next = ..;" for more. */
 void states_declare(const state_texts *s, const bool chosen[]) {
   unit *u = s->c->u;
   for (int k = 0; k < s->n; k++) {
@@ -35,13 +40,14 @@ void states_declare(const state_texts *s, const bool chosen[]) {
     const ad_dtype dtype = dtype_in(s->c->c, s->in[k]);
     const int64_t n = count_in(s->c->c, s->in[k]);
     const char *type = write_type(dtype);
-    if (node_type(s->c->c->f->body, s->c->c->f->in[s->in[k]])->type.rank == 0)
-      unit_line(u, "%s %s%d[1], %s%d_next[1];", type, s->name, k, s->name, k);
+    if (text_is_local(n))
+      unit_line(u, "%s %s%d[%lld], %s%d_next[%lld];", type, s->name, k, (long long)n, s->name, k,
+                (long long)n);
     else {
       const char *one = unit_take(u, dtype, n), *two = unit_take(u, dtype, n);
       unit_line(u, "%s *%s%d = %s, *%s%d_next = %s;", type, s->name, k, one, s->name, k, two);
     }
-    unit_line(u, "(void)%s%d_next;", s->name, k);      /* a step may leave it alone */
+    unit_line(u, "(void)%s%d, (void)%s%d_next;", s->name, k, s->name, k);      /* a step may leave them alone */
   }
 }
 
@@ -56,15 +62,19 @@ void states_clear(const state_texts *s, int k) {
   else unit_line(s->c->u, "for (int64_t i = 0; i < %lld; i++) %s%d[i] = 0;", (long long)n, s->name, k);
 }
 
+void text_turn(unit *u, const char *name, int k, ad_dtype dtype, int64_t n) {
+  if (text_is_local(n))
+    for (int64_t i = 0; i < n; i++)
+      unit_line(u, "%s%d[%lld] = %s%d_next[%lld];", name, k, (long long)i, name, k, (long long)i);
+  else unit_line(u, "{ %s *const before = %s%d; %s%d = %s%d_next; %s%d_next = before; }", write_type(dtype),
+                 name, k, name, k, name, k, name, k);
+}
+
 /* The next states become the states. */
 void states_turn(const state_texts *s, const bool chosen[]) {
-  unit *u = s->c->u;
   for (int k = 0; k < s->n; k++) {
     if (chosen && !chosen[k]) continue;
-    const ad_type type = node_type(s->c->c->f->body, s->c->c->f->in[s->in[k]])->type;
-    if (type.rank == 0) unit_line(u, "%s%d[0] = %s%d_next[0];", s->name, k, s->name, k);
-    else unit_line(u, "{ %s *const before = %s%d; %s%d = %s%d_next; %s%d_next = before; }",
-                   write_type(type.dtype), s->name, k, s->name, k, s->name, k, s->name, k);
+    text_turn(s->c->u, s->name, k, dtype_in(s->c->c, s->in[k]), count_in(s->c->c, s->in[k]));
   }
 }
 
@@ -200,13 +210,24 @@ static bool write_condition(carrier_text *c, const argument_texts *p) {
   return true;
 }
 
+/* The states that the step begins with, for the adjoint. */
+static void write_kept(carrier_text *c, const state_texts *s) {
+  for (int k = 0; k < s->n && text_is_kept(c); k++) {
+    const int64_t n = count_in(c->c, s->in[k]);
+    const char *row = writer_text(c->u->w, "(%s + steps*%lld)", text_kept(c, s->in[k]), (long long)n);
+    unit_copy(c->u, row, writer_text(c->u->w, "%s%d", s->name, k), n);
+  }
+}
+
 static bool write_while(carrier_text *c, const state_texts *s, ad_function *f, const argument_texts *p) {
   unit *u = c->u;
+  const int64_t limit = text_is_kept(c) ? text_bound(u->w, c->c) : c->c->limit;
   unit_line(u, "int64_t steps = 0;");
   unit_open(u, "for (;; steps++) ");
   bool good = write_condition(c, p);
-  unit_line(u, "if (steps == INT64_C(%lld)) return %d;", (long long)c->c->limit, (int)AD_ERROR_LIMIT);
+  unit_line(u, "if (steps == INT64_C(%lld)) return %d;", (long long)limit, (int)AD_ERROR_LIMIT);
   u->info->fails = true;
+  write_kept(c, s);
   good = good && write_step_call(c, f, p);
   states_turn(s, NULL);
   unit_close(u);

@@ -59,7 +59,7 @@ static const char *result_of(const adjoint_text *p, int k) {
   return active_in(a)[k] && result < p->c->results ? p->c->z[result] : NULL;
 }
 
-/* The sum for shared input k: two buffers that change places, the first of them the result; scalars are
+/* The sum for shared input k: two buffers that change places, the first of them the result; few elements are
  * locals. */
 static bool is_sum(const adjoint_text *p, int k) {
   return role_in(p->c->c)[k] == ROLE_SHARED && p->in[k] && result_of(p, k);
@@ -72,7 +72,7 @@ static void declare_sums(adjoint_text *p) {
     const long long n = count_in(a, k);
     if (!is_sum(p, k)) continue;
     const char *type = write_type(dtype_in(a, k));
-    if (n == 1) unit_line(u, "%s a%d[1] = { 0 }, a%d_next[1];", type, k, k);
+    if (text_is_local(n)) unit_line(u, "%s a%d[%lld] = { 0 }, a%d_next[%lld];", type, k, n, k, n);
     else {
       const char *next = unit_take(u, dtype_in(a, k), n);
       unit_line(u, "%s *a%d = %s, *a%d_next = %s;", type, k, result_of(p, k), k, next);
@@ -84,10 +84,7 @@ static void declare_sums(adjoint_text *p) {
 
 static void turn_sums(adjoint_text *p) {
   for (int k = 0; k < p->c->c->n_in; k++) {
-    if (!is_sum(p, k)) continue;
-    if (count_in(p->c->c, k) == 1) unit_line(p->c->u, "a%d[0] = a%d_next[0];", k, k);
-    else unit_line(p->c->u, "{ %s *const before = a%d; a%d = a%d_next; a%d_next = before; }",
-                   write_type(dtype_in(p->c->c, k)), k, k, k, k);
+    if (is_sum(p, k)) text_turn(p->c->u, "a", k, dtype_in(p->c->c, k), count_in(p->c->c, k));
   }
 }
 
@@ -96,7 +93,7 @@ static void get_sums(adjoint_text *p) {
     if (!is_sum(p, k)) continue;
     const char *z = result_of(p, k);
     const long long n = count_in(p->c->c, k);
-    if (n == 1) unit_line(p->c->u, "%s[0] = a%d[0];", z, k);
+    if (text_is_local(n)) unit_copy(p->c->u, z, writer_text(p->c->u->w, "a%d", k), n);
     else unit_line(p->c->u, "for (int64_t i = 0; i < %lld && a%d != %s; i++) %s[i] = a%d[i];", n, k, z, z, k);
   }
 }
@@ -235,11 +232,34 @@ static void start_states(adjoint_text *p) {
   for (int k = 0; k < p->state.n; k++) states_set(&p->state, k, p->c->x[p->state.in[k]]);
 }
 
-/* Every k-th state first, then those of k steps at a time; with k = bound all of them. */
+/* All states, which the loop has written, or a way forwards. */
+static bool write_all(adjoint_text *p) {
+  unit *u = p->c->u;
+  bool good = true;
+  if (text_is_kept(p->c))
+    for (int k = 0; k < p->state.n; k++) strcpy(p->row[k], text_kept(p->c, p->state.in[k]));
+  else {
+    take_rows(p, p->bound);
+    for (int k = 0; k < p->state.n; k++)
+      unit_copy(u, p->row[k], p->c->x[p->state.in[k]], count_in(p->c->c, p->state.in[k]));
+    if (p->bound > 1) {
+      open_step(p, "for (int64_t step = 0; step + 1 < steps; step++)");
+      good = write_forth(p, "step", "step + 1");
+      unit_close(u);
+    }
+  }
+  open_step(p, "for (int64_t step = steps; step-- > 0;)");
+  set_states(p, &p->back, "step");
+  good = good && write_back(p);
+  unit_close(u);
+  return good;
+}
+
+/* Every k-th state first, then those of k steps at a time. */
 static bool write_every(adjoint_text *p, int64_t k) {
   unit *u = p->c->u;
-  const int64_t parts = k ? (p->bound + k - 1)/k : 0;
-  take_rows(p, parts + (k < p->bound ? k : p->bound));
+  const int64_t parts = (p->bound + k - 1)/k;
+  take_rows(p, parts + k);
   start_states(p);
   unit_open(u, "for (int64_t part = 0; part*%lld < steps; part++) ", (long long)k);
   copy_row(p, "part", NULL);
@@ -368,7 +388,7 @@ static bool write_schedule(adjoint_text *p) {
     p->c->u->info->fails = true;
   }
   if (p->bound == 0) return true;
-  return write_every(p, a->policy == KEEP_EVERY ? a->keep : p->bound);
+  return text_keeps_all(p->c->u->w, a) ? write_all(p) : write_every(p, a->keep);
 }
 
 bool write_scan_adjoint(carrier_text *c) {
@@ -376,8 +396,7 @@ bool write_scan_adjoint(carrier_text *c) {
   const carrier *a = c->c;
   bool good = open_adjoint(&p, c);
   if (good) {
-    const int64_t most = c->u->w->options.most_steps;
-    p.bound = a->n >= 0 ? a->n : a->limit > 0 && a->limit < most ? a->limit : most;
+    p.bound = text_bound(c->u->w, a);
     write_steps_count(c, "steps");
     begin(&p);
     declare_sums(&p);

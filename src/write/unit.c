@@ -358,7 +358,7 @@ static bool assign_work(unit *u) {
   for (int d = 0; d < AD_DTYPES; d++)
     if (!assign_pool(&u->q, (ad_dtype)d, &u->own[d]))
       return writer_fail(u->w, AD_ERROR_MEMORY, "out of memory");
-  if (!assign_slots(u)) return false;
+  if (!assign_slots(u) || !unit_keep_states(u)) return false;
   memcpy(u->info->need, u->own, sizeof u->own);
   return true;
 }
@@ -427,9 +427,21 @@ static void join_usage(const unit *u, usage *all, const usage *here) {
   all->host |= here->host;
 }
 
+/* Statements of scalars alone are worth more where their callers keep operands and results in registers: the
+ * states of a loop go through memory otherwise. */
+enum { INLINE_MOST = 256 };
+
+static bool is_short(const unit *u) {
+  if (u->parts > 1 || u->shape->lanes || u->q.s.count > INLINE_MOST) return false;
+  for (uint32_t k = 0; k < u->q.s.steps; k++)
+    if (u->q.s.step[k].kind != KIND_SCALAR) return false;
+  return true;
+}
+
 static void put_function(unit *u, text *to, const char *name, const usage *a, const char *body, bool loop) {
   const bool fails = u->info->fails;
-  text_put(to, "static %s %s", fails ? "int" : "void", name);
+  const char *inlined = !is_short(u) ? "" : u->w->native ? "ADIT_INLINE " : "inline ";
+  text_put(to, "static %s%s %s", inlined, fails ? "int" : "void", name);
   put_parameters(u, to, a);
   text_put(to, " {\n");
   if (loop) text_put(to, "  ADIT_SIMD for (int64_t l = 0; l < n; l++) {\n");
@@ -616,6 +628,7 @@ static void close_unit(unit *u) {
   memory_release(a, u->part_of, (2*n + 1)*sizeof *u->part_of);
   memory_release(a, u->here.in, 2*arrays + 1);
   memory_release(a, u->target, (size_t)u->f->n_out*sizeof *u->target + 1);
+  memory_release(a, u->kept, u->kept_room*sizeof *u->kept);
   written_free(&u->body);
   written_free(&u->calls);
   written_free(&u->main);

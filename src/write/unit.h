@@ -17,6 +17,10 @@ typedef struct usage {
   bool pool[AD_DTYPES], host;
 } usage;
 
+/* A loop whose states adjoints in the unit read: where its rows begin in each pool, those of its states one after
+ * the other. */
+typedef struct kept_states { uint32_t loop; size_t at[AD_DTYPES]; } kept_states;
+
 typedef struct unit {
   ad_writer *w;
   ad_function *f;                   /* what is written: scalars in and out where origin is not NULL, then */
@@ -31,6 +35,8 @@ typedef struct unit {
   uint32_t *part_of;                /* of each graph node: the part that computes it */
   uint32_t *slot_of;                /* where a scalar is in the work memory, NOWHERE: a local */
   uint32_t parts;
+  kept_states *kept;
+  size_t keeps, kept_room;
   size_t own[AD_DTYPES];            /* elements of work memory of its own */
   size_t used[AD_DTYPES];           /* what the step being written has taken behind that */
   usage here, all;                  /* of the part being written, of all of them */
@@ -59,6 +65,9 @@ void unit_close(unit *u);
 
 /* Work memory for the step being written: n elements; its address as C has it. */
 const char *unit_take(unit *u, ad_dtype dtype, int64_t n);
+
+/* Takes memory of the unit for states of loops that adjoints read. */
+bool unit_keep_states(unit *u);
 
 /* Writes a call: in[i] and out[j] are addresses; those of outputs that are not wanted are not looked at. */
 void unit_call(unit *u, const unit_info *callee, const char *const in[], const char *const out[]);
