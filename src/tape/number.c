@@ -1,4 +1,5 @@
-/* number.c -- value numbering: on a tape that traces a function, equal operations are one node. */
+/* number.c -- value numbering: on a tape that traces a function, equal operations, and equal constants, are one
+ * node. */
 #include "tape/tape.h"
 
 #include <string.h>
@@ -18,10 +19,22 @@ static uint64_t scalar_bits(const ad_tape *t, uint32_t i) {
   return bits;
 }
 
+static size_t hash_array(uint64_t h, const unsigned char *data, size_t bytes) {
+  uint64_t word = 0;
+  for (; bytes >= 8; bytes -= 8, data += 8) {
+    memcpy(&word, data, 8);
+    h = mix(h, word);
+  }
+  word = 0;
+  if (bytes) memcpy(&word, data, bytes);
+  return (size_t)mix(h, word);
+}
+
 static size_t hash_node(const ad_tape *t, uint32_t i) {
   const uint32_t head = t->node[i].head;
   uint64_t h = mix(head & NODE_PRIMITIVE, head >> NODE_TYPE_SHIFT);
   if (is_scalar_constant(t, i)) return (size_t)mix(h, scalar_bits(t, i));
+  if (node_is_constant(t, i)) return hash_array(h, node_data(t, i), node_type(t, i)->bytes);
   int n;
   size_t size;
   const uint32_t *x = node_operands(t, i, &n);
@@ -39,6 +52,10 @@ static bool same_node(const ad_tape *t, uint32_t i, uint32_t j) {
   const uint32_t keep = ~(uint32_t)(NODE_KNOWN | NODE_OBSERVED);
   if ((t->node[i].head & keep) != (t->node[j].head & keep)) return false;
   if (is_scalar_constant(t, i)) return scalar_bits(t, i) == scalar_bits(t, j);
+  if (node_is_constant(t, i)) {
+    const size_t bytes = node_type(t, i)->bytes;
+    return !bytes || !memcmp(node_data(t, i), node_data(t, j), bytes);
+  }
   if (node_is_leaf(t, i)) return false;
   int m, n;
   size_t p, q;

@@ -194,7 +194,10 @@ uint32_t tape_leaf(ad_tape *t, uint32_t primitive, const ad_type *type, const vo
   if (bytes && data) memcpy(value, data, bytes);
   else if (bytes) memset(value, 0, bytes);
   if (!t->tracing) e->head |= NODE_KNOWN;
-  return i;
+  const bool numbered = t->tracing && primitive == PRIMITIVE_CONSTANT && type->rank;
+  const uint32_t same = numbered ? tape_number_last(t) : i;
+  if (same != i) tape_drop_last(t);
+  return same;
 }
 
 /* --- any primitive on any operands ---------------------------------------------------------------- */

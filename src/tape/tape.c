@@ -284,6 +284,13 @@ bool tape_own_value(ad_tape *t, uint32_t i) {
   return true;
 }
 
+void tape_drop_last(ad_tape *t) {
+  const uint32_t i = (uint32_t)--t->count;
+  if (!t->arrays || t->array_node[t->arrays - 1] != i) return;
+  keep_spare(t, t->value[i].data, node_type(t, i)->bytes);
+  t->arrays--;
+}
+
 const void *node_data(const ad_tape *t, uint32_t i) {
   return node_type(t, i)->type.rank ? t->value[i].data : &t->value[i];
 }

@@ -311,6 +311,8 @@ void tape_forget_readings(ad_tape *t);
 /* Memory for the value of array node i, not yet known; false when there is none. Frees it: tape_drop_value.
  */
 bool tape_own_value(ad_tape *t, uint32_t i);
+/* Takes back the last node, a leaf that nothing refers to. */
+void tape_drop_last(ad_tape *t);
 void tape_drop_adjoints(ad_tape *t);
 
 #endif
