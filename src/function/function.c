@@ -2,6 +2,7 @@
 #include "function/function.h"
 #include "adit/control.h"
 #include "function/carrier.h"
+#include "function/merge.h"
 #include "tape/note.h"
 
 #include <stdio.h>
@@ -9,17 +10,19 @@
 
 /* --- copying nodes -------------------------------------------------------------------------------- */
 
-/* Marks what out[] need, from the last node down, and returns how far down that goes. Inputs end the search.
- */
+/* Of a node of the tape that is copied: it is needed; it is an input; it has been copied. */
+enum { NEEDED = 1, GIVEN = 2, COPIED = 4 };
+
+/* Marks what out[] need, from the last node down. Inputs end the search. */
 static void mark_needed(ad_tape *src, unsigned char *needed, int n_in, const uint32_t in[],
                         uint32_t highest) {
   for (int i = 0; i < n_in; i++)
-    if (in[i] <= highest) needed[in[i]] |= 2;
+    if (in[i] <= highest) needed[in[i]] |= GIVEN;
   for (uint32_t i = highest + 1; i-- > 0;) {
-    if (needed[i] != 1 || node_is_leaf(src, i)) continue;
+    if (needed[i] != NEEDED || node_is_leaf(src, i)) continue;
     int n;
     const uint32_t *x = node_operands(src, i, &n);
-    for (int k = 0; k < n; k++) needed[x[k]] |= 1;
+    for (int k = 0; k < n; k++) needed[x[k]] |= NEEDED;
   }
 }
 
@@ -34,102 +37,164 @@ static uint32_t copy_leaf(ad_tape *dst, const ad_tape *src, uint32_t i) {
   return tape_leaf(dst, PRIMITIVE_CONSTANT, &type, node_data(src, i));
 }
 
-/* The outputs of calls that were opened: those of one call begin where its entry in the map says. */
-typedef struct opened {
-  uint32_t *node;
-  size_t count, capacity;
-} opened;
+/* A copy that is being made. */
+typedef struct copying {
+  ad_tape *dst, *src;
+  uint32_t highest;                 /* of the nodes that are needed */
+  unsigned char *needed;
+  uint32_t *map;                    /* of each node: where it is on dst */
+  uint32_t *x, few[8];              /* operands of the node being copied */
+  size_t room;
+  /* The outputs of calls that were opened: those of one call begin where its entry in the map says. */
+  uint32_t *opened;
+  size_t outputs, opened_room;
+  merge *merge;                     /* loops that took the place of several */
+  size_t merges, merge_room;
+} copying;
 
 /* A derivative of a call computes the call again, unless it sees inside: the nodes of a call are worth that
  * up to some number. */
 enum { OPEN_BELOW = 100000 };
 
-static const carrier *call_to_open(const ad_tape *dst, const ad_tape *src, uint32_t i) {
+static const carrier *call_to_open(const copying *p, uint32_t i) {
   size_t size;
-  if (!dst->inlines || node_primitive(src, i) != &carrier_primitives[CARRIER_CALL]) return NULL;
-  const carrier *c = node_attribute(src, i, &size);
+  if (!p->dst->inlines || node_primitive(p->src, i) != &carrier_primitives[CARRIER_CALL]) return NULL;
+  const carrier *c = node_attribute(p->src, i, &size);
   return !c->checkpoint && c->f->size < OPEN_BELOW ? c : NULL;
 }
 
-static uint32_t open_call(ad_tape *dst, const carrier *c, const uint32_t x[], opened *o) {
+static uint32_t open_call(copying *p, const carrier *c) {
+  ad_tape *dst = p->dst;
   const size_t n = (size_t)c->n_in + (size_t)c->n_out, bytes = n*sizeof(ad_var) + 1;
+  const size_t room = p->outputs + (size_t)c->n_out;
   ad_var *v = memory_get(&dst->allocator, bytes);
-  bool good = v && memory_reserve(&dst->allocator, &o->node, &o->capacity, o->count + (size_t)c->n_out,
-                                  sizeof *o->node);
+  bool good = v && memory_reserve(&dst->allocator, &p->opened, &p->opened_room, room, sizeof *p->opened);
   if (!good) tape_fail(dst, AD_ERROR_MEMORY, "out of memory");
-  for (int k = 0; k < c->n_in && good; k++) v[k] = handle(dst, x[k]);
+  for (int k = 0; k < c->n_in && good; k++) v[k] = handle(dst, p->x[k]);
   if (good)
     good = function_copy(dst, c->f->body, c->n_in, c->f->in, v, c->n_out, c->f->out, v + c->n_in) == AD_OK;
-  for (int j = 0; j < c->n_out && good; j++) o->node[o->count++] = v[c->n_in + j].at.node.index;
+  for (int j = 0; j < c->n_out && good; j++) p->opened[p->outputs++] = v[c->n_in + j].at.node.index;
   memory_release(&dst->allocator, v, bytes);
-  return good ? (uint32_t)(o->count - (size_t)c->n_out) : INVALID_INDEX;
+  return good ? (uint32_t)(p->outputs - (size_t)c->n_out) : INVALID_INDEX;
 }
 
-static uint32_t copy_result(ad_tape *dst, const ad_tape *src, uint32_t i, uint32_t owner, const opened *o) {
+/* Result j of node i: of a loop that was merged with others, another one. */
+static int moved_result(const copying *p, uint32_t i, int j) {
+  for (size_t m = 0; m < p->merges; m++)
+    for (int k = 0; k < p->merge[m].members; k++)
+      if (p->merge[m].node[k] == i) return merge_result(&p->merge[m], k, j);
+  return j;
+}
+
+static uint32_t copy_result(const copying *p, uint32_t i) {
   int n;
-  const int j = result_number(src, i);
-  if (call_to_open(dst, src, node_operands(src, i, &n)[0])) return o->node[owner + (uint32_t)j];
-  return tuple_result(dst, owner, j);
+  const uint32_t from = node_operands(p->src, i, &n)[0];
+  const int j = result_number(p->src, i);
+  if (call_to_open(p, from)) return p->opened[p->x[0] + (uint32_t)j];
+  return tuple_result(p->dst, p->x[0], moved_result(p, from, j));
 }
 
-static uint32_t copy_operation(ad_tape *dst, ad_tape *src, uint32_t i, const uint32_t map[], uint32_t x[],
-                               opened *o) {
+static uint32_t copy_operation(copying *p, uint32_t i) {
+  ad_tape *dst = p->dst, *src = p->src;
   int n;
   size_t size;
   uint32_t primitive, type;
   const uint32_t *operand = node_operands(src, i, &n);
-  for (int k = 0; k < n; k++) x[k] = map[operand[k]];
-  if (node_is_result(src, i)) return copy_result(dst, src, i, x[0], o);
-  const carrier *call = node_tuple(src, i) ? call_to_open(dst, src, i) : NULL;
-  if (call) return open_call(dst, call, x, o);
+  for (int k = 0; k < n; k++) p->x[k] = p->map[operand[k]];
+  if (node_is_result(src, i)) return copy_result(p, i);
+  const carrier *call = node_tuple(src, i) ? call_to_open(p, i) : NULL;
+  if (call) return open_call(p, call);
   const ad_type t = node_type(src, i)->type;
   const void *attribute = node_attribute(src, i, &size);
-  if (node_tuple(src, i)) return tuple_record(dst, node_primitive(src, i), n, x, attribute, size);
+  if (node_tuple(src, i)) return tuple_record(dst, node_primitive(src, i), n, p->x, attribute, size);
   if (node_primitive_number(&src->node[i]) < ROW_COUNT) primitive = node_primitive_number(&src->node[i]);
   else if (!tape_number_primitive(
                dst, src->primitive[node_primitive_number(&src->node[i]) - PRIMITIVE_FIRST_OTHER], &primitive))
     return INVALID_INDEX;
   if (!tape_intern_type(dst, &t, &type)) return INVALID_INDEX;
-  return tape_append_simplified(dst, primitive, type, n, x, attribute, size);
+  return tape_append_simplified(dst, primitive, type, n, p->x, attribute, size);
 }
 
-static ad_status copy_needed(ad_tape *dst, ad_tape *src, uint32_t highest, const unsigned char *needed,
-                             uint32_t map[]) {
-  uint32_t few[8], *x = few;
-  size_t room = 8;
-  ad_status status = AD_OK;
-  opened o = { NULL, 0, 0 };
-  for (uint32_t i = 0; i <= highest && status == AD_OK; i++) {
-    if (needed[i] != 1) continue;
-    int n;
-    node_operands(src, i, &n);
-    if (!node_is_leaf(src, i) && (size_t)n > room) {
-      uint32_t *more = memory_resize(&dst->allocator, x == few ? NULL : x, room * sizeof *x,
-                                     (size_t)n * sizeof *x);
-      if (!more) {
-        status = tape_fail(dst, AD_ERROR_MEMORY, "out of memory");
-        break;
-      }
-      x = more, room = (size_t)n;
-    }
-    if (!node_is_leaf(src, i)) tape_copy_note(dst, src, i);
-    map[i] = node_is_leaf(src, i) ? copy_leaf(dst, src, i) : copy_operation(dst, src, i, map, x, &o);
-    if (map[i] == INVALID_INDEX) status = dst->status == AD_OK ? AD_ERROR_MEMORY : dst->status;
+static bool reserve_operands(copying *p, size_t n) {
+  if (n <= p->room) return true;
+  uint32_t *old = p->x == p->few ? NULL : p->x;
+  uint32_t *more = memory_resize(&p->dst->allocator, old, p->room*sizeof *old, n*sizeof *old);
+  if (!more) {
+    tape_fail(p->dst, AD_ERROR_MEMORY, "out of memory");
+    return false;
   }
-  if (x != few) memory_release(&dst->allocator, x, room*sizeof *x);
-  memory_release(&dst->allocator, o.node, o.capacity*sizeof *o.node);
-  return status;
+  p->x = more, p->room = n;
+  return true;
 }
 
-static ad_status copy_between(ad_tape *dst, ad_tape *src, int n_in, const uint32_t in[], const ad_var x[],
-                              int n_out, const uint32_t out[], ad_var y[], unsigned char *needed,
-                              uint32_t *map, uint32_t highest) {
-  for (int j = 0; j < n_out; j++) needed[out[j]] |= 1;
-  mark_needed(src, needed, n_in, in, highest);
+static bool copy_node(copying *p, uint32_t i) {
+  int n = 0;
+  const bool leaf = node_is_leaf(p->src, i);
+  p->needed[i] |= COPIED;
+  if (!leaf) {
+    node_operands(p->src, i, &n);
+    if (!reserve_operands(p, (size_t)n)) return false;
+    tape_copy_note(p->dst, p->src, i);
+  }
+  p->map[i] = leaf ? copy_leaf(p->dst, p->src, i) : copy_operation(p, i);
+  return p->map[i] != INVALID_INDEX;
+}
+
+/* The loop that takes the place of node i and others, when it has what those need. */
+static bool copy_merged(copying *p, const merge *m) {
+  const uint32_t first = m->node[0], last = m->node[m->members - 1];
+  const size_t bytes = (size_t)(last - first) + 1;
+  unsigned char *cone = memory_get_zeroed(&p->dst->allocator, bytes, 1);
+  bool good = cone != NULL;
+  if (!cone) tape_fail(p->dst, AD_ERROR_MEMORY, "out of memory");
+  for (int k = 0; k < m->members; k++) p->needed[m->node[k]] |= COPIED;
+  if (good) merge_cone(m, cone);
+  for (uint32_t i = first; i < last && good; i++)
+    if (cone[i - first] && p->needed[i] == NEEDED) good = copy_node(p, i);
+  memory_release(&p->dst->allocator, cone, bytes);
+  if (good) tape_copy_note(p->dst, p->src, first);
+  const uint32_t loop = good ? merge_record(m, p->map) : INVALID_INDEX;
+  for (int k = 0; k < m->members; k++) p->map[m->node[k]] = loop;
+  return loop != INVALID_INDEX;
+}
+
+/* Loops of a function's body are merged when it is made; true: node i is one, or has failed to be. */
+static bool copy_loop(copying *p, uint32_t i, bool *good) {
+  if (!p->dst->closed || node_is_leaf(p->src, i) || !node_tuple(p->src, i)) return false;
+  merge m;
+  if (!merge_open(&m, p->dst, p->src, i, p->needed, p->highest)) {
+    *good = p->dst->status == AD_OK;
+    return !*good;
+  }
+  *good = memory_reserve(&p->dst->allocator, &p->merge, &p->merge_room, p->merges + 1, sizeof m);
+  if (*good) p->merge[p->merges++] = m;
+  else merge_close(&m), tape_fail(p->dst, AD_ERROR_MEMORY, "out of memory");
+  *good = *good && copy_merged(p, &p->merge[p->merges - 1]);
+  return true;
+}
+
+static ad_status copy_needed(copying *p) {
+  bool good = true;
+  p->x = p->few;
+  p->room = sizeof p->few/sizeof *p->few;
+  for (uint32_t i = 0; i <= p->highest && good; i++)
+    if (p->needed[i] == NEEDED && !copy_loop(p, i, &good)) good = copy_node(p, i);
+  const ad_allocator *a = &p->dst->allocator;
+  for (size_t m = 0; m < p->merges; m++) merge_close(&p->merge[m]);
+  memory_release(a, p->merge, p->merge_room*sizeof *p->merge);
+  if (p->x != p->few) memory_release(a, p->x, p->room*sizeof *p->x);
+  memory_release(a, p->opened, p->opened_room*sizeof *p->opened);
+  return good ? AD_OK : p->dst->status == AD_OK ? AD_ERROR_MEMORY : p->dst->status;
+}
+
+static ad_status copy_between(copying *p, int n_in, const uint32_t in[], const ad_var x[], int n_out,
+                              const uint32_t out[], ad_var y[]) {
+  for (int j = 0; j < n_out; j++) p->needed[out[j]] |= NEEDED;
+  mark_needed(p->src, p->needed, n_in, in, p->highest);
   for (int i = 0; i < n_in; i++)
-    if (in[i] <= highest) map[in[i]] = x[i].at.node.index;
-  ad_status status = copy_needed(dst, src, highest, needed, map);
-  for (int j = 0; j < n_out && status == AD_OK; j++) y[j] = handle(dst, map[out[j]]);
+    if (in[i] <= p->highest) p->map[in[i]] = x[i].at.node.index;
+  const ad_status status = copy_needed(p);
+  for (int j = 0; j < n_out && status == AD_OK; j++) y[j] = handle(p->dst, p->map[out[j]]);
   return status;
 }
 
@@ -143,10 +208,11 @@ ad_status function_copy(ad_tape *dst, ad_tape *src, int n_in, const uint32_t in[
   const size_t n = (size_t)highest + 1;
   unsigned char *needed = memory_get_zeroed(&dst->allocator, n, 1);
   uint32_t *map = memory_get(&dst->allocator, n*sizeof *map);
+  copying p = { .dst = dst, .src = src, .highest = highest, .needed = needed, .map = map };
   ad_status status = needed && map ? AD_OK : tape_fail(dst, AD_ERROR_MEMORY, "out of memory");
   char label[NOTE_TEXT];            /* what follows is labelled as before */
   tape_save_note(dst, label);
-  if (status == AD_OK) status = copy_between(dst, src, n_in, in, x, n_out, out, y, needed, map, highest);
+  if (status == AD_OK) status = copy_between(&p, n_in, in, x, n_out, out, y);
   if (src->notes) tape_set_note(dst, label);
   memory_release(&dst->allocator, needed, n);
   memory_release(&dst->allocator, map, n*sizeof *map);
@@ -196,10 +262,10 @@ static bool count_operations(ad_function *f) {
     if (f->out[j] > highest) highest = f->out[j];
   unsigned char *needed = memory_get_zeroed(a, (size_t)highest + 1, 1);
   if (!needed) return false;
-  for (int j = 0; j < f->n_out; j++) needed[f->out[j]] = 1;
+  for (int j = 0; j < f->n_out; j++) needed[f->out[j]] = NEEDED;
   mark_needed(f->body, needed, f->n_in, f->in, highest);
   f->size = 0;
-  for (uint32_t i = 0; i <= highest && f->n_out; i++) f->size += needed[i] == 1 && !node_is_leaf(f->body, i);
+  for (uint32_t i = 0; i <= highest && f->n_out; i++) f->size += needed[i] == NEEDED && !node_is_leaf(f->body, i);
   memory_release(a, needed, (size_t)highest + 1);
   return true;
 }

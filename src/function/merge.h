@@ -1,0 +1,45 @@
+/* merge.h -- loops that go the same way as one loop, and loops without the states that nobody looks at.
+ *
+ * The tangent of a loop is a loop that computes the values again: a value with tangents in several directions
+ * would be as many loops as directions, and one more. Where a function's body is made, scans with the same number
+ * of steps, and loops with the same condition, are joined when those inputs that decide on the number of steps,
+ * or all states of one of them, are the same in the other. States are the same when they begin with the same
+ * value and one step of both gives the same node, for as long as all that are taken to be the same are.
+ */
+#ifndef ADIT_FUNCTION_MERGE_H
+#define ADIT_FUNCTION_MERGE_H
+
+#include "function/carrier.h"
+
+/* One loop that takes the place of others; members' operands and outputs one after the other in the lists. */
+typedef struct merge {
+  ad_tape *dst, *src;               /* errors go to dst */
+  int members, inputs, outputs;     /* of all members together */
+  uint32_t *node;                   /* members, on src; the first one is where the new one is recorded */
+  size_t room;
+  const unsigned char *needed;      /* of each node of src up to highest, as function_copy has it */
+  uint32_t highest;
+  int *class_of;                    /* of each input: which of the different ones it is */
+  int *result_of;                   /* of each output: which one of the new loop it is, -1: none */
+  bool *used;                       /* of each output: is it looked at? */
+  /* Different inputs: */
+  int classes;
+  int *place;                       /* number among the members' inputs of the first one of the class */
+  int *next;                        /* of a state: which of the members' outputs is its next value, else -1 */
+  bool *live;
+  ad_function *f;                   /* the step of the new loop, or of all members: retained */
+  size_t bytes;
+} merge;
+
+/* What may take the place of node i of src, a scan or loop, and others behind it; false: nothing does, or memory
+ * has failed, which leaves an error on dst. The new loop has m->f; close in any case but this one. */
+bool merge_open(merge *m, ad_tape *dst, ad_tape *src, uint32_t i, const unsigned char *needed, uint32_t highest);
+/* Marks, in cone[node - m->node[0]], what has to be there before it is recorded. */
+void merge_cone(const merge *m, unsigned char cone[]);
+/* Records it, map[] of src's operands; INVALID_INDEX on failure. */
+uint32_t merge_record(const merge *m, const uint32_t map[]);
+/* What result j of the k-th member is. */
+int merge_result(const merge *m, int k, int j);
+void merge_close(merge *m);
+
+#endif
