@@ -16,19 +16,35 @@ typedef struct loaded {
   ad_function *f;                   /* not held: it holds this */
   void *object;
   native_entry *entry;
-  struct host host;
-  host_step *step;                  /* and what host.step points to */
-  const void **list;
+  host_step *step;
   size_t steps, step_capacity;
   size_t work;                      /* bytes, before zeros and outputs that are computed aside */
 } loaded;
 
-/* The status of a step that failed becomes that of the call. */
-static int run_step(const void *at, void *const z[], const void *const x[], void *scratch) {
-  const host_step *s = at;
-  const ad_primitive *p = s->op.primitive;
-  if (p->tuple) return (int)p->tuple->run(&s->op, x, z, NULL, 0);
-  return (int)p->run(&s->op, z[0], x, scratch);
+/* One call: what its code is given. Nothing that fails or calls back runs in more than one thread of it. */
+typedef struct call_of {
+  struct host base;
+  const loaded *code;
+  char *message;
+  size_t size;
+} call_of;
+
+/* The status of a step that failed becomes that of the call, its message too. */
+static int run_step(const struct host *h, uint64_t step, void *const z[], const void *const x[],
+                    void *scratch) {
+  const call_of *c = (const call_of *)h;
+  const ad_operation *op = &c->code->step[step].op;
+  const ad_primitive *p = op->primitive;
+  char *message = c->size ? c->message : NULL;
+  const ad_status status = p->tuple ? p->tuple->run(op, x, z, message, c->size)
+                                    : p->run(op, z[0], x, scratch);
+  return (int)(status == AD_OK ? status : explain_failure(op, x, status, message, c->size));
+}
+
+static int fail_here(const struct host *h, int status, const char *format, int64_t count, double number) {
+  const call_of *c = (const call_of *)h;
+  if (c->size) snprintf(c->message, c->size, format, (long long)count, number);
+  return status;
 }
 
 static size_t rounded(size_t bytes) { return (bytes + 63)/64*64; }
@@ -65,10 +81,13 @@ static ad_status call_loaded(const native_code *n, const void *const in[], void 
     x[k] = in[k] ? in[k] : room;
     if (!in[k] && bytes_of(f, f->in[k])) memset(room, 0, bytes_of(f, f->in[k]));
   }
-  const ad_status status = (ad_status)p->entry(x, z, memory, &p->host);
+  const call_of call = { { run_step, fail_here }, p, message, size };
+  if (size) message[0] = 0;
+  const ad_status status = (ad_status)p->entry(x, z, memory, &call.base);
   for (int j = 0; j < f->n_out && status == AD_OK; j++)
     if (z[j] != out[j]) memcpy(out[j], z[j], bytes_of(f, f->out[j]));
-  if (status != AD_OK && size) snprintf(message, size, "%s: %s", f->name, ad_status_sentence(status));
+  if (status != AD_OK && size && !message[0])
+    snprintf(message, size, "%s: %s", f->name, ad_status_sentence(status));
   return status;
 }
 
@@ -79,7 +98,6 @@ static void free_loaded(native_code *n) {
   for (size_t i = 0; i < p->steps; i++)
     memory_release(&a, p->step[i].types, (size_t)p->step[i].op.n*sizeof *p->step[i].types + 1);
   memory_release(&a, p->step, p->step_capacity*sizeof *p->step);
-  memory_release(&a, p->list, (p->steps + 1)*sizeof *p->list);
   memory_release(&a, p, sizeof *p);
 }
 
@@ -90,17 +108,13 @@ static ad_status load(native_request *r, ad_writer *w, ad_function *f, size_t by
                  .step = w->step, .steps = w->steps, .step_capacity = w->step_capacity };
   w->step = NULL;
   w->steps = w->step_capacity = 0;
-  p->list = memory_get(&r->allocator, (p->steps + 1)*sizeof *p->list);
-  for (size_t i = 0; p->list && i < p->steps; i++) p->list[i] = &p->step[i];
-  p->host = (struct host){ run_step, p->list };
-  p->object = p->list ? dlopen(r->object, RTLD_NOW | RTLD_LOCAL) : NULL;
+  p->object = dlopen(r->object, RTLD_NOW | RTLD_LOCAL);
   void *symbol = p->object ? dlsym(p->object, "adit_entry") : NULL;
   memcpy(&p->entry, &symbol, sizeof symbol);
   *result = p;
   if (symbol) return AD_OK;
-  const char *why = p->list ? dlerror() : NULL;
-  const ad_status status = p->list ? native_fail(r, AD_ERROR_IO, "loading: %.200s", why ? why : "no entry")
-                                   : AD_ERROR_MEMORY;
+  const char *why = dlerror();
+  const ad_status status = native_fail(r, AD_ERROR_IO, "loading: %.200s", why ? why : "no entry");
   free_loaded(&p->base);
   return status;
 }

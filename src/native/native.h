@@ -23,8 +23,10 @@ typedef struct native_request {
 
 /* As the loaded code sees it; native_text.c writes the same declaration. */
 struct host {
-  int (*run)(const void *step, void *const z[], const void *const x[], void *scratch);
-  const void *const *step;
+  /* Runs a step of the list. */
+  int (*run)(const struct host *h, uint64_t step, void *const z[], const void *const x[], void *scratch);
+  /* Leaves the message that format makes of count and number; returns the status. */
+  int (*fail)(const struct host *h, int status, const char *format, int64_t count, double number);
 };
 
 typedef int native_entry(const void *const in[], void *const out[], void *memory, const struct host *host);

@@ -27,8 +27,8 @@ static const char words[] =
   "#define ADIT_LANES(n, bytes) (((n)*(bytes) + ADIT_VECTOR - 1)/ADIT_VECTOR*(ADIT_VECTOR/(bytes)))\n"
   "#else\n#define ADIT_LANES(n, bytes) (n)\n#endif\n"
   "#define ADIT_INLINE inline __attribute__((always_inline))\n"
-  "struct host { int (*run)(const void *, void *const *, const void *const *, void *); "
-  "const void *const *step; };\n\n";
+  "struct host { int (*run)(const struct host *, uint64_t, void *const *, const void *const *, void *); "
+  "int (*fail)(const struct host *, int, const char *, int64_t, double); };\n\n";
 
 static size_t rounded(size_t bytes) { return (bytes + 63)/64*64; }
 

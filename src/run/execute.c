@@ -66,16 +66,13 @@ static ad_status run_step(const plan *p, const plan_step *s, void **where, char 
   return AD_OK;
 }
 
-/* What runs inside a call has said so itself; of other operations the operands are where run had them. */
-static ad_status report(const plan *p, const kernel_step *k, const char *memory, ad_status status,
-                        char *message, size_t size) {
-  const ad_primitive *f = k->op.primitive;
-  if (!message || (k->result && message[0])) return status;
+ad_status explain_failure(const ad_operation *op, const void *const x[], ad_status status, char *message,
+                          size_t size) {
+  const ad_primitive *f = op->primitive;
+  if (!message || (f->tuple && message[0])) return status;
   const size_t length = (size_t)snprintf(message, size, "%s: ", f->name);
   if (length >= size) return status;
-  if (f->explain && !k->result)
-    f->explain(&k->op, (const void *const *)(const void *)(memory + p->operands), message + length,
-               size - length);
+  if (f->explain && !f->tuple) f->explain(op, x, message + length, size - length);
   if (!message[length]) snprintf(message + length, size - length, "%s", ad_status_sentence(status));
   return status;
 }
@@ -133,7 +130,9 @@ ad_status plan_continue(const plan *p, const void *const in[], void *const out[]
   if (message) message[0] = 0;
   for (uint32_t i = 0; i < p->steps; i++) {
     ad_status status = run_step(p, &p->step[i], where, memory, message, size);
-    if (status != AD_OK) return report(p, &p->step[i].kernel, memory, status, message, size);
+    if (status == AD_OK) continue;
+    const void *const *x = (const void *const *)(const void *)((char *)memory + p->operands);
+    return explain_failure(&p->step[i].kernel.op, x, status, message, size);
   }
   store_outputs(p, out, where, memory);
   return AD_OK;

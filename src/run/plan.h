@@ -100,6 +100,10 @@ void plan_free(plan *p);
 ad_status plan_run_lanes(const plan *p, int64_t n, const void *const in[], void *const out[], void *memory);
 ad_status plan_run(const plan *p, const void *const in[], void *const out[], void *memory, char *message,
                    size_t size);
+/* The message of an operation that failed on x and gave that status, unless what runs inside it has left one.
+ * Returns status. */
+ad_status explain_failure(const ad_operation *op, const void *const x[], ad_status status, char *message,
+                          size_t size);
 /* plan_run in two parts, for loops: what stays from call to call in memory that nothing else writes to, and
  * the call. */
 void plan_begin(const plan *p, void *memory);

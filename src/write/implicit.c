@@ -126,9 +126,10 @@ void iteration_goto(iteration_text *s, const char *to) {
   unit_line(s->c->u, "met = M(fmax)(met, %s(%lld, at));", s->largest, (long long)s->n);
 }
 
-void iteration_failure(iteration_text *s, const char *condition, ad_status status) {
-  unit_line(s->c->u, "if (%s) return %d;", condition, (int)status);
-  s->c->u->info->fails = true;
+void iteration_failure(iteration_text *s, const char *condition, ad_status status, const char *why) {
+  char format[160];
+  snprintf(format, sizeof format, ": %s after %%lld iterations, residual %%.3g", why);
+  unit_fail(s->c->u, condition, status, &(failure){ s->name, format, "k", s->residual });
 }
 
 void iteration_result(iteration_text *s, const char *from) {
@@ -137,11 +138,13 @@ void iteration_result(iteration_text *s, const char *from) {
 
 /* --- which operation ------------------------------------------------------------------------------------ */
 
-static bool write_iteration(carrier_text *c, const implicit *a, const char *least,
+static bool write_iteration(carrier_text *c, const ad_operation *op, const char *least,
                             bool (*write)(iteration_text *s)) {
+  const implicit *a = op->attribute;
   iteration_text s;
   if (ad_type_count(node_type(a->residual->body, a->residual->in[0])->type) == 0) return true;
   iteration_text_open(&s, c, a, least);
+  s.name = op->primitive->name;
   return write(&s);
 }
 
@@ -163,7 +166,7 @@ bool write_solution(carrier_text *c, const ad_operation *op) {
   const tuple_rules *rules = op->primitive->tuple;
   if (c->results == 0 || !c->z[0]) return true;
   if (is_integration(op)) return write_integration(c, op->attribute);
-  if (rules->run == root_run) return write_iteration(c, op->attribute, "1e-4", write_root);
-  if (rules->run == minimize_run) return write_iteration(c, op->attribute, "1e-4", write_minimize);
-  return write_iteration(c, op->attribute, "1e-6", write_fixed_point);
+  if (rules->run == root_run) return write_iteration(c, op, "1e-4", write_root);
+  if (rules->run == minimize_run) return write_iteration(c, op, "1e-4", write_minimize);
+  return write_iteration(c, op, "1e-6", write_fixed_point);
 }

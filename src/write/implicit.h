@@ -15,6 +15,8 @@ typedef struct iteration_text {
   const implicit *a;
   int64_t n;
   ad_dtype dtype;                   /* of the unknown */
+  const char *name;                 /* of the operation */
+  const char *residual;             /* what a failure tells of: the name of a real, k that of the iteration */
   char largest[WRITE_NAME], norm[WRITE_NAME], small[WRITE_NAME];    /* routines */
 } iteration_text;
 
@@ -29,8 +31,8 @@ bool iteration_value(iteration_text *s, ad_function *f, const char *from, const 
 void iteration_advance(iteration_text *s, const char *to, const char *base, const char *a, const char *step);
 /* The point moves there. */
 void iteration_goto(iteration_text *s, const char *to);
-/* "if (condition) return status;" */
-void iteration_failure(iteration_text *s, const char *condition, ad_status status);
+/* "if (condition) return status;", as unit_fail. */
+void iteration_failure(iteration_text *s, const char *condition, ad_status status, const char *why);
 /* The solution is `from`. */
 void iteration_result(iteration_text *s, const char *from);
 

@@ -21,7 +21,7 @@ static void open_if_small(iteration_text *s, const char *also, const char *relat
 static void fail_after(iteration_text *s) {
   char condition[48];
   snprintf(condition, sizeof condition, "k == INT64_C(%lld)", (long long)s->a->iterations);
-  iteration_failure(s, condition, AD_ERROR_CONVERGENCE);
+  iteration_failure(s, condition, AD_ERROR_CONVERGENCE, "no convergence");
 }
 
 /* A whole Newton step that is small is the last one. */
@@ -33,14 +33,13 @@ static void end_at_small_step(iteration_text *s, const char *also) {
 }
 
 /* Where no step was accepted: converged to rounding, or stuck. */
-static void end_where_stuck(iteration_text *s, const char *also) {
+static void end_where_stuck(iteration_text *s, const char *also, const char *why) {
   unit *u = s->c->u;
   unit_open(u, "if (!moved) ");
   unit_line(u, "if (%s%s(%lld, at, met, epsilon, length, M(sqrt)(epsilon))) break;", also, s->small,
             (long long)s->n);
-  unit_line(u, "return %d;", (int)AD_ERROR_CONVERGENCE);
+  iteration_failure(s, NULL, AD_ERROR_CONVERGENCE, why);
   unit_close(u);
-  u->info->fails = true;
 }
 
 /* --- roots ---------------------------------------------------------------------------------------------- */
@@ -63,13 +62,13 @@ static bool newton_step(iteration_text *s) {
   snprintf(factorise, sizeof factorise, "%s", written_factorise(u->w, AD_F64));
   snprintf(solve, sizeof solve, "%s", written_solve(u->w, AD_F64));
   if (!iteration_value(s, s->a->jacobian, "at", "slopes", s->n*s->n)) return false;
-  iteration_failure(s, "!isfinite(residual)", AD_ERROR_CONVERGENCE);
+  iteration_failure(s, "!isfinite(residual)", AD_ERROR_CONVERGENCE, "the residual is not finite");
   unit_line(u, "%s(%lld, slopes, factors);", factorise, n);
   unit_line(u, "for (int64_t i = 0; i < %lld; i++) step[i] = -r[i];", n);
   snprintf(condition, sizeof condition, "%s(0, %lld, 1, factors, step)", solve, n);
-  iteration_failure(s, condition, AD_ERROR_SINGULAR);
+  iteration_failure(s, condition, AD_ERROR_SINGULAR, "the Jacobian is singular");
   declare_largest(s, "length", "step", s->n);
-  iteration_failure(s, "!isfinite(length)", AD_ERROR_CONVERGENCE);
+  iteration_failure(s, "!isfinite(length)", AD_ERROR_CONVERGENCE, "the step is not finite");
   return true;
 }
 
@@ -88,6 +87,7 @@ static bool search_root(iteration_text *s) {
 
 bool write_root(iteration_text *s) {
   unit *u = s->c->u;
+  s->residual = "residual";
   declare_root(s);
   bool good = iteration_value(s, s->a->residual, "at", "r", s->n);
   unit_open(u, "for (int64_t k = 0;; k++) ");
@@ -97,7 +97,7 @@ bool write_root(iteration_text *s) {
   good = good && newton_step(s);
   end_at_small_step(s, "");
   good = good && search_root(s);
-  end_where_stuck(s, "");
+  end_where_stuck(s, "", "no step makes the residual smaller");
   iteration_goto(s, "trial");
   unit_copy(u, "r", "r_trial", s->n);
   unit_close(u);
@@ -173,9 +173,8 @@ static void end_where_stationary(iteration_text *s, const descent_names *name) {
   declare_largest(s, "size", "h", s->n*s->n);
   unit_line(u, "if (size == 0 || !%s(%lld, h, M(sqrt)(epsilon)*size, factor)) break;", name->factorise,
             (long long)s->n);
-  unit_line(u, "return %d;", (int)AD_ERROR_CONVERGENCE);
+  iteration_failure(s, NULL, AD_ERROR_CONVERGENCE, "the point is stationary, but no minimum,");
   unit_close(u);
-  u->info->fails = true;
 }
 
 /* The factor is regular: what substitution says needs no look. */
@@ -183,7 +182,7 @@ static void descent_step(iteration_text *s, const descent_names *name) {
   unit *u = s->c->u;
   const long long n = (long long)s->n;
   unit_line(u, "const R shift = %s(%lld, h, factor);", name->definite, n);
-  iteration_failure(s, "shift < 0", AD_ERROR_CONVERGENCE);
+  iteration_failure(s, "shift < 0", AD_ERROR_CONVERGENCE, "the Hessian is not finite");
   unit_line(u, "for (int64_t i = 0; i < %lld; i++) step[i] = -g[i];", n);
   unit_line(u, "(void)%s(1, 0, %lld, 1, factor, step);", name->substitute, n);
   unit_line(u, "(void)%s(1, 1, %lld, 1, factor, step);", name->substitute, n);
@@ -207,18 +206,20 @@ static bool search_minimum(iteration_text *s, const descent_names *name) {
 bool write_minimize(iteration_text *s) {
   unit *u = s->c->u;
   descent_names name;
+  s->residual = "gradient";
   declare_minimize(s, &name);
   bool good = evaluate(s, "at", "value", "g");
   unit_open(u, "for (int64_t k = 0;; k++) ");
   declare_largest(s, "gradient", "g", s->n);
-  iteration_failure(s, "!isfinite(gradient) || isnan(value[0])", AD_ERROR_CONVERGENCE);
+  iteration_failure(s, "!isfinite(gradient) || isnan(value[0])", AD_ERROR_CONVERGENCE,
+                    "the function is not finite");
   good = good && iteration_value(s, s->a->jacobian, "at", "h", s->n*s->n);
   end_where_stationary(s, &name);
   fail_after(s);
   descent_step(s, &name);
   end_at_small_step(s, "shift == 0 && ");
   good = good && search_minimum(s, &name);
-  end_where_stuck(s, "shift == 0 && ");
+  end_where_stuck(s, "shift == 0 && ", "no step makes the function smaller");
   iteration_goto(s, "trial");
   unit_copy(u, "value", "value_trial", 1);
   unit_copy(u, "g", "g_trial", s->n);
@@ -325,6 +326,7 @@ static void advance_mixed(iteration_text *s) {
 bool write_fixed_point(iteration_text *s) {
   unit *u = s->c->u;
   const bool mixing = mixing_depth(s) > 0;
+  s->residual = "length";
   declare_fixed_point(s);
   unit_open(u, "for (int64_t k = 0;; k++) ");
   const bool good = iteration_value(s, s->a->residual, "at", "f", s->n);
@@ -335,7 +337,7 @@ bool write_fixed_point(iteration_text *s) {
             (long long)s->n);
   fail_after(s);
   if (mixing) go_back(s);
-  iteration_failure(s, "!isfinite(length)", AD_ERROR_CONVERGENCE);
+  iteration_failure(s, "!isfinite(length)", AD_ERROR_CONVERGENCE, "the residual is not finite");
   if (mixing) remember(s), advance_mixed(s);
   else iteration_goto(s, "g");
   unit_close(u);

@@ -93,10 +93,11 @@ void write_steps_count(carrier_text *c, const char *name) {
     return;
   }
   unit_line(u, "const int64_t %s = %s[0];", name, c->x[a->n_in]);
-  if (a->n >= 0)
-    unit_line(u, "if (%s < 0 || %s > %lld) return %d;", name, name, (long long)a->n, (int)AD_ERROR_LIMIT);
-  else unit_line(u, "if (%s < 0) return %d;", name, (int)AD_ERROR_LIMIT);
-  u->info->fails = true;
+  char condition[2*WRITE_NAME + 48], format[64];
+  snprintf(condition, sizeof condition, a->n < 0 ? "%s < 0" : "%s < 0 || %s > %lld", name, name,
+           (long long)a->n);
+  snprintf(format, sizeof format, a->n < 0 ? ": %%lld steps" : ": %%lld steps, of %lld", (long long)a->n);
+  unit_fail(u, condition, AD_ERROR_LIMIT, &(failure){ "scan", format, name, NULL });
 }
 
 /* "x + at*12": the row of a stacked array. */
@@ -225,8 +226,10 @@ static bool write_while(carrier_text *c, const state_texts *s, ad_function *f, c
   unit_line(u, "int64_t steps = 0;");
   unit_open(u, "for (;; steps++) ");
   bool good = write_condition(c, p);
-  unit_line(u, "if (steps == INT64_C(%lld)) return %d;", (long long)limit, (int)AD_ERROR_LIMIT);
-  u->info->fails = true;
+  char condition[48], name[160];
+  snprintf(condition, sizeof condition, "steps == INT64_C(%lld)", (long long)limit);
+  snprintf(name, sizeof name, "while: %s", c->c->g->name);
+  unit_fail(u, condition, AD_ERROR_LIMIT, &(failure){ name, " still holds after %lld steps", "steps", NULL });
   write_kept(c, s);
   good = good && write_step_call(c, f, p);
   states_turn(s, NULL);

@@ -384,8 +384,11 @@ static bool write_schedule(adjoint_text *p) {
   if (a->recorded) return write_recorded(p);
   if (a->policy == KEEP_BINOMIAL) return write_binomial(p);
   if (a->n < 0) {
-    unit_line(p->c->u, "if (steps > %lld) return %d;", (long long)p->bound, (int)AD_ERROR_LIMIT);
-    p->c->u->info->fails = true;
+    char condition[48];
+    snprintf(condition, sizeof condition, "steps > %lld", (long long)p->bound);
+    unit_fail(p->c->u, condition, AD_ERROR_LIMIT,
+              &(failure){ a->f->name, ": the states of %lld steps take more memory than there is", "steps",
+                          NULL });
   }
   if (p->bound == 0) return true;
   return text_keeps_all(p->c->u->w, a) ? write_all(p) : write_every(p, a->keep);

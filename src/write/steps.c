@@ -362,7 +362,7 @@ static bool write_host_call(unit *u, uint32_t i, const ad_operation *op, const c
   unit_line(u, "void *const to[] = { %s };", z);
   if (scratch) unit_line(u, "void *const room = (void *)(((uintptr_t)%s + 63)/64*64);",
                          unit_take(u, AD_BOOL, (int64_t)scratch + 64));
-  unit_line(u, "const int failed = host->run(host->step[%zu], to, from, %s);", u->w->steps - 1,
+  unit_line(u, "const int failed = host->run(host, %zu, to, from, %s);", u->w->steps - 1,
             scratch ? "room" : "0");
   unit_line(u, "if (failed) return failed;");
   unit_close(u);
@@ -422,7 +422,8 @@ bool unit_structured(unit *u, uint32_t i) {
     good = unit_tuple(u, i, &op);
   } else if (!unit_view(u, i, &part)) {
     declare(u, i);
-    if (u->w->native && (!p->write || is_large(&op))) good = host_operation(u, i, &op);
+    u->step = p;
+    if (u->w->native && (!p->write || p->explain || is_large(&op))) good = host_operation(u, i, &op);
     else good = p->write ? by_rule(u, i, &op)
                          : writer_fail(u->w, AD_ERROR_UNSUPPORTED, "%s cannot be written as C", p->name);
   }
@@ -449,8 +450,9 @@ void ad_write(ad_writer *w, const char *format, ...) {
 const char *ad_write_type(ad_dtype dtype) { return write_type(dtype); }
 
 void ad_write_failure(ad_writer *w, ad_status status) {
-  w->current->info->fails = true;
-  unit_line(w->current, "return %d;", (int)status);
+  char format[160];
+  snprintf(format, sizeof format, ": %s", ad_status_sentence(status));
+  unit_fail(w->current, NULL, status, &(failure){ w->current->step->name, format, NULL, NULL });
 }
 
 const char *ad_write_scratch(ad_writer *w, ad_dtype dtype, int64_t n) {

@@ -230,6 +230,28 @@ void unit_call_lanes(unit *u, const unit_info *callee, const char *lanes, const 
   u->info->fails |= callee->fails;
 }
 
+/* As part of a format between quotes. */
+static void put_quoted(text *to, const char *s) {
+  for (; *s; s++) {
+    const unsigned char c = (unsigned char)*s;
+    if (c == '%') text_put(to, "%%%%");
+    else if (c < ' ' || c == '"' || c == '\\' || c == '?') text_put(to, "\\%03o", (unsigned)c);
+    else text_put_bytes(to, s, 1);
+  }
+}
+
+void unit_fail(unit *u, const char *condition, ad_status status, const failure *why) {
+  put_indent(u);
+  if (condition) text_put(&u->body, "if (%s) ", condition);
+  if (u->w->native) {
+    text_put(&u->body, "return host->fail(host, %d, \"", (int)status);
+    put_quoted(&u->body, why->name);
+    text_put(&u->body, "%s\", %s, %s);\n", why->text, why->count ? why->count : "0",
+             why->number ? why->number : "0");
+  } else text_put(&u->body, "return %d;\n", (int)status);
+  u->info->fails = true;
+}
+
 /* --- parts ---------------------------------------------------------------------------------------------- */
 
 /* Cuts behind every so many operations. A region or a structured operation stays whole. */

@@ -31,6 +31,7 @@ typedef struct unit {
   planner q;
   plan p;                           /* for its places only */
   plan_request request;
+  const ad_primitive *step;         /* whose statements are being written, a structured one */
   uint32_t *target;                 /* nodes that are outputs, INVALID_INDEX: not wanted */
   uint32_t *part_of;                /* of each graph node: the part that computes it */
   uint32_t *slot_of;                /* where a scalar is in the work memory, NOWHERE: a local */
@@ -62,6 +63,13 @@ void unit_output(unit *u, int j, const char *value);
 void unit_line(unit *u, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void unit_open(unit *u, const char *format, ...) __attribute__((format(printf, 2, 3)));   /* and "{" */
 void unit_close(unit *u);
+
+/* Why a unit fails, for native code: name, then text, in which count, an int64_t, stands for %lld and number,
+ * a double, for %g. NULLs: 0. */
+typedef struct failure { const char *name, *text, *count, *number; } failure;
+/* "if (condition) return status;", without the condition where that is NULL. Native code leaves the message,
+ * in the words of the interpreter, before it returns. */
+void unit_fail(unit *u, const char *condition, ad_status status, const failure *why);
 
 /* Work memory for the step being written: n elements; its address as C has it. */
 const char *unit_take(unit *u, ad_dtype dtype, int64_t n);
