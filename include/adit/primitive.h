@@ -134,6 +134,9 @@ struct ad_primitive {
    * only: batches are made after differentiation. NULL, or ad_none() returned: the library loops over the
    * instances. Elementwise primitives need none. */
   ad_var (*batch)(const ad_batch *b);
+  /* As batch, but the instances lie along a trailing axis, of x[k] where batched[k] and of what is returned:
+   * the columns of a Jacobian. NULL, or ad_none() returned: batch, with the axis moved. */
+  ad_var (*trail)(const ad_batch *b);
   /* Writes the C statements of run, through ad_write: z and x[k] are expressions that can be indexed (z[i]),
    * of dense arrays. z may be x[0] where the traits say so, and is no other operand. NULL: the operation
    * cannot be written. */

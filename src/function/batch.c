@@ -6,7 +6,11 @@
  *   elementwise   on operands aligned so that broadcasting pairs instance with instance
  *   structured    by the primitive's own batch rule
  *   `each`        a primitive of this file that runs another one once for every instance
- */
+ *
+ * Or the axis is the last one, which is what columns of a Jacobian are made of: z[.., c] from x[.., c], such
+ * as the tangents of n directions, lie side by side for loops over c, and products and sums of the other
+ * axes stay what they are. Operations without a rule for that are batched as above, between two
+ * transpositions. */
 #include "function/batch.h"
 #include "function/batch_carrier.h"
 #include "adit/arrays.h"
@@ -162,6 +166,7 @@ typedef struct batching {
   ad_function *f;
   int64_t n;
   const bool *mapped;
+  bool last;                        /* instances lie along the last axis */
   bool impossible;                  /* f has an operation that cannot be batched */
   ad_tape *t;                       /* the new function's */
   uint32_t nodes;                   /* of f's body, as far as the outputs need them */
@@ -253,6 +258,20 @@ static bool room_in_several(const ad_operation *op, int results) {
   return room;
 }
 
+/* The axis of the instances of x, from the front to the end or back. */
+static ad_var axis_to_end(ad_var x) {
+  const int rank = ad_type_of(x).rank;
+  int perm[AD_MAX_RANK] = { 0 };
+  for (int d = 0; d < rank; d++) perm[d] = d + 1 < rank ? d + 1 : 0;
+  return rank < 2 ? x : ad_transpose(x, perm);
+}
+static ad_var axis_to_front(ad_var x) {
+  const int rank = ad_type_of(x).rank;
+  int perm[AD_MAX_RANK] = { 0 };
+  for (int d = 0; d < rank; d++) perm[d] = d > 0 ? d - 1 : rank - 1;
+  return rank < 2 ? x : ad_transpose(x, perm);
+}
+
 /* Operations with several results on batched operands: all of them are recorded, and kept for the nodes that
  * stand for them. Only carriers can be batched. */
 static ad_var batch_several(batching *b, uint32_t i, const ad_operation *op) {
@@ -263,10 +282,14 @@ static ad_var batch_several(batching *b, uint32_t i, const ad_operation *op) {
     return ad_fail(b->t, AD_ERROR_MEMORY, "out of memory");
   const carrier_batch one = { b->t, op->attribute, b->n, op->n, b->x, b->batched };
   bool possible;
-  if (!batch_carrier(&one, b->several + b->severals, &possible)) {
+  for (int k = 0; k < op->n && b->last; k++)
+    if (b->batched[k]) b->x[k] = axis_to_front(b->x[k]);
+  ad_var *z = b->several + b->severals;
+  if (!batch_carrier(&one, z, &possible)) {
     b->impossible |= !possible;
     return handle_invalid(b->t);
   }
+  for (int j = 0; j < n && b->last; j++) z[j] = axis_to_end(z[j]);
   b->severals += (size_t)n;
   return handle(b->t, (uint32_t)(b->severals - (size_t)n));
 }
@@ -286,22 +309,40 @@ static ad_var batch_elementwise(const ad_batch *b, ad_var x[3]) {
   return ad_record(b->tape, op->primitive, op->n, x, op->attribute, op->attribute_size);
 }
 
+/* With a trailing axis they align as they are; single values get one of size 1. */
+static ad_var trail_elementwise(const ad_batch *b, ad_var x[3]) {
+  const ad_operation *op = b->op;
+  for (int k = 0; k < op->n; k++) x[k] = trail_lift(b, k);
+  return ad_record(b->tape, op->primitive, op->n, x, op->attribute, op->attribute_size);
+}
+
 static bool room_for_an_axis(const ad_operation *op) {
   bool room = op->z.rank < AD_MAX_RANK;
   for (int k = 0; k < op->n; k++) room &= op->x[k]->rank < AD_MAX_RANK;
   return room;
 }
 
-static ad_var batch_structured(const ad_batch *b) {
+/* Between two transpositions; x is room for the operands. */
+static ad_var trail_by_front(const ad_batch *b, ad_var x[]) {
   const ad_operation *op = b->op;
-  ad_var z = op->primitive->batch && room_for_an_axis(op) ? op->primitive->batch(b) : ad_none();
-  if (ad_is_none(z) && b->tape->status == AD_OK) z = record_each(b);
+  for (int k = 0; k < op->n; k++) x[k] = b->batched[k] ? axis_to_front(b->x[k]) : b->x[k];
+  const ad_batch front = { op, b->tape, b->n, x, b->batched };
+  ad_var z = op->primitive->batch && room_for_an_axis(op) ? op->primitive->batch(&front) : ad_none();
+  if (ad_is_none(z) && b->tape->status == AD_OK) z = record_each(&front);
+  return b->tape->status == AD_OK && ad_is_valid(z) && !is_literal(z) ? axis_to_end(z) : z;
+}
+
+static ad_var batch_structured(const ad_batch *b, ad_var x[], bool last) {
+  const ad_operation *op = b->op;
+  ad_var (*const along)(const ad_batch *) = last ? op->primitive->trail : op->primitive->batch;
+  ad_var z = along && room_for_an_axis(op) ? along(b) : ad_none();
+  if (ad_is_none(z) && b->tape->status == AD_OK) z = last ? trail_by_front(b, x) : record_each(b);
   if (b->tape->status != AD_OK || !ad_is_valid(z) || is_literal(z) || z.tape != b->tape) {
     if (b->tape->status == AD_OK)
       tape_fail(b->tape, AD_ERROR_HANDLE, "%s: its batch rule gives no variable", op->primitive->name);
     return handle_invalid(b->tape);
   }
-  const ad_type have = ad_type_of(z), want = batch_type(&op->z, b->n);
+  const ad_type have = ad_type_of(z), want = last ? trail_type(&op->z, b->n) : batch_type(&op->z, b->n);
   char p[192], q[192];
   if (ad_type_equal(have, want)) return z;
   return ad_fail(b->tape, AD_ERROR_SHAPE, "%s: its batch rule gives %s, not %s", op->primitive->name,
@@ -315,8 +356,9 @@ static ad_var batched_node(batching *b, uint32_t i, const ad_operation *op) {
   if (node_is_result(b->f->body, i)) return batch_result_node(b, i);
   if (node_tuple(b->f->body, i)) return batch_several(b, i, op);
   if (op->z.rank == AD_MAX_RANK) return not_batchable(b);
-  if (op->primitive->row || !op->primitive->type) return batch_elementwise(&one, x);
-  return batch_structured(&one);
+  if (op->primitive->row || !op->primitive->type)
+    return b->last ? trail_elementwise(&one, x) : batch_elementwise(&one, x);
+  return batch_structured(&one, b->x, b->last);
 }
 
 static ad_var record_node(batching *b, uint32_t i) {
@@ -337,9 +379,10 @@ static ad_var record_node(batching *b, uint32_t i) {
 
 static ad_var whole_output(batching *b, uint32_t i) {
   const ad_var x = handle(b->t, b->map[i]);
+  const ad_type *one = &node_type(b->f->body, i)->type;
   if (b->mark[i] & BATCHED) return x;
-  const ad_type t = batch_type(&node_type(b->f->body, i)->type, b->n);
-  return ad_broadcast_to(x, t.rank, t.dim);
+  const ad_type t = b->last ? trail_type(one, b->n) : batch_type(one, b->n);
+  return ad_broadcast_to(b->last && one->rank ? ad_expand(x, -1) : x, t.rank, t.dim);
 }
 
 /* --- sums over the instances ---------------------------------------------------------------------------- */
@@ -393,29 +436,38 @@ static void batch_body(ad_tape *t, const ad_var in[], ad_var out[], void *contex
 }
 
 /* Types of the new function's inputs. False where one has no room for another axis, or an output has not. */
-static bool input_types(const ad_function *f, int64_t n, const bool mapped[], ad_type in[]) {
+static bool input_types(const batching *b, ad_type in[]) {
+  const ad_function *f = b->f;
   bool room = true;
   for (int i = 0; i < f->n_in; i++) {
     const ad_type t = node_type(f->body, f->in[i])->type;
-    room &= !mapped[i] || t.rank < AD_MAX_RANK;
-    in[i] = mapped[i] ? batch_type(&t, n) : t;
+    room &= !b->mapped[i] || t.rank < AD_MAX_RANK;
+    in[i] = !b->mapped[i] ? t : b->last ? trail_type(&t, b->n) : batch_type(&t, b->n);
   }
   for (int j = 0; j < f->n_out; j++) room &= node_type(f->body, f->out[j])->type.rank < AD_MAX_RANK;
   return room;
 }
 
-ad_function *function_batched(ad_function *f, int64_t n, const bool mapped[], ad_status *status) {
+static ad_function *batched_along(batching *b, ad_status *status) {
+  ad_function *f = b->f;
   const ad_allocator *m = &f->body->allocator;
   const size_t bytes = (size_t)f->n_in*sizeof(ad_type) + 1;
-  batching b = { .f = f, .n = n, .mapped = mapped };
   ad_report report = { AD_OK, "" };
   ad_function *batched = NULL;
   ad_type *in = memory_get(m, bytes);
   *status = in ? AD_OK : AD_ERROR_MEMORY;
-  if (in && input_types(f, n, mapped, in)) {
-    batched = ad_function_trace_with(m, f->name, batch_body, &b, f->n_in, in, f->n_out, &report);
-    if (!batched && !b.impossible) *status = report.status == AD_OK ? AD_ERROR_MEMORY : report.status;
+  if (in && input_types(b, in)) {
+    batched = ad_function_trace_with(m, f->name, batch_body, b, f->n_in, in, f->n_out, &report);
+    if (!batched && !b->impossible) *status = report.status == AD_OK ? AD_ERROR_MEMORY : report.status;
   }
   memory_release(m, in, bytes);
   return batched;
+}
+
+ad_function *function_batched(ad_function *f, int64_t n, const bool mapped[], ad_status *status) {
+  return batched_along(&(batching){ .f = f, .n = n, .mapped = mapped }, status);
+}
+
+ad_function *function_trailed(ad_function *f, int64_t n, const bool mapped[], ad_status *status) {
+  return batched_along(&(batching){ .f = f, .n = n, .mapped = mapped, .last = true }, status);
 }

@@ -12,6 +12,9 @@
  * *status set on failure. The caller owns the result. */
 ad_function *function_batched(ad_function *f, int64_t n, const bool mapped[], ad_status *status);
 
+/* The same with a trailing axis of n in place of the leading one. */
+ad_function *function_trailed(ad_function *f, int64_t n, const bool mapped[], ad_status *status);
+
 /* x, of a batch, summed over the instances. Where x is a product of matrices for each instance, such as the
  * cotangent of a shared matrix, or a sum of those, it is one bigger product, and x itself is not computed. */
 ad_var batch_sum(ad_var x);

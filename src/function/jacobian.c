@@ -1,13 +1,15 @@
 /* jacobian.c -- Jacobians and Hessians, dense: one sweep for each element of the smaller side.
  *
- * Forward sweeps give columns, reverse sweeps rows. Either they are recorded one by one: the primal once, and
- * sweeps share what they have in common, and what is zero in one falls away. Or, where a few operations on
- * arrays do it all, one sweep is a function of the number of the element, and all are instances of a map.
- */
+ * Forward sweeps give columns, reverse sweeps rows. Either they are recorded one by one: the primal once,
+ * and sweeps share what they have in common, and what is zero in one falls away. Or, where operations on
+ * arrays do it all, one sweep is a function of the number of the element, and all are done at once: columns,
+ * up to some dozens, by tangents with a trailing axis for the columns, others as instances of a map. */
+#include "function/batch.h"
 #include "function/wrt.h"
 #include "adit/arrays.h"
 #include "adit/control.h"
 #include "adit/elementwise.h"
+#include "tape/tuple.h"
 
 #include <string.h>
 
@@ -100,8 +102,9 @@ static ad_status rows(ad_tape *t, const jacobian_lists *l, int j) {
 
 /* --- sweeps as instances of a map ----------------------------------------------------------------------- */
 
-/* MAPPED_FROM: elements, and so sweeps, that are worth a map. */
-enum { MAPPED_FROM = 32 };
+/* MAPPED_FROM: elements, and so sweeps, that are worth a map. TRAILED_FROM to TRAILED_TO: columns that are
+ * worth an axis; ELEMENTS: of an operation's result, on average, where they are. */
+enum { MAPPED_FROM = 32, TRAILED_FROM = 3, TRAILED_TO = 64, ELEMENTS = 8 };
 
 /* Where the primal has more operations than there are sweeps, some of them probably are on single elements,
  * and most sweeps need few of those. */
@@ -115,6 +118,28 @@ static bool is_mapped(const jacobian_lists *l, ad_type type) {
     if (other.rank + type.rank > AD_MAX_RANK || other.rank == AD_MAX_RANK) return false;
   }
   return true;
+}
+
+/* Elements of the results of operations, on average. Sweeps one by one pay for each operation of each sweep,
+ * and leave out what is zero in one, which operations on big arrays seldom are. */
+static int64_t mean_elements(const ad_function *f) {
+  double elements = 0, operations = 0;
+  for (uint32_t i = 0; i < f->body->count; i++) {
+    if (node_is_leaf(f->body, i) || node_tuple(f->body, i)) continue;
+    elements += (double)ad_type_count(node_type(f->body, i)->type);
+    operations++;
+  }
+  return operations > 0 ? (int64_t)(elements/operations) : 0;
+}
+
+/* As is_mapped. */
+static bool is_trailed(const jacobian_lists *l, ad_type type) {
+  const ad_function *f = l->s->f;
+  if (!f || f->captures || type.rank == 0 || type.rank == AD_MAX_RANK) return false;
+  const int64_t count = ad_type_count(type);
+  for (int j = 0; j < l->m; j++)
+    if (ad_type_of(l->y[j]).rank + type.rank > AD_MAX_RANK) return false;
+  return count >= TRAILED_FROM && count <= TRAILED_TO && mean_elements(f) >= ELEMENTS;
 }
 
 /* unit(t, type, e), with the number e a variable. */
@@ -182,6 +207,33 @@ static ad_status map_sweeps(ad_tape *t, const jacobian_lists *l, const sweep *c,
   return t->status;
 }
 
+/* z[j], with a trailing axis for the elements e of input i. *possible is false where f has operations that
+ * cannot be batched. */
+static ad_status trail_sweeps(ad_tape *t, const jacobian_lists *l, int i, int64_t count, ad_var z[],
+                              bool *possible) {
+  const size_t n = (size_t)l->s->f->n_in + 1;
+  const ad_allocator *m = &t->allocator;
+  const sweep c = { l->s, i, true };
+  ad_status status = AD_ERROR_MEMORY;
+  ad_function *d = sweep_function(t, &c), *all = NULL;
+  ad_var *v = d ? vars_get(t, n) : NULL;
+  bool *mapped = v ? memory_get_zeroed(m, n, sizeof *mapped) : NULL;
+  *possible = false;
+  if (mapped) {
+    mapped[n - 1] = true;
+    all = function_trailed(d, count, mapped, &status);
+    memcpy(v, l->in, (n - 1)*sizeof *v);
+    v[n - 1] = ad_arange(t, 0, (double)count, 1, AD_I64);
+  }
+  if (all) *possible = function_apply_on(t, all, v, z) == AD_OK;
+  else if (status != AD_OK) tape_fail(t, status, "jacobian: %s", l->s->f->name);
+  memory_release(m, mapped, n*sizeof *mapped);
+  vars_release(t, v, n);
+  ad_function_free(all);
+  ad_function_free(d);
+  return t->status;
+}
+
 /* z, with the axis of the sweeps in front, in the shape front + back. */
 static ad_var put_in_shape(ad_var z, ad_type front, ad_type back, bool at_end) {
   const int rank = front.rank + back.rank, sweeps = at_end ? front.rank : 0;
@@ -204,6 +256,29 @@ static ad_status mapped_columns(ad_tape *t, const jacobian_lists *l, int i) {
   return status;
 }
 
+/* Falls back on sweeps one by one. */
+static ad_status trailed_columns(ad_tape *t, const jacobian_lists *l, int i) {
+  const ad_type type = ad_type_of(l->x[i]);
+  ad_var *z = vars_get(t, (size_t)l->m);
+  if (!z) return AD_ERROR_MEMORY;
+  bool possible;
+  ad_status status = trail_sweeps(t, l, i, ad_type_count(type), z, &possible);
+  for (int j = 0; j < l->m && possible; j++) {
+    ad_type whole = ad_type_of(l->y[j]);
+    memcpy(whole.dim + whole.rank, type.dim, (size_t)type.rank*sizeof *type.dim);
+    l->out[j*l->n + i] = ad_cast(ad_reshape(z[j], whole.rank + type.rank, whole.dim), whole.dtype);
+  }
+  if (!possible && status == AD_OK) status = columns(t, l, i);
+  vars_release(t, z, (size_t)l->m);
+  return status;
+}
+
+static ad_status column_block(ad_tape *t, const jacobian_lists *l, int i) {
+  const ad_type type = ad_type_of(l->x[i]);
+  if (is_trailed(l, type)) return trailed_columns(t, l, i);
+  return is_mapped(l, type) ? mapped_columns(t, l, i) : columns(t, l, i);
+}
+
 static ad_status mapped_rows(ad_tape *t, const jacobian_lists *l, int j) {
   const ad_type type = ad_type_of(l->y[j]);
   ad_var *z = vars_get(t, (size_t)l->n);
@@ -224,7 +299,7 @@ static ad_status jacobian(ad_tape *t, jacobian_lists *l, bool forward) {
   l->part = vars_get(t, (size_t)side);
   if (!l->part) return AD_ERROR_MEMORY;
   for (int i = 0; i < l->n && forward && status == AD_OK; i++)
-    status = is_mapped(l, ad_type_of(l->x[i])) ? mapped_columns(t, l, i) : columns(t, l, i);
+    status = column_block(t, l, i);
   for (int j = 0; j < l->m && !forward && status == AD_OK; j++)
     status = is_mapped(l, ad_type_of(l->y[j])) ? mapped_rows(t, l, j) : rows(t, l, j);
   vars_release(t, l->part, (size_t)side);

@@ -1,8 +1,8 @@
-/* batching.h -- what the batch rules of structured primitives share. Instances lie along a leading axis.
+/* batching.h -- what the batch rules of structured primitives share. Instances lie along a leading axis, or,
+ * in the rules whose names begin with trail, along a trailing one.
  *
  * A batch rule is called with one batched operand at least, and with operands and result that have room for
- * one more axis. All functions here record.
- */
+ * one more axis. All functions here record. */
 #ifndef ADIT_PRIMITIVES_BATCHING_H
 #define ADIT_PRIMITIVES_BATCHING_H
 
@@ -28,5 +28,16 @@ ad_var batch_leading(const ad_batch *b);
 /* and of those whose attribute begins with an axis, an int64_t or an int32_t, which is one further right. */
 ad_var batch_along(const ad_batch *b);
 ad_var batch_along_narrow(const ad_batch *b);
+
+/* The same with a trailing axis of n: types; an operand that is repeated; one that is of size 1 there where
+ * it is one value for all, and left alone where it has no axes; results. */
+ad_type trail_type(const ad_type *t, int64_t n);
+ad_var trail_spread(const ad_batch *b, int k);
+ad_var trail_lift(const ad_batch *b, int k);
+ad_var trail_result(const ad_batch *b, ad_var z);
+/* The operation with another attribute on all operands, spread; and with its own: the rule of operations
+ * whose attribute counts axes from the front and that leave further ones alone. */
+ad_var trail_record(const ad_batch *b, const void *attribute, size_t size);
+ad_var trail_alike(const ad_batch *b);
 
 #endif

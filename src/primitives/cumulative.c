@@ -219,7 +219,7 @@ static const ad_primitive shift_primitive = {
   .name = "shift", .doc = "the element before, 0 for the first, along an axis",
   .traits = AD_TRAIT_LINEAR | AD_TRAIT_UNIT_WEIGHTS, .type = scan_type, .run = shift_run, .work = work_move,
   .vjp = shift_vjp,
-  .batch = batch_along_narrow, .write = shift_write };
+  .batch = batch_along_narrow, .trail = trail_alike, .write = shift_write };
 
 /* --- cumsum; its adjoint sums from the other end -------------------------------------------------------- */
 
@@ -248,7 +248,7 @@ static const ad_primitive cumsum_primitive = { .name = "cumsum",
                                                .run = cumsum_run,
                                                .work = work_fold,
                                                .vjp = cumsum_vjp,
-                                               .batch = batch_along_narrow,
+                                               .batch = batch_along_narrow, .trail = trail_alike,
                                                .write = cumsum_write };
 
 ad_var ad_cumsum(ad_var x, int axis) { return record_along(&cumsum_primitive, x, axis); }
@@ -313,7 +313,7 @@ static const ad_primitive recurrence_primitive = {
   .traits = AD_TRAIT_FINITE_WEIGHTS, .linear_in = 2,
   .type = recurrence_type, .run = recurrence_run, .work = work_fold_twice,
   .jvp = recurrence_jvp, .vjp = recurrence_vjp,
-  .reach = recurrence_reach, .batch = batch_along_narrow, .write = recurrence_write };
+  .reach = recurrence_reach, .batch = batch_along_narrow, .trail = trail_alike, .write = recurrence_write };
 
 /* --- cumprod -------------------------------------------------------------------------------------------- */
 
@@ -369,6 +369,6 @@ static const ad_primitive cumprod_primitive = {
   .name = "cumprod", .doc = "products of the elements so far, along an axis",
   .traits = AD_TRAIT_FINITE_WEIGHTS,
   .type = scan_type, .run = cumprod_run, .work = work_fold, .jvp = cumprod_jvp, .vjp = cumprod_vjp,
-  .batch = batch_along_narrow, .write = cumprod_write };
+  .batch = batch_along_narrow, .trail = trail_alike, .write = cumprod_write };
 
 ad_var ad_cumprod(ad_var x, int axis) { return record_along(&cumprod_primitive, x, axis); }

@@ -415,10 +415,18 @@ static ad_var take_batch(const ad_batch *b) {
   return batch_result(b, ad_record(b->tape, &gather_primitive, 2, x, &middle, sizeof middle));
 }
 
+/* Of take and scatter_add: the index is the same for all columns. */
+static ad_var slices_trail(const ad_batch *b) {
+  if (b->batched[1]) return ad_none();
+  const ad_var x[3] = { trail_spread(b, 0), b->x[1], b->op->n == 3 ? trail_spread(b, 2) : ad_none() };
+  return ad_record(b->tape, b->op->primitive, b->op->n, x, b->op->attribute, b->op->attribute_size);
+}
+
 static const ad_primitive take_primitive = {
   .name = "take", .doc = "slices at an array of indices along an axis", .traits = CHOOSES,
   .not_connected = INDEX_OPERAND,
   .type = take_type, .run = choice_run, .work = work_part, .vjp = choice_vjp, .batch = take_batch,
+  .trail = slices_trail,
   .write = choice_write };
 
 ad_var ad_take(ad_var x, ad_var index, int axis) {
@@ -448,7 +456,7 @@ static const ad_primitive scatter_add_primitive = {
   .name = "scatter_add", .doc = "an array with updates added at an array of indices along an axis",
   .traits = ADDS,
   .not_connected = INDEX_OPERAND, .type = scatter_add_type, .run = addition_run, .work = work_add_into,
-  .vjp = addition_vjp, .batch = scatter_add_batch, .write = addition_write };
+  .vjp = addition_vjp, .batch = scatter_add_batch, .trail = slices_trail, .write = addition_write };
 
 ad_var ad_scatter_add(ad_var base, ad_var index, ad_var updates, int axis) {
   return record_addition(&scatter_add_primitive, take_rule, base, index, updates, axis);
@@ -464,10 +472,16 @@ static ad_var gather_batch(const ad_batch *b) {
   return ad_record(b->tape, &gather_primitive, 2, x, &along, sizeof along);
 }
 
+static ad_var gather_trail(const ad_batch *b) {
+  const ad_var x[2] = { trail_lift(b, 0), trail_lift(b, 1) };
+  return ad_record(b->tape, &gather_primitive, 2, x, b->op->attribute, b->op->attribute_size);
+}
+
 static const ad_primitive gather_primitive = {
   .name = "gather", .doc = "one element for each index along an axis", .traits = CHOOSES,
   .not_connected = INDEX_OPERAND,
   .type = gather_type, .run = choice_run, .work = work_part, .vjp = choice_vjp, .batch = gather_batch,
+  .trail = gather_trail,
   .write = choice_write };
 
 ad_var ad_gather(ad_var x, ad_var index, int axis) {
@@ -485,10 +499,15 @@ static ad_var gather_add_batch(const ad_batch *b) {
   return ad_record(b->tape, &gather_add_primitive, 3, x, &along, sizeof along);
 }
 
+static ad_var gather_add_trail(const ad_batch *b) {
+  const ad_var x[3] = { trail_spread(b, 0), trail_lift(b, 1), trail_spread(b, 2) };
+  return ad_record(b->tape, &gather_add_primitive, 3, x, b->op->attribute, b->op->attribute_size);
+}
+
 static const ad_primitive gather_add_primitive = {
   .name = "gather_add", .doc = "an array with one update added for each index along an axis", .traits = ADDS,
   .not_connected = INDEX_OPERAND, .type = gather_add_type, .run = addition_run, .work = work_add_into,
-  .vjp = addition_vjp, .batch = gather_add_batch, .write = addition_write };
+  .vjp = addition_vjp, .batch = gather_add_batch, .trail = gather_add_trail, .write = addition_write };
 
 ad_var ad_gather_add(ad_var base, ad_var index, ad_var updates, int axis) {
   return record_addition(&gather_add_primitive, gather_rule, base, index, updates, axis);

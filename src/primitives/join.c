@@ -103,6 +103,7 @@ static ad_var concat_vjp(ad_rule *r, int k) {
 static const ad_primitive concat_primitive = {
   .name = "concat", .doc = "arrays one after the other along an axis", .traits = JOINS,
   .type = concat_type, .run = concat_run, .work = work_move, .vjp = concat_vjp, .batch = batch_along,
+  .trail = trail_alike,
   .write = concat_write, .elements = moved_elements };
 
 /* --- stack: one after the other along a new axis -------------------------------------------------------- */
@@ -153,6 +154,7 @@ static ad_var stack_vjp(ad_rule *r, int k) {
 static const ad_primitive stack_primitive = {
   .name = "stack", .doc = "arrays one after the other along a new axis", .traits = JOINS,
   .type = stack_type, .run = stack_run, .work = work_move, .vjp = stack_vjp, .batch = batch_along,
+  .trail = trail_alike,
   .write = stack_write, .elements = moved_elements };
 
 /* --- recording joins ------------------------------------------------------------------------------------ */

@@ -52,7 +52,8 @@ const ad_primitive cast_primitive = { .name = "cast",
                                       .run = cast_run,
                                       .work = work_move,
                                       .vjp = cast_vjp,
-                                      .batch = batch_leading };
+                                      .batch = batch_leading,
+                                      .trail = trail_alike };
 
 ad_var ad_cast(ad_var x, ad_dtype dtype) {
   const int64_t attribute = (int64_t)dtype;
@@ -93,6 +94,7 @@ const ad_primitive stop_gradient_primitive = { .name = "stop_gradient",
                                                .run = stop_run,
                                                .work = work_move,
                                                .batch = batch_leading,
+                                               .trail = trail_alike,
                                                .write = stop_write };
 
 ad_var ad_stop_gradient(ad_var x) { return ad_record(NULL, &stop_gradient_primitive, 1, &x, NULL, 0); }

@@ -13,6 +13,7 @@
 #include "adit/elementwise.h"
 #include "base/parallel.h"
 #include "primitives/axes.h"
+#include "primitives/batching.h"
 #include "primitives/elementwise.h"
 
 #include <math.h>
@@ -198,7 +199,7 @@ static const ad_primitive weights_primitive = {
   .name = "logsumexp_weights", .doc = "g*exp(x - z), the slope of logsumexp",
   .traits = AD_TRAIT_FINITE_WEIGHTS | AD_TRAIT_CONNECTS_ALL, .linear_in = 4,
   .type = weights_type, .run = weights_run, .work = weights_work, .jvp = weights_jvp, .vjp = weights_vjp,
-  .reach = weights_reach, .batch = reduction_batch, .write = weights_write };
+  .reach = weights_reach, .batch = reduction_batch, .trail = trail_alike, .write = weights_write };
 
 /* --- logsumexp ------------------------------------------------------------------------------------------ */
 
@@ -231,7 +232,8 @@ static const ad_primitive logsumexp_primitive = {
   .name = "logsumexp", .doc = "logarithm of the sum of exponentials over axes, without overflow",
   .traits = AD_TRAIT_FINITE_WEIGHTS | AD_TRAIT_CONNECTS_ALL,
   .type = logsumexp_type, .run = reduction_run, .work = logsumexp_work, .scratch_bytes = reduction_scratch,
-  .jvp = logsumexp_jvp, .vjp = logsumexp_vjp, .batch = reduction_batch, .write = logsumexp_write };
+  .jvp = logsumexp_jvp, .vjp = logsumexp_vjp, .batch = reduction_batch, .trail = trail_alike,
+  .write = logsumexp_write };
 
 ad_var ad_logsumexp(ad_var x, ad_axes axes, bool keep) {
   const ad_type t = ad_type_of(x);

@@ -505,6 +505,69 @@ static ad_var product_batch(const ad_batch *b) {
   return batch_result(b, product_record(a, x[0], x[1]));
 }
 
+/* --- columns: instances along a trailing axis ----------------------------------------------------------- */
+
+/* Operand k as an array with that many axes more between its batch and its own last `own`. */
+static ad_var with_inner_axes(ad_var x, int own, int more) {
+  ad_type t = ad_type_of(x);
+  if (more == 0) return x;
+  memmove(t.dim + t.rank - own + more, t.dim + t.rank - own, (size_t)own*sizeof *t.dim);
+  for (int d = 0; d < more; d++) t.dim[t.rank - own + d] = 1;
+  return ad_reshape(x, t.rank + more, t.dim);
+}
+
+/* The last two axes as one. */
+static ad_var joined(ad_var x) {
+  ad_type t = ad_type_of(x);
+  t.dim[t.rank - 2] *= t.dim[t.rank - 1];
+  return ad_reshape(x, t.rank - 1, t.dim);
+}
+
+/* Axes i and j, counted from the last one, exchanged. */
+static ad_var exchanged(ad_var x, int i, int j) {
+  const int rank = ad_type_of(x).rank;
+  int perm[AD_MAX_RANK];
+  for (int d = 0; d < rank; d++) perm[d] = d;
+  perm[rank - 1 - i] = rank - 1 - j;
+  perm[rank - 1 - j] = rank - 1 - i;
+  return ad_transpose(x, perm);
+}
+
+/* z[m,(n c)] = sum_k x[m,k] y[k,(n c)]: the columns are further columns of y. */
+static ad_var columns_of_second(product a, const ad_batch *b) {
+  ad_var y = b->x[1];
+  if (a.ty) y = exchanged(y, 1, 2), a.ty = 0;
+  if (!a.no_n) y = joined(y);
+  a.no_n = 0;
+  return trail_result(b, product_record(a, b->x[0], y));
+}
+
+/* z[m,(n,c)] = sum_k y[k,n] x[m,(k,c)]: m is one more axis of the batch, and y, transposed, the first
+ * operand. Where x is stored (k, m), it is z[n,(m c)] = sum_k y[k,n] x[k,(m c)]. */
+static ad_var columns_of_first(product a, const ad_batch *b) {
+  product p = { .tx = !a.ty, .no_m = a.no_n, .rank = a.rank, .sum = a.sum };
+  if (a.tx) {
+    const ad_type t = ad_type_of(b->x[0]);
+    ad_var z = product_record(p, b->x[1], joined(b->x[0]));
+    ad_type apart = ad_type_of(z);
+    apart.dim[apart.rank] = t.dim[t.rank - 1];
+    apart.dim[apart.rank - 1] = t.dim[t.rank - 2];
+    z = ad_reshape(z, apart.rank + 1, apart.dim);
+    return a.no_n ? z : exchanged(z, 1, 2);
+  }
+  p.rank = (uint8_t)(p.rank + !a.no_m);
+  p.sum = (uint8_t)(p.sum << !a.no_m);
+  return product_record(p, with_inner_axes(b->x[1], 2 - a.no_n, !a.no_m), b->x[0]);
+}
+
+/* The columns of one operand; both are left to batch, and so is an outer product's first. */
+static ad_var product_trail(const ad_batch *b) {
+  const product a = *(const product *)b->op->attribute;
+  const int rank = (a.rank > b->op->x[1]->rank ? a.rank : b->op->x[1]->rank) + 3;
+  if (b->batched[0] == b->batched[1] || rank > AD_MAX_RANK || (a.no_k && b->batched[0])) return ad_none();
+  return b->batched[1] ? columns_of_second(a, b) : columns_of_first(a, b);
+}
+
 /* 2 m k n for each matrix of the batch; m n where there is nothing to add up. */
 static void product_work(const ad_operation *op, ad_work *w) {
   const product *a = op->attribute;
@@ -518,19 +581,19 @@ static const ad_primitive matmul_primitive = {
   .name = "matmul", .doc = "product of matrices, over a batch", .linear_in = 3,
   .traits = AD_TRAIT_NEVER_FAILS,
   .type = product_type, .run = product_run, .work = product_work, .vjp = product_vjp, .reach = product_reach,
-  .batch = product_batch, .write = product_write, .elements = product_elements,
+  .batch = product_batch, .trail = product_trail, .write = product_write, .elements = product_elements,
 };
 static const ad_primitive dot_primitive = {
   .name = "dot", .doc = "sum of the products of the elements of two vectors", .linear_in = 3,
   .traits = AD_TRAIT_NEVER_FAILS,
   .type = product_type, .run = product_run, .work = product_work, .vjp = product_vjp, .reach = product_reach,
-  .batch = product_batch, .write = product_write, .elements = product_elements,
+  .batch = product_batch, .trail = product_trail, .write = product_write, .elements = product_elements,
 };
 static const ad_primitive outer_primitive = {
   .name = "outer", .doc = "products of each element of one vector with each of another", .linear_in = 3,
   .traits = AD_TRAIT_NEVER_FAILS,
   .type = product_type, .run = product_run, .work = product_work, .vjp = product_vjp, .reach = product_reach,
-  .batch = product_batch, .write = product_write, .elements = product_elements,
+  .batch = product_batch, .trail = product_trail, .write = product_write, .elements = product_elements,
 };
 
 /* --- recording ------------------------------------------------------------------------------------------ */

@@ -75,10 +75,13 @@ static ad_var reshape_vjp(ad_rule *r, int k) { return ad_reshape(r->g, r->op->x[
 
 static ad_var reshape_batch(const ad_batch *b) { return batch_result(b, b->x[0]); }
 
+static ad_var reshape_trail(const ad_batch *b) { return trail_result(b, b->x[0]); }
+
 static const ad_primitive reshape_primitive = {
   .name = "reshape", .doc = "the same elements in another shape",
   .traits = MOVES | AD_TRAIT_ALIAS | AD_TRAIT_IN_PLACE,
   .type = reshape_type, .run = reshape_run, .work = work_move, .vjp = reshape_vjp, .batch = reshape_batch,
+  .trail = reshape_trail,
   .write = reshape_write, .elements = moved_elements };
 
 /* Puts the dimension that is left over where dim has a -1. It stays -1 (and is refused) where no whole
@@ -196,10 +199,18 @@ static ad_var transpose_batch(const ad_batch *b) {
   return record_dims(&transpose_primitive, b->x[0], rank + 1, order);
 }
 
+static ad_var transpose_trail(const ad_batch *b) {
+  int64_t order[AD_MAX_RANK] = { 0 };
+  const int rank = b->op->z.rank;
+  if (rank) memcpy(order, b->op->attribute, (size_t)rank*sizeof *order);
+  order[rank] = rank;
+  return record_dims(&transpose_primitive, b->x[0], rank + 1, order);
+}
+
 static const ad_primitive transpose_primitive = {
   .name = "transpose", .doc = "axes in another order", .traits = MOVES,
   .type = transpose_type, .run = transpose_run, .work = work_move,
-  .vjp = transpose_vjp, .batch = transpose_batch,
+  .vjp = transpose_vjp, .batch = transpose_batch, .trail = transpose_trail,
   .write = transpose_write, .elements = moved_elements };
 
 ad_var ad_transpose(ad_var x, const int perm[]) {
@@ -266,10 +277,16 @@ static ad_var broadcast_to_batch(const ad_batch *b) {
   return ad_broadcast_to(batch_align(b, 0, b->op->z.rank), z.rank, z.dim);
 }
 
+static ad_var broadcast_to_trail(const ad_batch *b) {
+  const ad_type z = trail_type(&b->op->z, b->n);
+  return ad_broadcast_to(b->x[0], z.rank, z.dim);
+}
+
 static const ad_primitive broadcast_to_primitive = {
   .name = "broadcast_to", .doc = "repeated along axes of size 1 and new leading axes", .traits = MOVES,
   .type = broadcast_to_type, .run = broadcast_to_run, .work = work_move, .vjp = broadcast_to_vjp,
-  .batch = broadcast_to_batch, .write = broadcast_to_write, .elements = moved_elements };
+  .batch = broadcast_to_batch, .trail = broadcast_to_trail, .write = broadcast_to_write,
+  .elements = moved_elements };
 
 bool is_broadcast(const ad_primitive *p) { return p == &broadcast_to_primitive; }
 
@@ -333,7 +350,7 @@ static ad_var flip_batch(const ad_batch *b) {
 static const ad_primitive flip_primitive = {
   .name = "flip", .doc = "the order of the elements reversed along some axes", .traits = MOVES,
   .type = flip_type, .run = flip_run, .work = work_move,
-  .vjp = flip_vjp, .batch = flip_batch, .write = flip_write,
+  .vjp = flip_vjp, .batch = flip_batch, .trail = trail_alike, .write = flip_write,
   .elements = moved_elements };
 
 ad_var ad_flip(ad_var x, ad_axes axes) {

@@ -182,12 +182,12 @@ static const ad_primitive min_primitive = {
   .name = "reduce_min", .doc = "smallest element over axes", .traits = AD_TRAIT_FINITE_WEIGHTS,
   .type = extremum_type, .run = reduction_run, .work = work_fold,
   .scratch_bytes = reduction_scratch, .jvp = extremum_jvp, .vjp = extremum_vjp,
-  .batch = reduction_batch, .write = min_write };
+  .batch = reduction_batch, .trail = trail_alike, .write = min_write };
 static const ad_primitive max_primitive = {
   .name = "reduce_max", .doc = "largest element over axes", .traits = AD_TRAIT_FINITE_WEIGHTS,
   .type = extremum_type, .run = reduction_run, .work = work_fold,
   .scratch_bytes = reduction_scratch, .jvp = extremum_jvp, .vjp = extremum_vjp,
-  .batch = reduction_batch, .write = max_write };
+  .batch = reduction_batch, .trail = trail_alike, .write = max_write };
 
 static ad_var record_extremum(const ad_primitive *p, ad_var x, ad_axes axes, bool keep) {
   ad_type z;

@@ -2,6 +2,7 @@
 #include "primitives/reduce_write.h"
 
 #include "primitives/axes.h"
+#include "primitives/batching.h"
 #include "primitives/operands.h"
 
 #include <string.h>
@@ -57,11 +58,11 @@ static ad_status logic_type(ad_operation *op) {
 static const ad_primitive any_primitive = {
   .name = "any", .doc = "true where an element over the axes is", .not_connected = 1,
   .type = logic_type, .run = reduction_run, .work = work_fold, .scratch_bytes = reduction_scratch,
-  .batch = reduction_batch, .write = any_write };
+  .batch = reduction_batch, .trail = trail_alike, .write = any_write };
 static const ad_primitive all_primitive = {
   .name = "all", .doc = "true where every element over the axes is", .not_connected = 1,
   .type = logic_type, .run = reduction_run, .work = work_fold, .scratch_bytes = reduction_scratch,
-  .batch = reduction_batch, .write = all_write };
+  .batch = reduction_batch, .trail = trail_alike, .write = all_write };
 
 static ad_var record_logic(const ad_primitive *p, ad_var x, ad_axes axes, bool keep) {
   ad_type z;

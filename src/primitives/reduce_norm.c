@@ -8,6 +8,7 @@
 
 #include "adit/elementwise.h"
 #include "primitives/axes.h"
+#include "primitives/batching.h"
 
 #include <float.h>
 #include <math.h>
@@ -158,7 +159,7 @@ static const ad_primitive norm_primitive = {
   .doc = "square root of the sum of squares over axes, without overflow; slope 0 at the zero vector",
   .traits = AD_TRAIT_FINITE_WEIGHTS,
   .type = norm_type, .run = reduction_run, .work = norm_work, .scratch_bytes = reduction_scratch,
-  .jvp = norm_jvp, .vjp = norm_vjp, .batch = reduction_batch, .write = norm_write };
+  .jvp = norm_jvp, .vjp = norm_vjp, .batch = reduction_batch, .trail = trail_alike, .write = norm_write };
 
 ad_var ad_norm(ad_var x, ad_axes axes, bool keep) {
   const ad_type t = ad_type_of(x);

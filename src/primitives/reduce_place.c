@@ -146,11 +146,11 @@ static ad_status place_write(ad_writer *w, const ad_operation *op, const char *z
 static const ad_primitive argmin_primitive = {
   .name = "argmin", .doc = "first place of the smallest element along an axis", .not_connected = 1,
   .type = place_type, .run = place_run, .work = work_fold,
-  .batch = batch_along_narrow, .write = place_write };
+  .batch = batch_along_narrow, .trail = trail_alike, .write = place_write };
 static const ad_primitive argmax_primitive = {
   .name = "argmax", .doc = "first place of the largest element along an axis", .not_connected = 1,
   .type = place_type, .run = place_run, .work = work_fold,
-  .batch = batch_along_narrow, .write = place_write };
+  .batch = batch_along_narrow, .trail = trail_alike, .write = place_write };
 
 static ad_var record_place(const ad_primitive *p, ad_var x, int axis, bool keep) {
   const ad_type t = ad_type_of(x);

@@ -316,7 +316,7 @@ static const ad_primitive others_primitive = {
   .name = "product_of_others", .doc = "product of all elements along an axis but the one at this place",
   .traits = AD_TRAIT_FINITE_WEIGHTS,
   .type = others_type, .run = others_run, .work = others_work, .scratch_bytes = others_scratch,
-  .jvp = others_jvp, .vjp = others_vjp, .batch = batch_along, .write = others_write };
+  .jvp = others_jvp, .vjp = others_vjp, .batch = batch_along, .trail = trail_alike, .write = others_write };
 
 /* (outer, n, inner) -> the same */
 static ad_var others_along(ad_var x, int64_t outer, int64_t n, int64_t inner) {
@@ -371,7 +371,7 @@ static const ad_primitive prod_primitive = { .name = "prod",
                                              .scratch_bytes = reduction_scratch,
                                              .jvp = prod_jvp,
                                              .vjp = prod_vjp,
-                                             .batch = reduction_batch,
+                                             .batch = reduction_batch, .trail = trail_alike,
                                              .write = prod_write };
 
 ad_var ad_prod(ad_var x, ad_axes axes, bool keep) {

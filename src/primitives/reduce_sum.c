@@ -8,6 +8,7 @@
 
 #include "adit/elementwise.h"
 #include "primitives/axes.h"
+#include "primitives/batching.h"
 
 #include <math.h>
 #include <string.h>
@@ -185,7 +186,7 @@ static const ad_primitive sum_primitive = {
   .traits = AD_TRAIT_LINEAR | AD_TRAIT_UNIT_WEIGHTS | AD_TRAIT_NEVER_FAILS,
   .type = sum_type, .run = reduction_run, .work = work_fold,
   .scratch_bytes = reduction_scratch, .vjp = sum_vjp,
-  .batch = reduction_batch, .write = sum_write, .elements = sum_elements };
+  .batch = reduction_batch, .trail = trail_alike, .write = sum_write, .elements = sum_elements };
 
 ad_var ad_sum(ad_var x, ad_axes axes, bool keep) {
   ad_type z;
@@ -254,7 +255,8 @@ static void variance_work(const ad_operation *op, ad_work *w) {
 static const ad_primitive variance_primitive = {
   .name = "variance", .doc = "mean square of the distances from the mean, over axes",
   .type = variance_type, .run = reduction_run, .work = variance_work, .scratch_bytes = reduction_scratch,
-  .jvp = variance_jvp, .vjp = variance_vjp, .batch = reduction_batch, .write = variance_write };
+  .jvp = variance_jvp, .vjp = variance_vjp, .batch = reduction_batch, .trail = trail_alike,
+  .write = variance_write };
 
 ad_var ad_variance(ad_var x, ad_axes axes, bool keep, int ddof) {
   const ad_type t = ad_type_of(x);

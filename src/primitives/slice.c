@@ -120,10 +120,18 @@ static ad_var slice_batch(const ad_batch *b) {
   return batch_record(b, a, batch_ranges(b, a));
 }
 
+static ad_var slice_trail(const ad_batch *b) {
+  range a[AD_MAX_RANK];
+  const size_t size = b->op->attribute_size;
+  if (size) memcpy(a, b->op->attribute, size);
+  a[size/sizeof *a] = (range){ 0, b->n, 1 };
+  return trail_record(b, a, size + sizeof *a);
+}
+
 static const ad_primitive slice_primitive = {
   .name = "slice", .doc = "every step-th element of a range, along each axis", .traits = MOVES,
   .type = slice_type, .run = slice_run, .work = work_part, .vjp = slice_vjp, .batch = slice_batch,
-  .write = slice_write, .elements = moved_elements };
+  .trail = slice_trail, .write = slice_write, .elements = moved_elements };
 
 /* --- slice_add: base with part added at the slice ------------------------------------------------------- */
 
@@ -181,7 +189,7 @@ static ad_var slice_add_vjp(ad_rule *r, int k) {
 static const ad_primitive slice_add_primitive = {
   .name = "slice_add", .doc = "an array with another one added to a slice of it", .traits = ADDS,
   .type = slice_add_type, .run = slice_add_run, .work = work_add_into,
-  .vjp = slice_add_vjp, .batch = slice_batch,
+  .vjp = slice_add_vjp, .batch = slice_batch, .trail = slice_trail,
   .write = slice_add_write, .elements = added_elements };
 
 /* --- recording slices ----------------------------------------------------------------------------------- */
@@ -298,8 +306,8 @@ static ad_var at_batch(const ad_batch *b) {
 
 static const ad_primitive at_primitive = {
   .name = "at", .doc = "the element, or the part, at an index of the leading axes", .traits = MOVES,
-  .type = at_type, .run = at_run, .work = work_part, .vjp = at_vjp, .batch = at_batch, .write = at_write,
-  .elements = moved_elements };
+  .type = at_type, .run = at_run, .work = work_part, .vjp = at_vjp, .batch = at_batch,
+  .trail = trail_alike, .write = at_write, .elements = moved_elements };
 
 /* at_add: base with part added at the index. */
 static ad_status at_add_type(ad_operation *op) {
@@ -347,6 +355,7 @@ static ad_var at_add_batch(const ad_batch *b) {
 static const ad_primitive at_add_primitive = {
   .name = "at_add", .doc = "an array with another one added at an index of the leading axes", .traits = ADDS,
   .type = at_add_type, .run = at_add_run, .work = work_add_into, .vjp = at_add_vjp, .batch = at_add_batch,
+  .trail = trail_alike,
   .write = at_add_write, .elements = added_elements };
 
 /* Indices from the end become indices from the front; those that are outside are left for the type rule to
@@ -474,9 +483,21 @@ static ad_var pad_batch(const ad_batch *b) {
   return b->batched[1] ? ad_select(padding(b->tape, b->op), batch_align(b, 1, (int)rank), z) : z;
 }
 
+static ad_var pad_trail(const ad_batch *b) {
+  const size_t rank = (size_t)b->op->z.rank;
+  int64_t width[2*AD_MAX_RANK] = { 0 };
+  if (b->batched[1]) return ad_none();
+  if (rank) {
+    memcpy(width, b->op->attribute, rank*sizeof *width);
+    memcpy(width + rank + 1, (const int64_t *)b->op->attribute + rank, rank*sizeof *width);
+  }
+  return ad_record(b->tape, &pad_primitive, 2, b->x, width, 2*(rank + 1)*sizeof *width);
+}
+
 static const ad_primitive pad_primitive = {
   .name = "pad", .doc = "an array with a constant around it", .traits = MOVES,
-  .type = pad_type, .run = pad_run, .work = work_move, .vjp = pad_vjp, .batch = pad_batch, .write = pad_write,
+  .type = pad_type, .run = pad_run, .work = work_move, .vjp = pad_vjp, .batch = pad_batch,
+  .trail = pad_trail, .write = pad_write,
   .elements = moved_elements };
 
 ad_var ad_pad(ad_var x, const int64_t before[], const int64_t after[], ad_var value) {

@@ -228,7 +228,7 @@ static void argsort_work(const ad_operation *op, ad_work *w) {
 static const ad_primitive argsort_primitive = {
   .name = "argsort", .doc = "the positions of the elements in their order along an axis", .not_connected = 1,
   .type = argsort_type, .run = argsort_run, .work = argsort_work,
-  .scratch_bytes = argsort_scratch, .batch = batch_along,
+  .scratch_bytes = argsort_scratch, .batch = batch_along, .trail = trail_alike,
   .write = argsort_write };
 
 ad_var ad_argsort(ad_var x, int axis, bool descending) {
@@ -294,7 +294,7 @@ static const ad_primitive sort_primitive = {
   .name = "sort", .doc = "the elements in their order along an axis",
   .traits = AD_TRAIT_LINEAR | AD_TRAIT_UNIT_WEIGHTS,
   .not_connected = 1u << 1, .type = sort_type, .run = sort_run, .work = work_move,
-  .vjp = sort_vjp, .batch = batch_along,
+  .vjp = sort_vjp, .batch = batch_along, .trail = trail_alike,
   .write = sort_write };
 
 ad_var ad_sort(ad_var x, int axis, bool descending) {

@@ -1,6 +1,6 @@
 /* test_batch.c -- functions on many instances at once against a loop of calls: every structured primitive
  * with every choice of batched operands, its derivatives, all data types, batches of batches, and what cannot
- * be batched.
+ * be batched; instances along a leading axis, and along a trailing one.
  *
  * Where the same kernel runs, the bits must be the same. Elementwise functions of scalars run through other
  * kernels than those of arrays, and a matrix product of many rows adds in another order than one of few:
@@ -24,7 +24,13 @@ typedef void fill_function(void *context, int i, ad_type type, options *o, void 
 typedef struct source { fill_function *fill; void *context; } source;
 
 /* tolerance: 0 for the same bits, else relative to the largest element of an output, or to 1. */
-typedef struct comparison { const char *name; double tolerance; int64_t n; const bool *mapped; } comparison;
+typedef struct comparison {
+  const char *name;
+  double tolerance;
+  int64_t n;
+  const bool *mapped;
+  bool last;                        /* instances along the last axis */
+} comparison;
 static bool loops_expected;         /* may operations run one instance at a time? */
 
 static double difference(ad_type type, const void *got, const void *want) {
@@ -55,7 +61,21 @@ static bool same_output(const comparison *c, int j, int64_t i, ad_type type, con
 
 static void *room_for(ad_type type, int64_t n) { return calloc(ad_type_bytes(type)*(size_t)n + 16, 1); }
 
-/* The batched function's types are those of f with a leading axis. */
+/* n instances of a type, one after the other, as an array whose last axis is that of the instances; and
+ * back. */
+static void interleave(ad_type type, int64_t n, void *data, bool back) {
+  const size_t bytes = ad_dtype_bytes(type.dtype), count = (size_t)ad_type_count(type);
+  char *from = data, *to = malloc(bytes*count*(size_t)n + 1);
+  for (size_t e = 0; e < count; e++)
+    for (size_t i = 0; i < (size_t)n; i++) {
+      const size_t instance = (i*count + e)*bytes, column = (e*(size_t)n + i)*bytes;
+      memcpy(to + (back ? instance : column), from + (back ? column : instance), bytes);
+    }
+  if (count > 0 && n > 0) memcpy(from, to, bytes*count*(size_t)n);
+  free(to);
+}
+
+/* The batched function's types are those of f with a further axis. */
 static bool right_types(const comparison *c, ad_function *f, ad_function *batched) {
   bool good = ad_function_inputs(batched) == f->n_in && ad_function_outputs(batched) == f->n_out;
   for (int k = 0; good && k < f->n_in + f->n_out; k++) {
@@ -64,9 +84,9 @@ static bool right_types(const comparison *c, ad_function *f, ad_function *batche
     const ad_type all = j < 0 ? ad_function_input_type(batched, k) : ad_function_output_type(batched, j);
     ad_type want = one;
     if (j >= 0 || c->mapped[k]) {
+      if (!c->last) memmove(want.dim + 1, want.dim, 7*sizeof *want.dim);
+      want.dim[c->last ? want.rank : 0] = c->n;
       want.rank++;
-      memmove(want.dim + 1, want.dim, 7*sizeof *want.dim);
-      want.dim[0] = c->n;
     }
     good = ad_type_equal(all, want);
   }
@@ -82,12 +102,17 @@ static void compare_calls(const comparison *c, ad_function *f, ad_function *batc
     in[k] = room_for(t, c->n + 1);
     for (int64_t i = 0; i < (c->mapped[k] ? c->n : 1); i++)
       s->fill(s->context, k, t, o, (char *)in[k] + ad_type_bytes(t)*(size_t)i);
+    if (c->last && c->mapped[k]) interleave(t, c->n, in[k], false);
   }
   for (int j = 0; j < f->n_out; j++) {
     out[j] = room_for(ad_function_output_type(f, j), c->n);
     one[j] = room_for(ad_function_output_type(f, j), 1);
   }
   bool good = CHECK_STATUS(ad_function_call(batched, (const void *const *)in, out, NULL), AD_OK);
+  for (int k = 0; k < f->n_in && c->last; k++)
+    if (c->mapped[k]) interleave(ad_function_input_type(f, k), c->n, in[k], true);
+  for (int j = 0; j < f->n_out && c->last; j++)
+    interleave(ad_function_output_type(f, j), c->n, out[j], true);
   for (int64_t i = 0; i < c->n && good; i++) {
     for (int k = 0; k < f->n_in; k++)
       each[k] = (char *)in[k] + (c->mapped[k] ? ad_type_bytes(ad_function_input_type(f, k))*(size_t)i : 0);
@@ -109,16 +134,25 @@ static int loops_of(const ad_function *f) {
   return loops;
 }
 
-/* The batched function, compared with f; to be freed by the caller. */
+static ad_function *check_along(const comparison *c, ad_function *f, const source *s, options *o) {
+  ad_status status = AD_ERROR_ARGUMENT;
+  ad_function *batched = (c->last ? function_trailed : function_batched)(f, c->n, c->mapped, &status);
+  CHECK_THAT(batched && status == AD_OK, "%s: not batched, %s", c->name, ad_status_sentence(status));
+  if (batched && right_types(c, f, batched)) compare_calls(c, f, batched, s, o);
+  if (batched && !loops_expected) CHECK_THAT(!loops_of(batched), "%s: instances one by one", c->name);
+  return batched;
+}
+
+/* The batched function, compared with f; to be freed by the caller. The one with a trailing axis, too, which
+ * adds what it multiplies in the order of other products. */
 static ad_function *check_batched(const char *name, ad_function *f, int64_t n, const bool mapped[],
                                   const source *s, double tolerance_of, options *o) {
-  const comparison c = { name, tolerance_of, n, mapped };
-  ad_status status = AD_ERROR_ARGUMENT;
-  ad_function *batched = function_batched(f, n, mapped, &status);
-  CHECK_THAT(batched && status == AD_OK, "%s: not batched, %s", name, ad_status_sentence(status));
-  if (batched && right_types(&c, f, batched)) compare_calls(&c, f, batched, s, o);
-  if (batched && !loops_expected) CHECK_THAT(!loops_of(batched), "%s: instances one by one", name);
-  return batched;
+  char text[MAX_NAME + 20];
+  snprintf(text, sizeof text, "%s, trailing", name);
+  options own = *o;
+  const double room = tolerance_of > 0 ? fmax(tolerance_of, 1e-14) : 0;
+  ad_function_free(check_along(&(comparison){ text, room, n, mapped, true }, f, s, &own));
+  return check_along(&(comparison){ name, tolerance_of, n, mapped, false }, f, s, o);
 }
 
 /* Every choice of batched inputs (some choices, where there are many) with 0, 1 and 3 instances, and a batch

@@ -1,8 +1,10 @@
-/* test_jacobian_sweeps.c -- Jacobians and Hessians of so many elements that their sweeps are instances of a
- * map, against closed forms; what is not connected stays exactly 0 there too. */
+/* test_jacobian_sweeps.c -- Jacobians and Hessians of array code, whose sweeps are done at once, against closed
+ * forms and against directions one by one; what is not connected stays exactly 0 there too. */
 #include "check.h"
+#include "heap.h"
 
 #include "adit/arrays.h"
+#include "adit/control.h"
 #include "adit/derive.h"
 #include "adit/elementwise.h"
 #include "adit/function.h"
@@ -92,6 +94,104 @@ static void test_not_connected(void) {
   ad_function_free(f);
 }
 
+/* --- some columns, against directions one by one -------------------------------------------------------- */
+
+enum { FEW = 5, MANY = 30 };
+
+/* s -> s sin s + x for each of the rows x of (4,5) */
+static void step_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  (void)t, (void)context;
+  out[0] = ad_add(ad_mul(in[0], ad_sin(in[0])), in[1]);
+}
+
+/* x (5), c (4,5) -> products on either side, chosen and sorted elements, sums, a loop, an inner product. */
+static void varied_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  const int64_t places[MANY] = { 3, 1, 4, 1, 0, 2, 2, 4 }, five[2] = { FEW, 1 };
+  const ad_var chosen = ad_take(in[0], ad_constant(t, AD_I64(MANY), places), 0);
+  const ad_var box = ad_reshape(ad_mul(chosen, ad_cos(chosen)), 3, (const int64_t[]){ 2, 3, FEW });
+  const ad_var left = ad_matmul(in[1], ad_reshape(ad_exp(in[0]), 2, five));
+  const ad_var right = ad_matmul(box, ad_transpose(in[1], NULL));
+  const ad_var looped[2] = { ad_sin(in[0]), in[1] };
+  ad_scan(context, 1, NULL, looped, &out[0]);
+  out[1] = ad_sum(ad_mul(right, ad_reshape(left, 1, (const int64_t[]){ 4 })), AD_AXES(1), false);
+  out[2] = ad_cumsum(ad_concat(2, (const ad_var[]){ ad_sort(chosen, 0, true), in[0] }, 0), 0);
+  out[3] = ad_dot(ad_square(chosen), chosen);
+  out[4] = ad_outer(ad_sqrt(ad_relu(in[0])), ad_slice(chosen, 0, 1, 7, 4));
+}
+
+enum { OUTPUTS = 5 };
+
+static ad_function *varied(ad_dtype dtype, const ad_allocator *allocator) {
+  ad_type step[2] = { AD_F64(FEW), AD_F64(FEW) }, in[2] = { AD_F64(FEW), AD_F64(4, FEW) };
+  for (int i = 0; i < 2; i++) step[i].dtype = in[i].dtype = dtype;
+  ad_function *loop = ad_function_trace_with(allocator, "step", step_body, NULL, 2, step, 1, NULL);
+  ad_function *f = loop ? ad_function_trace_with(allocator, "varied", varied_body, loop, 2, in, OUTPUTS, NULL)
+                        : NULL;
+  ad_function_free(loop);
+  return f;
+}
+
+/* Column e of the Jacobian by x of output j against the tangent along unit vector e. */
+static void check_columns(ad_function *f, ad_dtype dtype, const double values[FEW], double tolerance) {
+  ad_function *j = ad_function_jacobian(f, 1, (const int[]){ 0 }), *d = ad_function_jvp(f);
+  double x[FEW], c[4*FEW], xdot[FEW], cdot[4*FEW] = { 0 };
+  static double whole[OUTPUTS][1000], part[OUTPUTS][200];
+  void *out[OUTPUTS], *dout[2*OUTPUTS] = { NULL };
+  if (!CHECK(f && j && d)) return;
+  CHECK_THAT(ad_function_size(j) < 120, "%zu operations", ad_function_size(j));
+  for (int k = 0; k < 4*FEW; k++) check_set_element(dtype, c, k, cos(k));
+  for (int k = 0; k < FEW; k++) check_set_element(dtype, x, k, values[k]);
+  for (int k = 0; k < OUTPUTS; k++) out[k] = whole[k], dout[OUTPUTS + k] = part[k];
+  CHECK_STATUS(ad_function_call(j, (const void *const[]){ x, c }, out, NULL), AD_OK);
+  for (int e = 0; e < FEW; e++) {
+    for (int k = 0; k < FEW; k++) check_set_element(dtype, xdot, k, k == e);
+    CHECK_STATUS(ad_function_call(d, (const void *const[]){ x, c, xdot, cdot }, dout, NULL), AD_OK);
+    for (int k = 0; k < OUTPUTS; k++) {
+      const ad_type type = ad_function_output_type(f, k);
+      for (int64_t i = 0; i < ad_type_count(type); i++) {
+        const double got = check_element(dtype, whole[k], i*FEW + e), want = check_element(dtype, part[k], i);
+        CHECK_NUMBER(got, want, tolerance);
+      }
+    }
+  }
+  ad_function_free(d);
+  ad_function_free(j);
+}
+
+static void test_columns(void) {
+  const double smooth[FEW] = { 0.3, 1.2, 0.7, 2.1, 0.9 }, kinks[FEW] = { 0, -1, 0.5, -2, 3 };
+  const double wild[FEW] = { NAN, 1, INFINITY, 2, 3 };
+  ad_function *f = varied(AD_F64, NULL);
+  check_columns(f, AD_F64, smooth, 1e-13);
+  check_columns(f, AD_F64, kinks, 1e-13);
+  check_columns(f, AD_F64, wild, 1e-13);
+  ad_function_free(f);
+  f = varied(AD_F32, NULL);
+  check_columns(f, AD_F32, smooth, 1e-4);
+  check_columns(f, AD_F32, kinks, 1e-4);
+  ad_function_free(f);
+}
+
+/* With the k-th allocation failing, for every k: no Jacobian, or a whole one. */
+static void test_memory(void) {
+  heap h = { 0 };
+  const ad_allocator allocator = heap_allocator(&h);
+  ad_function *f = varied(AD_F64, &allocator);
+  const long blocks = h.blocks;
+  bool done = false;
+  for (long k = 1; CHECK(f != NULL) && !done && k < 20000; k++) {
+    heap_fail(&h, k, false);
+    ad_function *j = ad_function_jacobian(f, 1, (const int[]){ 0 });
+    done = heap_has_served(&h);
+    CHECK_THAT(j || !done, "allocation %ld", k);
+    ad_function_free(j);
+    CHECK_THAT(h.blocks >= blocks && h.wrong_sizes == 0, "allocation %ld: %s", k, heap_text(&h));
+  }
+  CHECK(done);
+  ad_function_free(f);
+  CHECK_THAT(heap_is_empty(&h), "%s", heap_text(&h));
+}
+
 /* --- Hessians ------------------------------------------------------------------------------------------- */
 
 /* (x, s) -> sum of s x[i]^3 x[i+1] */
@@ -151,6 +251,8 @@ int main(void) {
   test_jacobian();
   test_rows();
   test_not_connected();
+  test_columns();
+  test_memory();
   test_hessian();
   test_refused();
   return check_summary();
