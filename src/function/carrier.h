@@ -69,9 +69,9 @@ static inline int selectors(const carrier *c) { return c->kind == CARRIER_BRANCH
 /* Number of states among the inputs; does a scan stack them for its adjoint? */
 int carrier_states(const carrier *c);
 bool carrier_has_record(const carrier *c);
-/* Of a scan's or loop's adjoint whose active inputs and outputs are set: marks the states that no active input
- * reaches, or that reach no active output, as still. trim: active inputs and outputs between which nothing
- * flows are no longer active. False when memory fails. */
+/* Of a scan's or loop's adjoint whose active inputs and outputs are set: marks the states that no active
+ * input reaches, or that reach no active output, as still. trim: active inputs and outputs between which
+ * nothing flows are no longer active. False when memory fails. */
 bool carrier_narrow(carrier *c, bool trim);
 /* The vjp that the adjoint of a call, branch or scan runs: for which inputs and outputs of f (of a scan the
  * states that are floats and not still, too), and to which inputs' cotangents it adds a sum. */

@@ -265,7 +265,8 @@ static bool count_operations(ad_function *f) {
   for (int j = 0; j < f->n_out; j++) needed[f->out[j]] = NEEDED;
   mark_needed(f->body, needed, f->n_in, f->in, highest);
   f->size = 0;
-  for (uint32_t i = 0; i <= highest && f->n_out; i++) f->size += needed[i] == NEEDED && !node_is_leaf(f->body, i);
+  for (uint32_t i = 0; i <= highest && f->n_out; i++)
+    f->size += needed[i] == NEEDED && !node_is_leaf(f->body, i);
   memory_release(a, needed, (size_t)highest + 1);
   return true;
 }

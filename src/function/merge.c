@@ -45,7 +45,7 @@ static bool same_schedule(const merge *m, uint32_t i, uint32_t j) {
          || node_operands(m->src, i, &n)[a->n_in] == node_operands(m->src, j, &n)[b->n_in];
 }
 
-/* Do the first inputs, all that a loop's condition may look at, or most of a scan's, have the same operands? */
+/* Do the first inputs have the same operands: all that a loop's condition may look at, or most of a scan's? */
 static bool same_beginning(const merge *m, uint32_t i, uint32_t j) {
   const carrier *a = carrier_at(m->src, i), *b = carrier_at(m->src, j);
   int n, same = 0;
@@ -102,8 +102,13 @@ void merge_cone(const merge *m, unsigned char cone[]) {
 
 /* --- lists ---------------------------------------------------------------------------------------------- */
 
-static bool open_lists(merge *m) {
+static void count_all(merge *m) {
+  m->inputs = m->outputs = 0;
   for (int k = 0; k < m->members; k++) m->inputs += member(m, k)->n_in, m->outputs += member(m, k)->n_out;
+}
+
+static bool open_lists(merge *m) {
+  count_all(m);
   const size_t n = (size_t)m->inputs, o = (size_t)m->outputs;
   m->bytes = (3*n + o)*sizeof(int) + n + o + 1;
   m->class_of = memory_get_zeroed(&m->dst->allocator, m->bytes, 1);
@@ -117,6 +122,7 @@ static bool open_lists(merge *m) {
 }
 
 static void mark_used(const merge *m) {
+  memset(m->used, 0, (size_t)m->outputs);
   for (uint32_t i = m->node[0] + 1; i <= m->highest; i++) {
     int n, first = 0;
     if ((m->needed[i] & 3) != 1 || !node_is_result(m->src, i)) continue;
@@ -167,10 +173,10 @@ static int next_of(const carrier *c, int k) {
 /* The class with that input of an earlier member at the same position, -1: none. */
 static int find_class(const merge *m, int at, int k) {
   for (int c = 0; c < m->classes; c++) {
+    const int first = m->place[c];
     int other;
-    owner_of(m, m->place[c], &other);
-    if (other == k && operand_of(m, m->place[c]) == operand_of(m, at) && role_of(m, m->place[c]) == role_of(m, at))
-      return c;
+    owner_of(m, first, &other);
+    if (other == k && operand_of(m, first) == operand_of(m, at) && role_of(m, first) == role_of(m, at)) return c;
   }
   return -1;
 }
@@ -235,29 +241,42 @@ static bool separate(const merge *m, bool apart[]) {
   return any;
 }
 
-/* Do all members go on for as long as the first one? */
-static bool stay_together(const merge *m) {
+/* A member that may not go on for as long as the first one; 0: none. */
+static int stray_member(const merge *m) {
   const carrier *c = member(m, 0);
   for (int i = 0, at = 0; i < m->members; at += member(m, i++)->n_in)
     for (int k = 0; c->g && k < c->g->n_in; k++)
-      if (m->class_of[at + k] != k) return false;
-  return true;
+      if (m->class_of[at + k] != k) return i;
+  return 0;
 }
 
-/* The step of all, once those states that are the same are known. */
-static bool join_steps(merge *m) {
-  const size_t bytes = (size_t)m->inputs + 1;
-  bool *apart = memory_get_zeroed(&m->dst->allocator, bytes, 1);
+/* The step of all members, once those states that are the same are known. */
+static bool join_steps(merge *m, bool apart[]) {
   bool again = true;
-  if (!apart) return fail(m);
+  memset(apart, 0, (size_t)m->inputs);
   while (again) {
     find_classes(m, apart);
     ad_function_free(m->f);
-    m->f = m->members == 1 ? ad_function_retain(member(m, 0)->f) : trace(m, all_steps, m, NULL, m->classes, m->outputs);
+    m->f = m->members == 1 ? ad_function_retain(member(m, 0)->f)
+                           : trace(m, all_steps, m, NULL, m->classes, m->outputs);
     again = m->f && separate(m, apart);
   }
+  return m->f != NULL;
+}
+
+/* Of all members that go on together. */
+static bool join_members(merge *m) {
+  const size_t bytes = (size_t)m->inputs + 1;
+  bool *apart = memory_get(&m->dst->allocator, bytes);
+  if (!apart) return fail(m);
+  bool good = join_steps(m, apart);
+  for (int k; good && (k = stray_member(m)) != 0; good = join_steps(m, apart)) {
+    memmove(m->node + k, m->node + k + 1, (size_t)(--m->members - k)*sizeof *m->node);
+    count_all(m);
+    mark_used(m);
+  }
   memory_release(&m->dst->allocator, apart, bytes);
-  return m->f && stay_together(m);
+  return good;
 }
 
 /* --- which states are looked at ------------------------------------------------------------------------- */
@@ -299,7 +318,7 @@ static bool find_life(merge *m) {
 
 /* --- the new step --------------------------------------------------------------------------------------- */
 
-/* Number of live classes, listed; outputs of the new step, listed: live states by class, then what is stacked. */
+/* The live classes, and their number. */
 static int list_live(const merge *m, int input[]) {
   int n = 0;
   for (int c = 0; c < m->classes; c++)
@@ -307,6 +326,7 @@ static int list_live(const merge *m, int input[]) {
   return n;
 }
 
+/* The outputs of the new step among all, and their number: live states by class, then what is stacked. */
 static int list_outputs(const merge *m, int output[]) {
   int n = 0;
   for (int c = 0; c < m->classes; c++)
@@ -389,7 +409,7 @@ bool merge_open(merge *m, ad_tape *dst, ad_tape *src, uint32_t i, const unsigned
   if (!is_loop(src, i) || carrier_at(src, i)->r || is_recorded(m, i)) return false;
   bool good = list_members(m, i) && open_lists(m);
   if (good) mark_used(m);
-  good = good && (m->members > 1 || !is_all_used(m)) && join_steps(m) && find_life(m) && select_step(m);
+  good = good && (m->members > 1 || !is_all_used(m)) && join_members(m) && find_life(m) && select_step(m);
   if (!good) merge_close(m);
   return good;
 }

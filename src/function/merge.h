@@ -1,10 +1,11 @@
 /* merge.h -- loops that go the same way as one loop, and loops without the states that nobody looks at.
  *
  * The tangent of a loop is a loop that computes the values again: a value with tangents in several directions
- * would be as many loops as directions, and one more. Where a function's body is made, scans with the same number
- * of steps, and loops with the same condition, are joined when those inputs that decide on the number of steps,
- * or all states of one of them, are the same in the other. States are the same when they begin with the same
- * value and one step of both gives the same node, for as long as all that are taken to be the same are.
+ * would be as many loops as directions, and one more. Where a function's body is made, loops with the same
+ * condition are joined when all that it looks at stays the same in both, and scans with the same number of
+ * steps when most of their inputs are the same. States are the same when they begin with the same value and
+ * one step of both gives the same node: this is supposed of all that begin alike, and taken back where a step
+ * tells them apart, until nothing changes.
  */
 #ifndef ADIT_FUNCTION_MERGE_H
 #define ADIT_FUNCTION_MERGE_H
@@ -31,9 +32,10 @@ typedef struct merge {
   size_t bytes;
 } merge;
 
-/* What may take the place of node i of src, a scan or loop, and others behind it; false: nothing does, or memory
- * has failed, which leaves an error on dst. The new loop has m->f; close in any case but this one. */
-bool merge_open(merge *m, ad_tape *dst, ad_tape *src, uint32_t i, const unsigned char *needed, uint32_t highest);
+/* What may take the place of node i of src, a scan or loop, and of others behind it; false: nothing does, or
+ * memory has failed, which leaves an error on dst. Close only what has been opened. */
+bool merge_open(merge *m, ad_tape *dst, ad_tape *src, uint32_t i, const unsigned char *needed,
+                uint32_t highest);
 /* Marks, in cone[node - m->node[0]], what has to be there before it is recorded. */
 void merge_cone(const merge *m, unsigned char cone[]);
 /* Records it, map[] of src's operands; INVALID_INDEX on failure. */

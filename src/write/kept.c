@@ -1,6 +1,6 @@
 /* kept.c -- loops that run until a condition fails, and whose adjoints are in the same unit: the loop writes
- * its states into rows of work memory as it goes, and the adjoint reads them there instead of running the loop
- * again. Rows are the unit's own memory, since other steps may come between the two. */
+ * its states into rows of work memory as it goes, and the adjoint reads them there instead of running the
+ * loop again. Rows are the unit's own memory, since other steps may come between the two. */
 #include "write/carriers.h"
 
 #include <string.h>

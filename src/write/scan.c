@@ -47,7 +47,7 @@ void states_declare(const state_texts *s, const bool chosen[]) {
       const char *one = unit_take(u, dtype, n), *two = unit_take(u, dtype, n);
       unit_line(u, "%s *%s%d = %s, *%s%d_next = %s;", type, s->name, k, one, s->name, k, two);
     }
-    unit_line(u, "(void)%s%d, (void)%s%d_next;", s->name, k, s->name, k);      /* a step may leave them alone */
+    unit_line(u, "(void)%s%d, (void)%s%d_next;", s->name, k, s->name, k);      /* a step may leave it alone */
   }
 }
 
@@ -220,16 +220,25 @@ static void write_kept(carrier_text *c, const state_texts *s) {
   }
 }
 
+/* One step more is too many: for the loop, or for the memory of states that it keeps. */
+static void write_limit(carrier_text *c) {
+  const carrier *a = c->c;
+  const int64_t bound = text_bound(c->u->w, a);
+  const bool memory = text_is_kept(c) && bound < a->limit;
+  char condition[48], name[160];
+  snprintf(condition, sizeof condition, "steps == INT64_C(%lld)", (long long)(memory ? bound : a->limit));
+  snprintf(name, sizeof name, memory ? "%s" : "while: %s", memory ? a->f->name : a->g->name);
+  unit_fail(c->u, condition, AD_ERROR_LIMIT,
+            &(failure){ name, memory ? ": the states of more than %lld steps take more memory than there is"
+                                     : " still holds after %lld steps", "steps", NULL });
+}
+
 static bool write_while(carrier_text *c, const state_texts *s, ad_function *f, const argument_texts *p) {
   unit *u = c->u;
-  const int64_t limit = text_is_kept(c) ? text_bound(u->w, c->c) : c->c->limit;
   unit_line(u, "int64_t steps = 0;");
   unit_open(u, "for (;; steps++) ");
   bool good = write_condition(c, p);
-  char condition[48], name[160];
-  snprintf(condition, sizeof condition, "steps == INT64_C(%lld)", (long long)limit);
-  snprintf(name, sizeof name, "while: %s", c->c->g->name);
-  unit_fail(u, condition, AD_ERROR_LIMIT, &(failure){ name, " still holds after %lld steps", "steps", NULL });
+  write_limit(c);
   write_kept(c, s);
   good = good && write_step_call(c, f, p);
   states_turn(s, NULL);

@@ -17,8 +17,8 @@ typedef struct usage {
   bool pool[AD_DTYPES], host;
 } usage;
 
-/* A loop whose states adjoints in the unit read: where its rows begin in each pool, those of its states one after
- * the other. */
+/* A loop whose states adjoints in the unit read: where its rows begin in each pool, those of its states one
+ * after the other. */
 typedef struct kept_states { uint32_t loop; size_t at[AD_DTYPES]; } kept_states;
 
 typedef struct unit {

@@ -1,5 +1,7 @@
-/* Which states of loops have cotangents: against closed forms, and by the flags of what is recorded. */
+/* Which states of loops have cotangents, and which loops become one: against closed forms, and by what is
+ * recorded. */
 #include "check.h"
+#include "heap.h"
 
 #include "adit.h"
 #include "function/carrier.h"
@@ -53,8 +55,8 @@ static ad_function *trace_series(series *s) {
   return ad_function_trace("series", series_body, s, 5, types, 1);
 }
 
-/* value and gradient by the four numbers against the closed form. */
-static void check_series(ad_function *g, ad_dtype dtype, bool sum, int64_t n, double tolerance) {
+/* value and gradient by the four numbers against the closed form, if memory lasts. */
+static bool check_call(ad_function *g, ad_dtype dtype, bool sum, int64_t n, double tolerance) {
   const double u0 = 1.5, v0 = -0.25, a = 0.75, b = 1.125;
   double x[4] = { u0, v0, a, b }, z[5] = { 0 }, total = 0, slope = 0;
   float x32[4] = { 1.5f, -0.25f, 0.75f, 1.125f }, z32[5] = { 0 };
@@ -63,12 +65,18 @@ static void check_series(ad_function *g, ad_dtype dtype, bool sum, int64_t n, do
   for (int k = 0; k < 4 && dtype == AD_F32; k++) in[k] = x32 + k;
   for (int k = 0; k < 5; k++) out[k] = dtype == AD_F32 ? (void *)(z32 + k) : (void *)(z + k);
   for (int64_t k = 1; k <= n; k++) total += pow(b, (double)k), slope += (double)k*pow(b, (double)k - 1);
-  CHECK(ad_function_call(g, in, out, NULL) == AD_OK);
+  const ad_status status = ad_function_call(g, in, out, NULL);
+  CHECK(status == AD_OK || status == AD_ERROR_MEMORY);
+  if (status != AD_OK) return false;
   for (int k = 0; k < 5 && dtype == AD_F32; k++) z[k] = (double)z32[k];
   const double m = (double)n, power = pow(b, m);
   const double want_u[5] = { u0*power, power, 0, 0, n ? m*u0*pow(b, m - 1) : 0 };
   const double want_v[5] = { v0 + a*u0*total, a*total, 1, u0*total, a*u0*slope };
   for (int k = 0; k < 5; k++) CHECK_NUMBER(z[k], sum ? want_v[k] : want_u[k], tolerance);
+  return true;
+}
+static void check_series(ad_function *g, ad_dtype dtype, bool sum, int64_t n, double tolerance) {
+  CHECK(check_call(g, dtype, sum, n, tolerance));
 }
 
 static void test_series(ad_dtype dtype, bool sum, double tolerance) {
@@ -105,7 +113,7 @@ static void test_nothing(void) {
   ad_function_free(f);
 }
 
-/* d/db of dv/db: the adjoint of the tangent loop, in which v and its tangent reach no cotangent but v's own. */
+/* d/db of dv/db: the adjoint of the tangent loop, in which v's tangent reaches no cotangent but its own. */
 static void test_second(void) {
   series s = { AD_F64, true };
   ad_function *f = trace_series(&s), *h = f ? ad_function_hessian(f, 1, (const int[]){ 3 }) : NULL;
@@ -121,11 +129,288 @@ static void test_second(void) {
   ad_function_free(f);
 }
 
+/* --- loops that become one ------------------------------------------------------------------------------ */
+
+static int count_of(const ad_function *f, const ad_primitive *p, const carrier **last) {
+  int n = 0;
+  size_t size;
+  for (uint32_t i = 0; i < f->body->count; i++)
+    if (!node_is_leaf(f->body, i) && node_primitive(f->body, i) == p) {
+      if (last) *last = node_attribute(f->body, i, &size);
+      n++;
+    }
+  return n;
+}
+
+static int loops_in(const ad_function *f, const carrier **last) {
+  return count_of(f, &carrier_primitives[CARRIER_LOOP], last);
+}
+
+static int scans_in(const ad_function *f, const carrier **last) {
+  return count_of(f, &carrier_primitives[CARRIER_SCAN], last);
+}
+
+/* y and its tangents by each of some inputs, one ad_jvp for each. */
+static void tangents(const ad_var y, int n, const ad_var x[], ad_var out[]) {
+  for (int k = 0; k < n; k++) {
+    const ad_var one = ad_ones(y.tape, ad_type_of(x[k]));
+    ad_jvp(1, &x[k], &one, 1, &y, &out[k]);
+  }
+}
+
+/* As series_body, with tangents by all four numbers. */
+static void series_tangents(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  series_body(t, in, out, context);
+  tangents(out[0], 4, in, out + 1);
+}
+
+/* The states are u, v, count, and tangents: of u and v by u0 and b, of v by v0 and a. Where u is asked for, v
+ * has none. */
+static void test_directions(ad_dtype dtype, bool sum, double tolerance) {
+  series s = { dtype, sum };
+  const ad_type real = ad_type_make(dtype, 0, NULL);
+  const ad_type types[5] = { real, real, real, real, AD_I64() };
+  ad_function *f = ad_function_trace("tangents", series_tangents, &s, 5, types, 5);
+  const carrier *c = NULL;
+  if (!CHECK(f != NULL)) return;
+  if (CHECK(loops_in(f, &c) == 1)) CHECK(c->n_out == (sum ? 3 + 6 : 3 + 2));
+  const int64_t n[4] = { 0, 1, 2, 17 };
+  for (int k = 0; k < 4; k++) check_series(f, dtype, sum, n[k], tolerance);
+  ad_function_compile(f, NULL, NULL);
+  for (int k = 0; k < 4; k++) check_series(f, dtype, sum, n[k], tolerance);
+  const int64_t many = 51;
+  double x[4] = { 0 }, z[5];
+  const void *in[5] = { x, x, x, x, &many };
+  void *out[5] = { z, z + 1, z + 2, z + 3, z + 4 };
+  CHECK_STATUS(ad_function_call(f, in, out, NULL), AD_ERROR_LIMIT);
+  ad_function_free(f);
+}
+
+/* Second derivatives by ad_jvp of ad_jvp: all is one loop, too, and so is the gradient's own, of each. */
+static void second_tangents(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  ad_var first = ad_none();
+  series_body(t, in, out, context);
+  tangents(out[0], 1, &in[3], &first);
+  tangents(first, 1, &in[3], &out[1]);
+  tangents(first, 1, &in[0], &out[2]);
+  out[3] = first;
+}
+
+static void test_orders(void) {
+  series s = { AD_F64, true };
+  const ad_type types[5] = { AD_F64(), AD_F64(), AD_F64(), AD_F64(), AD_I64() };
+  ad_function *f = ad_function_trace("second", second_tangents, &s, 5, types, 4);
+  const double x[4] = { 1.5, -0.25, 0.75, 1.125 };
+  const int64_t n = 9;
+  double z[4] = { 0 }, total = 0, slope = 0, second = 0;
+  for (int k = 1; k <= n; k++) {
+    total += pow(1.125, k), slope += k*pow(1.125, k - 1);
+    second += k*(k - 1)*pow(1.125, k - 2);
+  }
+  if (!CHECK(f && loops_in(f, NULL) == 1)) return;
+  CHECK_STATUS(ad_function_call(f, (const void *[]){ x, x + 1, x + 2, x + 3, &n },
+                                (void *[]){ z, z + 1, z + 2, z + 3 }, NULL), AD_OK);
+  CHECK_NUMBER(z[0], -0.25 + 0.75*1.5*total, 1e-13);
+  CHECK_NUMBER(z[1], 0.75*1.5*second, 1e-13);
+  CHECK_NUMBER(z[2], 0.75*slope, 1e-13);
+  CHECK_NUMBER(z[3], 0.75*1.5*slope, 1e-13);
+  ad_function_free(f);
+}
+
+/* --- loops that stay apart ------------------------------------------------------------------------------ */
+
+static void half(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  (void)t;
+  out[0] = ad_mul(in[0], 0.5);
+  out[1] = ad_add(in[1], ad_integer(*(const int *)context));
+}
+static void below_ten(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  (void)t, (void)context;
+  out[0] = ad_less(in[1], ad_integer(10));
+}
+
+/* One condition, three loops: in steps of 1, in steps of 5, in steps of 1 from where the first has ended. */
+static void three_loops(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  const ad_type types[2] = { AD_F64(), AD_I64() };
+  const int64_t zero = 0;
+  int by[2] = { 1, 5 };
+  (void)context;
+  ad_function *p = ad_function_trace("below ten", below_ten, NULL, 2, types, 1),
+              *f = ad_function_trace("by one", half, &by[0], 2, types, 2),
+              *g = ad_function_trace("by five", half, &by[1], 2, types, 2);
+  const ad_var count = ad_constant(t, AD_I64(), &zero);
+  ad_var end[3][2];
+  ad_while(p, f, NULL, (const ad_var[]){ in[0], count }, end[0]);
+  ad_while(p, g, NULL, (const ad_var[]){ in[0], count }, end[1]);
+  ad_while(p, f, NULL, (const ad_var[]){ end[0][0], count }, end[2]);
+  for (int k = 0; k < 3; k++) out[k] = end[k][0];
+  tangents(out[2], 1, in, &out[3]);
+  ad_function_free(p), ad_function_free(f), ad_function_free(g);
+}
+
+static void test_apart(void) {
+  const ad_type one = AD_F64();
+  ad_function *f = ad_function_trace("three", three_loops, NULL, 1, &one, 4);
+  const double x = 3;
+  double z[4] = { 0 };
+  if (!CHECK(f && loops_in(f, NULL) == 3)) return;      /* tangents are with their loops */
+  CHECK_STATUS(ad_function_call(f, (const void *[]){ &x }, (void *[]){ z, z + 1, z + 2, z + 3 }, NULL),
+               AD_OK);
+  CHECK(z[0] == 3*0x1p-10 && z[1] == 3*0x1p-2 && z[2] == 3*0x1p-20 && z[3] == 0x1p-20);
+  ad_function_free(f);
+}
+
+/* --- scans, and loops in loops -------------------------------------------------------------------------- */
+
+enum { TERMS = 5 };
+
+/* s <- s x[i] + a, with rows s and s^2; the second one is not looked at. */
+static void horner(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  (void)t, (void)context;
+  out[0] = ad_add(ad_mul(in[0], in[1]), in[2]);
+  out[1] = out[0];
+  out[2] = ad_square(out[0]);
+}
+
+/* (s, x, a) -> the rows' sum, and its tangents by s and a. */
+static void scanned(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  const bool *backwards = context;
+  const ad_type types[3] = { AD_F64(), AD_F64(), AD_F64() };
+  ad_function *f = ad_function_trace("horner", horner, NULL, 3, types, 3);
+  ad_var z[3];
+  (void)t;
+  ad_scan(f, 1, &(ad_loop){ .backwards = *backwards }, in, z);
+  out[0] = ad_sum(z[1], AD_ALL_AXES, false);
+  tangents(out[0], 1, in, &out[1]);
+  tangents(out[0], 1, in + 2, &out[2]);
+  ad_function_free(f);
+}
+
+static void test_scans(bool backwards) {
+  const ad_type types[3] = { AD_F64(), AD_F64(TERMS), AD_F64() };
+  ad_function *f = ad_function_trace("scanned", scanned, &backwards, 3, types, 3);
+  const double s0 = 0.5, a = 0.25, x[TERMS] = { 1.5, -2, 0.75, 3, 0.125 };
+  double z[3] = { 0 }, s = s0, by_s = 1, by_a = 0, want[3] = { 0 };
+  const carrier *c = NULL;
+  for (int k = 0; k < TERMS; k++) {
+    const double xk = x[backwards ? TERMS - 1 - k : k];
+    s = s*xk + a, by_s = by_s*xk, by_a = by_a*xk + 1;
+    want[0] += s, want[1] += by_s, want[2] += by_a;
+  }
+  if (!CHECK(f != NULL)) return;
+  if (CHECK(scans_in(f, &c) == 1)) CHECK(c->n_out == 6);      /* three states and their rows */
+  CHECK_STATUS(ad_function_call(f, (const void *[]){ &s0, x, &a }, (void *[]){ z, z + 1, z + 2 }, NULL),
+               AD_OK);
+  for (int k = 0; k < 3; k++) CHECK_NUMBER(z[k], want[k], 1e-14);
+  ad_function_free(f);
+}
+
+/* x <- x + (the series' v from u0 = x): a loop whose step has a loop. */
+static void outer_step(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  ad_var v;
+  series_body(t, (const ad_var[]){ in[0], in[2], in[2], in[3], in[4] }, &v, context);
+  out[0] = ad_add(in[0], v);
+  out[1] = ad_add(in[1], ad_integer(1));
+}
+static void below_three(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  (void)t, (void)context;
+  out[0] = ad_less(in[1], ad_integer(3));
+}
+static void nested(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  const ad_type types[5] = { AD_F64(), AD_I64(), AD_F64(), AD_F64(), AD_I64() };
+  const int64_t zero = 0;
+  ad_function *p = ad_function_trace("below three", below_three, NULL, 2, types, 1),
+              *f = ad_function_trace("outer", outer_step, context, 5, types, 2);
+  ad_var end[2];
+  ad_while(p, f, NULL, (const ad_var[]){ in[0], ad_constant(t, AD_I64(), &zero), in[1], in[2], in[3] }, end);
+  out[0] = end[0];
+  tangents(out[0], 3, in, out + 1);
+  ad_function_free(p), ad_function_free(f);
+}
+
+/* x <- x + a + a x s with s = b + .. + b^n, three times: x <- c x + a, c = 1 + a s. */
+static void test_nested(void) {
+  series s = { AD_F64, true };
+  const ad_type types[4] = { AD_F64(), AD_F64(), AD_F64(), AD_I64() };
+  ad_function *f = ad_function_trace("nested", nested, &s, 4, types, 4);
+  const double x = 0.5, a = 0.25, b = 0.75;
+  const int64_t n = 4;
+  double z[4] = { 0 }, sum = 0, slope = 0;
+  for (int k = 1; k <= n; k++) sum += pow(b, k), slope += k*pow(b, k - 1);
+  const double c = 1 + a*sum, want = c*c*c*x + a*(c*c + c + 1);
+  const double by_c = 3*c*c*x + a*(2*c + 1);
+  const carrier *outer = NULL;
+  if (!CHECK(f && loops_in(f, &outer) == 1)) return;
+  CHECK(loops_in(outer->f, NULL) == 1);
+  for (int compiled = 0; compiled < 2; compiled++) {
+    CHECK_STATUS(ad_function_call(f, (const void *[]){ &x, &a, &b, &n }, (void *[]){ z, z + 1, z + 2, z + 3 },
+                                  NULL), AD_OK);
+    CHECK_NUMBER(z[0], want, 1e-14);
+    CHECK_NUMBER(z[1], c*c*c, 1e-14);
+    CHECK_NUMBER(z[2], c*c + c + 1 + by_c*sum, 1e-14);
+    CHECK_NUMBER(z[3], by_c*a*slope, 1e-14);
+    ad_function_compile(f, NULL, NULL);
+  }
+  ad_function_free(f);
+}
+
+/* --- constants ------------------------------------------------------------------------------------------ */
+
+static void constants(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  const double a[3] = { 1, 2, 3 }, b[3] = { 1, 2, 4 };
+  const ad_type three = AD_F64(3);
+  (void)context;
+  out[0] = ad_mul(in[0], ad_constant(t, three, a));
+  out[1] = ad_mul(in[0], ad_constant(t, three, a));
+  out[2] = ad_mul(in[0], ad_constant(t, three, b));
+}
+
+static void test_constants(void) {
+  const ad_type three = AD_F64(3);
+  ad_function *f = ad_function_trace("constants", constants, NULL, 1, &three, 3);
+  const double x[3] = { 1, 10, 100 };
+  double z[3][3];
+  if (!CHECK(f && ad_function_size(f) == 2 && f->out[0] == f->out[1] && f->out[0] != f->out[2])) return;
+  CHECK_STATUS(ad_function_call(f, (const void *[]){ x }, (void *[]){ z[0], z[1], z[2] }, NULL), AD_OK);
+  for (int k = 0; k < 3; k++)
+    CHECK(z[0][k] == x[k]*(k + 1) && z[1][k] == z[0][k] && z[2][k] == x[k]*(k + 1 + (k == 2)));
+  ad_function_free(f);
+}
+
+/* --- memory that fails ---------------------------------------------------------------------------------- */
+
+static long trace_short(long fail_at) {
+  heap h = { .fail_at = fail_at };
+  const ad_allocator a = heap_allocator(&h);
+  series s = { AD_F64, true };
+  const ad_type types[5] = { AD_F64(), AD_F64(), AD_F64(), AD_F64(), AD_I64() };
+  ad_report report;
+  ad_function *f = ad_function_trace_with(&a, "tangents", series_tangents, &s, 5, types, 5, &report);
+  if (f) CHECK(check_call(f, AD_F64, true, 3, 1e-13) || fail_at);
+  else CHECK_STATUS(report.status, AD_ERROR_MEMORY);
+  ad_function_free(f);
+  CHECK_THAT(heap_is_empty(&h), "allocation %ld fails: %s", fail_at, heap_text(&h));
+  return h.calls;
+}
+
+static void test_failing_memory(void) {
+  const long n = trace_short(0);
+  for (long k = 1; k <= n; k++) trace_short(k);
+}
+
 int main(void) {
   for (int sum = 0; sum < 2; sum++) {
     test_series(AD_F64, sum, 1e-13);
     test_series(AD_F32, sum, 1e-5);
+    test_directions(AD_F64, sum, 1e-13);
+    test_directions(AD_F32, sum, 1e-5);
+    test_scans(sum);
   }
+  test_orders();
+  test_apart();
+  test_nested();
+  test_constants();
+  test_failing_memory();
   test_nothing();
   test_second();
   return check_summary();
