@@ -45,7 +45,7 @@ static bool same_schedule(const merge *m, uint32_t i, uint32_t j) {
          || node_operands(m->src, i, &n)[a->n_in] == node_operands(m->src, j, &n)[b->n_in];
 }
 
-/* Do the first inputs have the same operands: all that a loop's condition may look at, or most of a scan's? */
+/* Do the first inputs have the same operands: all that a loop's condition looks at, or most of a scan's? */
 static bool same_beginning(const merge *m, uint32_t i, uint32_t j) {
   const carrier *a = carrier_at(m->src, i), *b = carrier_at(m->src, j);
   int n, same = 0;
@@ -176,7 +176,8 @@ static int find_class(const merge *m, int at, int k) {
     const int first = m->place[c];
     int other;
     owner_of(m, first, &other);
-    if (other == k && operand_of(m, first) == operand_of(m, at) && role_of(m, first) == role_of(m, at)) return c;
+    if (other != k || operand_of(m, first) != operand_of(m, at)) continue;
+    if (role_of(m, first) == role_of(m, at)) return c;
   }
   return -1;
 }
