@@ -113,7 +113,17 @@ static void store_outputs(const plan *p, void *const out[], void **where, char *
 }
 
 void plan_begin(const plan *p, void *memory) {
-  if (p->constants) memcpy(memory, p->image, p->constants*sizeof *p->image);
+  if (p->constants && !p->whole) memcpy(memory, p->image, p->constants*sizeof *p->image);
+  for (uint32_t i = 0; i < p->segments; i++) segment_begin(&p->segment[i], memory);
+}
+
+static ad_status run_segment(const segment *s, const void *const in[], void *const out[], void **where,
+                             char *memory, char *message, size_t size) {
+  const micro_operation *failed = NULL;
+  const ad_status status = segment_run(s, in, out, where, memory, &failed);
+  if (status == AD_OK || !failed) return status;
+  const void *const *x = (const void *const *)(const void *)(memory + s->frame + failed->list);
+  return explain_failure(&failed->op, x, status, message, size);
 }
 
 ad_status plan_run(const plan *p, const void *const in[], void *const out[], void *memory, char *message,
@@ -124,15 +134,21 @@ ad_status plan_run(const plan *p, const void *const in[], void *const out[], voi
 
 ad_status plan_continue(const plan *p, const void *const in[], void *const out[], void *memory, char *message,
                         size_t size) {
+  if (message) message[0] = 0;
+  if (p->whole) return run_segment(p->segment, in, out, NULL, memory, message, size);
   void **where = (void **)(void *)((char *)memory + p->table);
   load_inputs(p, in, memory);
   for (uint32_t i = 0; i < p->places; i++) where[i] = locate(p, &p->place[i], in, out, memory);
-  if (message) message[0] = 0;
-  for (uint32_t i = 0; i < p->steps; i++) {
-    ad_status status = run_step(p, &p->step[i], where, memory, message, size);
+  for (uint32_t i = 0, next; i < p->steps; i = next) {
+    const plan_step *s = &p->step[i];
+    const segment *instead = s->segment ? &p->segment[s->segment - 1] : NULL;
+    next = i + (instead ? instead->steps : 1);
+    ad_status status = instead ? run_segment(instead, in, out, where, memory, message, size)
+                               : run_step(p, s, where, memory, message, size);
     if (status == AD_OK) continue;
+    if (instead) return status;
     const void *const *x = (const void *const *)(const void *)((char *)memory + p->operands);
-    return explain_failure(&p->step[i].kernel.op, x, status, message, size);
+    return explain_failure(&s->kernel.op, x, status, message, size);
   }
   store_outputs(p, out, where, memory);
   return AD_OK;

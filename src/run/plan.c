@@ -198,6 +198,11 @@ static void lay_out(plan *p) {
   p->operands = p->table + rounded(p->places*sizeof(void *));
   p->zeros = p->operands + rounded(p->most_operands*sizeof(void *));
   p->workspace = p->zeros + rounded(p->zero_bytes) + 64;
+  if (p->whole) p->workspace = 0;
+  for (uint32_t i = 0; i < p->segments; i++) {
+    p->segment[i].frame = p->workspace;
+    p->workspace += rounded(p->segment[i].m.frame) + 64;
+  }
 }
 
 /* --- the whole ------------------------------------------------------------------------------------ */
@@ -233,13 +238,25 @@ void planner_close(planner *q) {
   graph_close(&q->g);
 }
 
+static bool lower_steps(planner *q) {
+  const size_t bytes = q->s.steps*sizeof(uint32_t) + 1;
+  uint32_t *scheduled = memory_get(&q->p->allocator, bytes);
+  bool good = scheduled != NULL;
+  for (uint32_t s = 0; s < q->s.steps && good; s++) {
+    scheduled[q->p->steps] = s;
+    good = lower_step(q, &q->s.step[s]);
+  }
+  good = good && add_segments(q, scheduled);
+  memory_release(&q->p->allocator, scheduled, bytes);
+  return good;
+}
+
 static bool lower_all(planner *q) {
   if (!choose_places(q) || !place_outputs(q) || !keep_arrays(q) || !assign_memory(q) || !number_slots(q))
     return false;
   shift_memory(q);
   if (!store_outputs(q) || !list_results(q)) return false;
-  for (uint32_t s = 0; s < q->s.steps; s++)
-    if (!lower_step(q, &q->s.step[s])) return false;
+  if (!lower_steps(q)) return false;
   note_times(q->p);
   lay_out(q->p);
   return true;
@@ -278,6 +295,8 @@ static void free_step(plan *p, plan_step *s) {
 void plan_free(plan *p) {
   const ad_allocator a = p->allocator;
   for (uint32_t i = 0; i < p->steps; i++) free_step(p, &p->step[i]);
+  for (uint32_t i = 0; i < p->segments; i++) segment_free(&a, &p->segment[i]);
+  memory_release(&a, p->segment, p->segment_capacity*sizeof *p->segment);
   memory_release(&a, p->step, p->step_capacity*sizeof *p->step);
   memory_release(&a, p->code, p->code_capacity*sizeof *p->code);
   memory_release(&a, p->image, p->image_capacity*sizeof *p->image);

@@ -11,6 +11,7 @@
 #include "run/graph.h"
 #include "run/program.h"
 #include "run/region.h"
+#include "run/segment.h"
 
 typedef enum place_kind {
   PLACE_FIXED,                      /* constants, and what a tape keeps */
@@ -45,6 +46,7 @@ typedef struct plan_step {
   uint32_t first, count;            /* KIND_SCALAR: instructions */
   region region;                    /* KIND_ELEMENTWISE */
   kernel_step kernel;               /* KIND_STRUCTURED */
+  uint32_t segment;                 /* number + 1 of the one that begins here and runs instead; 0: none */
 } plan_step;
 
 /* Scalars on their way in and out: slot from input, output from slot; bool is converted. */
@@ -70,9 +72,12 @@ typedef struct plan {
   transfer *load, *store;
   plan_copy *copy;
   plan_result *result;
+  segment *segment;                 /* of steps on very small arrays */
+  bool whole;                       /* one segment is all there is */
+  uint32_t segments;
   uint32_t results, steps, instructions, constants, slots, places, loads, stores, copies, most_operands;
   size_t step_capacity, code_capacity, image_capacity, place_capacity, load_capacity, store_capacity,
-      copy_capacity, result_capacity;
+      copy_capacity, result_capacity, segment_capacity;
   /* Offsets in the workspace, in bytes, and its size. zeros stands in for inputs that are not given. */
   size_t scratch, table, operands, zeros, zero_bytes, workspace;
   int threads;

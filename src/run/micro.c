@@ -1,0 +1,192 @@
+/* micro.c -- running micro programs: each instruction ends in a jump of its own to the next one's, which
+ * processors foresee better than one jump for all. */
+#include "run/micro.h"
+#include "run/kernels/plain_rows.h"
+
+#include <math.h>
+#include <string.h>
+
+#define C(k) ((REAL)k)
+#define SECOND_(a, b, ...) b
+#define SECOND(...) SECOND_(__VA_ARGS__)
+
+#define REAL float
+#define MATH(name) name##f
+#define HELPER(name) name##_in_f32
+#include "primitives/helpers.h"
+#undef REAL
+#undef MATH
+#undef HELPER
+#define REAL double
+#define MATH(name) name
+#define HELPER(name) name##_in_f64
+#include "primitives/helpers.h"
+#define ELEMENT int32_t
+#define UNSIGNED uint32_t
+#define TYPED(prefix) prefix##i32
+#include "run/kernels/integer_rows.inc"
+#undef ELEMENT
+#undef UNSIGNED
+#undef TYPED
+#define ELEMENT int64_t
+#define UNSIGNED uint64_t
+#define TYPED(prefix) prefix##i64
+#include "run/kernels/integer_rows.inc"
+#undef ELEMENT
+#undef UNSIGNED
+#undef TYPED
+#include "primitives/row_names.h"
+#include "primitives/scalar_tanh.h"
+#undef REAL
+#undef MATH
+#undef HELPER
+
+/* --- instructions that are calls ------------------------------------------------------------------------ */
+
+/* An operand of one element, repeated. */
+static const void *spread(char *to, const char *from, size_t size, size_t n) {
+  for (size_t i = 0; i < n; i++) memcpy(to + i*size, from, size);
+  return to;
+}
+
+static void run_call(const micro_call *c, const micro *i, char *frame) {
+  char x[8*MICRO_MOST], y[8*MICRO_MOST];
+  const char *px = frame + i->x, *py = frame + i->y;
+  const bool spread_x = i->n > 1 && !i->sx, spread_y = i->n > 1 && c->y_size && !i->sy;
+  c->kernel(i->n, frame + i->z, spread_x ? spread(x, px, c->x_size, i->n) : px,
+            spread_y ? spread(y, py, c->y_size, i->n) : c->y_size ? py : NULL, NULL, c->attribute);
+}
+
+static ad_status run_operation(const micro_operation *k, char *frame) {
+  const void **x = (const void **)(void *)(frame + k->list);
+  for (int j = 0; j < k->op.n; j++) x[j] = frame + k->x[j];
+  return k->op.primitive->run(&k->op, frame + k->z, x, frame + k->scratch);
+}
+
+/* PLAIN, ALL and NOTHING are what rows say of themselves. */
+#define PLAIN(...) __VA_ARGS__
+#define ALL(...) __VA_ARGS__
+#define NOTHING(...)
+
+/* --- which rows there are ------------------------------------------------------------------------------- */
+
+bool micro_has_row(ad_dtype dtype, unsigned length, elementwise_id row) {
+  static const bool has[AD_DTYPES][MICRO_LENGTHS][ROW_COUNT] = {
+#define AT_ENTRY(dtype, length, row) [AD_##dtype][MICRO_##length][row] = true,
+#define ENTRY(dtype, length, row)    AT_ENTRY(dtype, length, row)
+#define ROW_1(dtype, length, row, result, value) ENTRY(dtype, length, row)
+#define ROW_A(dtype, length, row, result, value) ENTRY(dtype, length, row)
+#define ROW_2(dtype, length, row, result, value) ENTRY(dtype, length, row)
+#define ROW_3(dtype, length, row, result, value) ENTRY(dtype, length, row)
+#define CHOOSE(dtype, length, row)               ENTRY(dtype, length, row)
+#include "run/micro_rows.inc"
+  };
+  return has[dtype][length][row];
+}
+#undef AT_ENTRY
+
+/* --- the loop ------------------------------------------------------------------------------------------- */
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wpedantic"
+
+#define NEXT { \
+    i++; \
+    goto *label[i->code]; \
+  }
+#define AT(type, letter) ((type *)(void *)(frame + i->letter))
+#define LABEL_(dtype, length, row) at_##dtype##_##length##_##row
+#define LABEL(dtype, length, row)  LABEL_(dtype, length, row)
+#define AT_ENTRY(dtype, length, row) \
+  [MICRO_ROW(AD_##dtype, MICRO_##length, row)] = &&LABEL(dtype, length, row),
+
+ad_status micro_run(const micro_program *p, uint32_t first, char *frame, const micro_operation **failed) {
+  static const void *const label[MICRO_CODES] = {
+#include "run/micro_rows.inc"
+    [MICRO_END] = &&end, [MICRO_COPY_1] = &&copy_1, [MICRO_COPY_8] = &&copy_8, [MICRO_COPY_16] = &&copy_16,
+    [MICRO_COPY] = &&copy, [MICRO_REAL_OF_BOOL] = &&real_of_bool, [MICRO_BOOL_OF_REAL] = &&bool_of_real,
+    [MICRO_CALL] = &&call, [MICRO_RUN] = &&run
+  };
+  const micro *i = p->code + first;
+  ad_status status;
+  goto *label[i->code];
+
+#undef ROW_1
+#undef ROW_A
+#undef ROW_2
+#undef ROW_3
+#undef CHOOSE
+/* Elements of operands for element k. Both of two are read before the first is written. */
+#define X const ELEMENT x = px[k*i->sx];
+#define Y const ELEMENT y = py[k*i->sy];
+#define W const ELEMENT w = pw[k*i->sw];
+#define EACH_ONE(result, operands, value) { const size_t k = 0; operands pz[k] = (result)(value); }
+#define EACH_TWO(result, operands, value) { \
+    result z0, z1; \
+    { const size_t k = 0; operands z0 = (result)(value); } \
+    { const size_t k = 1; operands z1 = (result)(value); } \
+    pz[0] = z0, pz[1] = z1; \
+  }
+#define EACH_MANY(result, operands, value) \
+  for (size_t k = 0; k < i->n; k++) { operands pz[k] = (result)(value); }
+#define ROW_BEGIN(dtype, length, row, result) LABEL(dtype, length, row): { result *pz = AT(result, z);
+#define POINTER(letter) const ELEMENT *p##letter = AT(const ELEMENT, letter);
+#define ROW_1(dtype, length, row, result, value) \
+  ROW_BEGIN(dtype, length, row, result) POINTER(x) EACH_##length(result, X, value) NEXT }
+#define ROW_A(dtype, length, row, result, value) \
+  ROW_BEGIN(dtype, length, row, result) POINTER(x) \
+  const ELEMENT a = (ELEMENT)*AT(const double, y); \
+  EACH_##length(result, X, value) NEXT }
+#define ROW_2(dtype, length, row, result, value) \
+  ROW_BEGIN(dtype, length, row, result) POINTER(x) POINTER(y) EACH_##length(result, X Y, value) NEXT }
+#define ROW_3(dtype, length, row, result, value) \
+  ROW_BEGIN(dtype, length, row, result) POINTER(x) POINTER(y) POINTER(w) \
+  EACH_##length(result, X Y W, value) NEXT }
+#define CHOOSE(dtype, length, row) \
+  ROW_BEGIN(dtype, length, row, ELEMENT) POINTER(y) POINTER(w) \
+  const unsigned char *px = AT(const unsigned char, x); \
+  EACH_##length(ELEMENT, const unsigned char x = px[k*i->sx]; Y W, x ? y : w) NEXT }
+#include "run/micro_rows.inc"
+
+copy_1:
+  frame[i->z] = frame[i->x];
+  NEXT
+copy_8:
+  memcpy(frame + i->z, frame + i->x, 8);
+  NEXT
+copy_16:
+  memcpy(frame + i->z, frame + i->x, 16);
+  NEXT
+copy:
+  memmove(frame + i->z, frame + i->x, i->n);
+  NEXT
+real_of_bool:
+  *AT(double, z) = *AT(unsigned char, x);
+  NEXT
+bool_of_real:
+  *AT(unsigned char, z) = *AT(double, x) != 0;
+  NEXT
+call:
+  run_call(&p->call[i->to], i, frame);
+  NEXT
+run:
+  status = run_operation(&p->operation[i->to], frame);
+  if (status == AD_OK) NEXT
+  *failed = &p->operation[i->to];
+  return status;
+end:
+  return AD_OK;
+}
+#pragma GCC diagnostic pop
+
+void micro_free(const ad_allocator *a, micro_program *p) {
+  for (uint32_t k = 0; k < p->operations; k++) {
+    const size_t n = (size_t)p->operation[k].op.n;
+    memory_release(a, p->operation[k].types, n*sizeof *p->operation[k].types + 1);
+    memory_release(a, p->operation[k].x, n*sizeof *p->operation[k].x + 1);
+  }
+  memory_release(a, p->code, p->code_capacity*sizeof *p->code);
+  memory_release(a, p->call, p->call_capacity*sizeof *p->call);
+  memory_release(a, p->operation, p->operation_capacity*sizeof *p->operation);
+  memory_release(a, p->image, p->image_capacity);
+}
