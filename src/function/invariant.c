@@ -47,7 +47,8 @@ static bool is_linear_in_all(const ad_primitive *p, int n) {
   return n > 0 && n < 32 && (p->linear_in & ((1u << n) - 1)) == (1u << n) - 1;
 }
 
-/* FLOW_ASKED for what is never moved, else what its slopes may do to a zero. */
+/* FLOW_ASKED for what is never moved, else what its slopes may do to a zero. What may fail is not moved: a
+ * loop that makes no step does not come to it. */
 static unsigned zeros_of(const ad_tape *t, uint32_t i) {
   const ad_primitive *p = node_primitive(t, i);
   int n;
@@ -55,7 +56,8 @@ static unsigned zeros_of(const ad_tape *t, uint32_t i) {
   if (p->tuple || node_is_result(t, i) || !p->name) return FLOW_ASKED;
   if (p == &cast_primitive || is_sum(t, i)) return 0;
   if (p->row) return ((const elementwise_row *)p->row)->kind >= CLASS_COMPARE ? 0 : mask_slopes(t, i);
-  if (!p->type || p->not_connected || !is_linear_in_all(p, n)) return FLOW_ASKED;
+  if (!p->type || p->not_connected || !(p->traits & AD_TRAIT_NEVER_FAILS)) return FLOW_ASKED;
+  if (!is_linear_in_all(p, n)) return FLOW_ASKED;
   return p->traits & AD_TRAIT_LINEAR ? 0 : FLOW_MASK;
 }
 

@@ -217,7 +217,8 @@ static ad_var shift_vjp(ad_rule *r, int k) {
 
 static const ad_primitive shift_primitive = {
   .name = "shift", .doc = "the element before, 0 for the first, along an axis",
-  .traits = AD_TRAIT_LINEAR | AD_TRAIT_UNIT_WEIGHTS, .type = scan_type, .run = shift_run, .work = work_move,
+  .traits = AD_TRAIT_LINEAR | AD_TRAIT_UNIT_WEIGHTS | AD_TRAIT_NEVER_FAILS,
+  .type = scan_type, .run = shift_run, .work = work_move,
   .vjp = shift_vjp,
   .batch = batch_along_narrow, .trail = trail_alike, .write = shift_write };
 
@@ -243,7 +244,8 @@ static ad_var cumsum_vjp(ad_rule *r, int k) {
 
 static const ad_primitive cumsum_primitive = { .name = "cumsum",
                                                .doc = "sums of the elements so far, along an axis",
-                                               .traits = AD_TRAIT_LINEAR | AD_TRAIT_UNIT_WEIGHTS,
+                                               .traits = AD_TRAIT_LINEAR | AD_TRAIT_UNIT_WEIGHTS
+                                                         | AD_TRAIT_NEVER_FAILS,
                                                .type = scan_type,
                                                .run = cumsum_run,
                                                .work = work_fold,

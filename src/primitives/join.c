@@ -13,7 +13,7 @@
 
 #include <string.h>
 
-enum { JOINS = AD_TRAIT_LINEAR | AD_TRAIT_UNIT_WEIGHTS };
+enum { JOINS = AD_TRAIT_LINEAR | AD_TRAIT_UNIT_WEIGHTS | AD_TRAIT_NEVER_FAILS };
 
 static const ad_primitive concat_primitive, stack_primitive;
 

@@ -14,6 +14,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { MOVES = AD_TRAIT_LINEAR | AD_TRAIT_UNIT_WEIGHTS | AD_TRAIT_NEVER_FAILS };
+
 static const ad_primitive diag_primitive, diag_embed_primitive, tril_primitive, triu_primitive;
 
 /* Of diag_embed: a vector of length `length` becomes diagonal k of a (rows, columns) matrix. */
@@ -162,14 +164,14 @@ static ad_var diag_embed_vjp(ad_rule *r, int operand) {
 }
 
 static const ad_primitive diag_primitive = {
-  .name = "diag", .doc = "a diagonal of a matrix", .traits = AD_TRAIT_LINEAR | AD_TRAIT_UNIT_WEIGHTS,
+  .name = "diag", .doc = "a diagonal of a matrix", .traits = MOVES,
   .type = diag_type, .run = diag_run, .work = work_part,
   .vjp = diag_vjp, .batch = batch_leading, .write = diag_write,
   .elements = moved_elements,
 };
 static const ad_primitive diag_embed_primitive = {
   .name = "diag_embed", .doc = "the matrix with a given diagonal",
-  .traits = AD_TRAIT_LINEAR | AD_TRAIT_UNIT_WEIGHTS,
+  .traits = MOVES,
   .type = diag_embed_type, .run = diag_embed_run, .work = work_move,
   .vjp = diag_embed_vjp, .batch = batch_leading,
   .write = diag_embed_write, .elements = moved_elements,
@@ -271,13 +273,13 @@ static ad_var triangle_vjp(ad_rule *r, int operand) {
 
 static const ad_primitive tril_primitive = {
   .name = "tril", .doc = "the lower triangle of a matrix",
-  .traits = AD_TRAIT_LINEAR | AD_TRAIT_UNIT_WEIGHTS | AD_TRAIT_IN_PLACE,
+  .traits = MOVES | AD_TRAIT_IN_PLACE,
   .type = triangle_type, .run = tril_run, .work = work_move, .vjp = triangle_vjp, .batch = batch_leading,
   .write = tril_write, .elements = moved_elements,
 };
 static const ad_primitive triu_primitive = {
   .name = "triu", .doc = "the upper triangle of a matrix",
-  .traits = AD_TRAIT_LINEAR | AD_TRAIT_UNIT_WEIGHTS | AD_TRAIT_IN_PLACE,
+  .traits = MOVES | AD_TRAIT_IN_PLACE,
   .type = triangle_type, .run = triu_run, .work = work_move, .vjp = triangle_vjp, .batch = batch_leading,
   .write = triu_write, .elements = moved_elements,
 };

@@ -1,5 +1,6 @@
-/* What bodies of functions, maps and loops are spared: operations on constants, broadcasts that elementwise operations
- * see through, and what does not change from step to step. Against closed forms, and by what is left of the bodies. */
+/* What bodies of functions, maps and loops are spared: operations on constants, broadcasts that elementwise
+ * operations see through, and what does not change from step to step. Against closed forms, and by what is
+ * left of the bodies. */
 #include "check.h"
 
 #include "adit.h"
@@ -28,16 +29,18 @@ static void triangle_body(ad_tape *t, const ad_var in[], ad_var out[], void *con
   out[0] = ad_mul(in[0], ad_mul(2, ad_tril(ad_add(ones, ad_eye(t, 3, 3, 0, AD_F64)), -1)));
 }
 
-/* exp of a broadcast row, and a column that is broadcast by hand: exp of the row, a product and a difference. */
+/* exp of a broadcast row, and a column that is broadcast by hand: exp of the row, a product, a difference. */
 static void broadcast_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
   (void)t, (void)context;
-  const ad_var row = ad_broadcast_to(in[0], 2, (int64_t[]){ 4, 3 }), column = ad_reshape(in[1], 2, (int64_t[]){ 4, 1 });
+  const ad_var row = ad_broadcast_to(in[0], 2, (int64_t[]){ 4, 3 });
+  const ad_var column = ad_reshape(in[1], 2, (int64_t[]){ 4, 1 });
   out[0] = ad_sub(ad_mul(ad_exp(row), in[2]), ad_broadcast_to(column, 2, (int64_t[]){ 4, 3 }));
 }
 
 static void test_bodies(void) {
   double x[9], z[9], row[3] = { 0.5, -1, 2 }, column[4] = { 1, 2, 3, 4 }, y[12], v[12];
-  const ad_type square = SHAPE(AD_F64, 3, 3), three[3] = { SHAPE(AD_F64, 3), SHAPE(AD_F64, 4), SHAPE(AD_F64, 4, 3) };
+  const ad_type square = SHAPE(AD_F64, 3, 3);
+  const ad_type three[3] = { SHAPE(AD_F64, 3), SHAPE(AD_F64, 4), SHAPE(AD_F64, 4, 3) };
   ad_function *f = ad_function_trace("triangle", triangle_body, NULL, 1, &square, 1);
   ad_function *g = ad_function_trace("broadcast", broadcast_body, NULL, 3, three, 1);
   for (int i = 0; i < 9; i++) x[i] = i + 1;
@@ -91,7 +94,8 @@ static void test_loops(void) {
   double x[N], s = 0, p = -0.3, q = 1.4, value, xbar[N], pbar, qbar, second;
   for (int i = 0; i < N; i++) s += x[i] = cos(i);
   ad_function *f = ad_function_trace("growth", growth_body, NULL, 3, one, 1);
-  ad_function *m = ad_function_trace("map", mapped_body, f, 3, many, 1), *g = m ? ad_function_gradient(m, 0, NULL) : NULL;
+  ad_function *m = ad_function_trace("map", mapped_body, f, 3, many, 1);
+  ad_function *g = m ? ad_function_gradient(m, 0, NULL) : NULL;
   call(g, (const void *[]){ x, &p, &q }, (void *[]){ &value, xbar, &pbar, &qbar });
   CHECK_NUMBER(value, s*exp(p)*q, 1e-13);
   CHECK_NUMBER(pbar, s*exp(p)*q, 1e-13);
@@ -116,7 +120,8 @@ static void test_zeros(void) {
   double x[N], p = 1000, q = 0, value, xbar[N], pbar, qbar;
   for (int i = 0; i < N; i++) x[i] = i + 1;
   ad_function *f = ad_function_trace("choice", choice_body, NULL, 3, one, 1);
-  ad_function *m = ad_function_trace("map", mapped_body, f, 3, many, 1), *g = m ? ad_function_gradient(m, 0, NULL) : NULL;
+  ad_function *m = ad_function_trace("map", mapped_body, f, 3, many, 1);
+  ad_function *g = m ? ad_function_gradient(m, 0, NULL) : NULL;
   call(g, (const void *[]){ x, &p, &q }, (void *[]){ &value, xbar, &pbar, &qbar });
   CHECK(value == (N*(N + 1)/2.0));
   CHECK(pbar == (0));
@@ -125,10 +130,172 @@ static void test_zeros(void) {
   ad_function_free(g), ad_function_free(m), ad_function_free(f);
 }
 
+/* --- what may fail stays where it is ------------------------------------------------------------------- */
+
+/* (x, p) -> something that fails for p = 0 and is 0 otherwise, in x's shape. */
+typedef struct picky { const char *name; ad_body *body; } picky;
+
+static ad_status refuse(void *context, const void *const in[], void *const out[], char *message,
+                        size_t size) {
+  (void)context, (void)message, (void)size;
+  *(double *)out[0] = 0;
+  return *(const double *)in[0] == 0 ? AD_ERROR_NUMERIC : AD_OK;
+}
+static ad_status same_type(ad_operation *op) {
+  op->z = *op->x[0];
+  return AD_OK;
+}
+static ad_status linear_run(const ad_operation *op, void *z, const void *const x[], void *scratch) {
+  (void)op, (void)scratch;
+  *(double *)z = 2**(const double *)x[0];
+  return *(const double *)x[0] == 0 ? AD_ERROR_NUMERIC : AD_OK;
+}
+static ad_var linear_vjp(ad_rule *r, int k) {
+  (void)k;
+  return ad_mul(r->g, 2);
+}
+static const ad_primitive linear_primitive = { .name = "doubled", .doc = "linear, but for where it fails",
+                                               .traits = AD_TRAIT_LINEAR, .type = same_type,
+                                               .run = linear_run, .vjp = linear_vjp };
+
+static ad_var as_matrix(ad_var p) { return ad_reshape(p, 2, (int64_t[]){ 1, 1 }); }
+static ad_var as_vector(ad_var p) { return ad_reshape(p, 1, (int64_t[]){ 1 }); }
+static ad_var times_zero(ad_var y) { return ad_sum(ad_mul(y, 0), AD_ALL_AXES, false); }
+
+static void solves(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  (void)t, (void)context;
+  out[0] = ad_add(in[0], times_zero(ad_solve(as_matrix(in[1]), as_vector(ad_exp(in[1])))));
+}
+static void factorises(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  (void)t, (void)context;
+  out[0] = ad_add(in[0], times_zero(ad_cholesky(as_matrix(in[1]))));
+}
+static void takes(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  (void)t, (void)context;
+  const ad_var index = ad_cast(ad_sub(1, ad_ceil(in[1])), AD_I64);
+  out[0] = ad_add(in[0], times_zero(ad_take(as_vector(ad_exp(in[1])), index, 0)));
+}
+static void calls_back(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  const ad_type number = AD_F64();
+  const ad_external e = { .name = "refuse", .n_in = 1, .n_out = 1, .in = &number, .out = &number,
+                          .call = refuse };
+  ad_function *f = ad_function_external(&e, NULL);
+  const ad_var p = ad_stop_gradient(in[1]);
+  ad_var y;
+  (void)t, (void)context;
+  if (ad_function_apply(f, &p, &y) == AD_OK) out[0] = ad_add(in[0], times_zero(y));
+  ad_function_free(f);
+}
+static void reciprocal(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  (void)t, (void)context;
+  out[0] = ad_sub(ad_mul(in[0], in[1]), 1);
+}
+static void finds_root(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  const ad_type type[2] = { AD_F64(), AD_F64() };
+  ad_function *f = ad_function_trace("r", reciprocal, NULL, 2, type, 1);
+  ad_var y;
+  (void)t, (void)context;
+  if (ad_root(f, NULL, (const ad_var[]){ ad_real(3), in[1] }, &y) == AD_OK)
+    out[0] = ad_add(in[0], times_zero(y));
+  ad_function_free(f);
+}
+static void doubles(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  const ad_var y = ad_record(t, &linear_primitive, 1, in + 1, NULL, 0);
+  (void)context;
+  out[0] = ad_add(in[0], times_zero(ad_exp(ad_mul(0, y))));
+}
+
+/* (x, p, count): count steps, known when it runs. */
+static void counted_steps(ad_tape *t, const ad_var in[], ad_var out[], void *f) {
+  (void)t;
+  ad_fold(f, 1, &(ad_loop){ .steps = N, .count = in[2], .counted = true }, in, out);
+}
+static void unbounded_steps(ad_tape *t, const ad_var in[], ad_var out[], void *f) {
+  (void)t;
+  ad_fold(f, 1, &(ad_loop){ .count = in[2], .counted = true }, in, out);
+}
+static void is_below(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  (void)t, (void)context;
+  out[0] = ad_less(in[0], 1);
+}
+/* While x < 1, so for x = 1 never; a step that does not fail adds 1. */
+static void one_more(ad_tape *t, const ad_var in[], ad_var out[], void *f) {
+  (void)t;
+  if (ad_function_apply(f, in, out) == AD_OK) out[0] = ad_add(out[0], 1);
+}
+static void while_steps(ad_tape *t, const ad_var in[], ad_var out[], void *f) {
+  const ad_type type[2] = { AD_F64(), AD_F64() };
+  ad_function *g = ad_function_trace("below", is_below, NULL, 2, type, 1);
+  ad_function *step = ad_function_trace("step", one_more, f, 2, type, 1);
+  (void)t;
+  ad_while(g, step, NULL, in, out);
+  ad_function_free(g), ad_function_free(step);
+}
+
+/* As the interpreter has it: no step, no failure; steps, and it fails, before and in derivatives. */
+static void check_loop(const picky *of, const char *loop, ad_body *body, ad_function *step) {
+  const ad_type type[3] = { AD_F64(), AD_F64(), AD_I64() };
+  ad_function *f = ad_function_trace(loop, body, step, 3, type, 1);
+  ad_function *g = f ? ad_function_gradient(f, 0, NULL) : NULL;
+  if (!CHECK_THAT(f && g, "%s in %s: cannot be made", of->name, loop)) return;
+  for (int enter = 0; enter < 2; enter++)
+    for (int zero = 0; zero < 2; zero++) {
+      const double x = enter ? 0 : 1, p = zero ? 0 : 0.5;
+      const int64_t count = enter ? N - 2 : 0;
+      double y = 9, xbar = 9, pbar = 9;
+      const void *const in[3] = { &x, &p, &count };
+      const ad_status value = ad_function_call(f, in, (void *[]){ &y }, NULL);
+      CHECK_THAT((value == AD_OK) == !(enter && zero), "%s in %s, entered %d, p = %g: %s", of->name, loop,
+                 enter, p, ad_status_sentence(value));
+      CHECK(value != AD_OK || y == (enter && body == while_steps ? 1 : x));
+      const ad_status slope = ad_function_call(g, in, (void *[]){ &y, &xbar, &pbar }, NULL);
+      CHECK_THAT((slope == AD_OK) == !(enter && zero), "%s in %s, entered %d, p = %g, gradient: %s", of->name,
+                 loop, enter, p, ad_status_sentence(slope));
+      CHECK(slope != AD_OK || (xbar == 1 && pbar == 0));
+    }
+  ad_function_free(f), ad_function_free(g);
+}
+
+/* A map of no instance; one of N fails. */
+static void check_map(const picky *of, ad_function *f) {
+  for (int n = 0; n <= N; n += N) {
+    const ad_type type[2] = { AD_F64(n), AD_F64() };
+    ad_function *m = ad_function_trace("map", mapped_body, f, 2, type, 1);
+    ad_function *g = m ? ad_function_gradient(m, 0, NULL) : NULL;
+    const double x[N] = { 0 }, p = 0;
+    double y = 9, xbar[N], pbar = 9;
+    if (!CHECK_THAT(m && g, "%s in a map: cannot be made", of->name)) return;
+    const void *const in[2] = { x, &p };
+    CHECK_THAT((ad_function_call(m, in, (void *[]){ &y }, NULL) == AD_OK) == (n == 0), "%s, map of %d",
+               of->name, n);
+    CHECK(n || y == 0);
+    CHECK_THAT((ad_function_call(g, in, (void *[]){ &y, xbar, &pbar }, NULL) == AD_OK) == (n == 0),
+               "%s, gradient of a map of %d", of->name, n);
+    CHECK(n || pbar == 0);
+    ad_function_free(m), ad_function_free(g);
+  }
+}
+
+static void test_failures(void) {
+  static const picky all[] = { { "solve", solves }, { "cholesky", factorises }, { "take", takes },
+                               { "callback", calls_back }, { "root", finds_root }, { "linear", doubles } };
+  const ad_type type[2] = { AD_F64(), AD_F64() };
+  for (size_t i = 0; i < sizeof all/sizeof *all; i++) {
+    ad_function *f = ad_function_trace(all[i].name, all[i].body, NULL, 2, type, 1);
+    if (!CHECK_THAT(f != NULL, "%s", all[i].name)) continue;
+    check_loop(&all[i], "a counted loop", counted_steps, f);
+    check_loop(&all[i], "an unbounded loop", unbounded_steps, f);
+    check_loop(&all[i], "a while", while_steps, f);
+    check_map(&all[i], f);
+    ad_function_free(f);
+  }
+}
+
 int main(void) {
   test_bodies();
   test_split();
   test_loops();
   test_zeros();
+  test_failures();
   return check_summary();
 }
