@@ -20,13 +20,13 @@ static void store_scalar(const double *slot, bool is_bool, void *to) {
 }
 
 /* Must an output be computed aside and copied at the end, since it is also an input that is read after it is
- * written? */
+ * written, or one, read or not, that a failure must leave alone? */
 static bool goes_aside(const plan *p, const place *at, const void *const in[], const void *out) {
+  for (uint32_t k = 0; k < p->inputs && !at->first_write; k++)
+    if (in[k] == out) return true;
   for (uint32_t i = 0; i < p->places; i++) {
     const place *x = &p->place[i];
-    if (x->kind == PLACE_INPUT && in[x->number] == out
-        && (!at->first_write || x->last_read > at->first_write))
-      return true;
+    if (x->kind == PLACE_INPUT && in[x->number] == out && x->last_read > at->first_write) return true;
   }
   return false;
 }

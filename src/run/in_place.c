@@ -4,7 +4,7 @@
  * input is read last and when each output is written first: an output goes straight into the memory of inputs
  * that nobody reads any more, else it is computed aside and copied. So a step of an optimiser writes
  * parameters and state once. And as a call that fails must leave its inputs as they were, an output is only
- * written so when no operation can fail any more.
+ * written so when no operation can fail any more, be the input one that is read or not.
  */
 #include "run/lower.h"
 

@@ -264,7 +264,7 @@ static bool lower_all(planner *q) {
 
 ad_status plan_make(plan *p, const plan_request *r) {
   planner q = { .request = r, .p = p, .status = AD_ERROR_MEMORY };
-  *p = (plan){ .allocator = r->t->allocator, .threads = 1 };
+  *p = (plan){ .allocator = r->t->allocator, .threads = 1, .inputs = (uint32_t)r->n_in };
 #ifdef _OPENMP
   p->threads = omp_get_max_threads();
 #endif

@@ -75,6 +75,7 @@ typedef struct plan {
   segment *segment;                 /* of steps on very small arrays */
   bool whole;                       /* one segment is all there is */
   uint32_t segments;
+  uint32_t inputs;                  /* of a call, read or not */
   uint32_t results, steps, instructions, constants, slots, places, loads, stores, copies, most_operands;
   size_t step_capacity, code_capacity, image_capacity, place_capacity, load_capacity, store_capacity,
       copy_capacity, result_capacity, segment_capacity;

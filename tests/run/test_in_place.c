@@ -110,9 +110,23 @@ static uint32_t draw(uint32_t *state, uint32_t n) {
   return (*state >> 8)%n;
 }
 
-/* One of the operations that read element by element, as a whole, along an axis, or backwards. */
-static ad_var grow(uint32_t *state, ad_var x, ad_var y) {
-  switch (draw(state, 11)) {
+/* The running sums of y as one vector: a view, and what is made of it. */
+static ad_var running(ad_var y) {
+  const ad_type type = ad_type_of(y);
+  return ad_reshape(ad_cumsum(ad_reshape(y, 1, (int64_t[]){ ad_type_count(type) }), 0), type.rank, type.dim);
+}
+
+/* The rows from the second on, and then the first: both are parts of y. */
+static ad_var rotated(ad_var y) {
+  const int64_t rows = ad_type_of(y).dim[0];
+  const ad_var rest = ad_slice(y, 0, rows > 1, rows - 1, 1);
+  return ad_concat(2, (ad_var[]){ rest, ad_slice(y, 0, 0, 1, 1) }, 0);
+}
+
+/* One of the operations that read element by element, as a whole, along an axis, or backwards; or that fails,
+ * where index says so. */
+static ad_var grow(uint32_t *state, ad_var x, ad_var y, ad_var index) {
+  switch (draw(state, 15)) {
     case 0: return ad_add(x, ad_mul(0.5, y));
     case 1: return ad_mul(x, ad_tanh(y));
     case 2: return ad_sub(ad_tanh(x), y);
@@ -123,6 +137,10 @@ static ad_var grow(uint32_t *state, ad_var x, ad_var y) {
     case 7: return ad_add(x, ad_flip(y, AD_AXES(1)));
     case 8: return ad_flip(y, AD_AXES(0));
     case 9: return ad_slice_add(x, ad_slice(y, 0, 0, 1, 1), 0, 0, 1);
+    case 10: return ad_add(x, ad_take(y, index, 0));
+    case 11: return ad_mul(0.1, running(y));
+    case 12: return rotated(y);
+    case 13: return ad_mul(ad_slice(rotated(y), 0, 0, ad_type_of(y).dim[0], 1), x);
     default: return ad_tanh(ad_slice_add(ad_mul(x, 0.5), ad_slice(y, 0, 0, 1, 1), 0, 0, 1));
   }
 }
@@ -135,28 +153,31 @@ static void program_body(ad_tape *t, const ad_var in[], ad_var out[], void *cont
   memcpy(v, in, ARRAYS*sizeof *v);
   for (int k = 0; k < OPERATIONS; k++) {
     const uint32_t n = (uint32_t)(ARRAYS + k), i = draw(&state, n), j = draw(&state, n);
-    v[n] = grow(&state, v[i], v[j]);
+    v[n] = grow(&state, v[i], v[j], in[ARRAYS]);
   }
   /* An output is another one's input now and then, and sometimes an early result. */
   for (int j = 0; j < ARRAYS; j++) out[j] = v[draw(&state, ARRAYS + OPERATIONS)];
 }
 
-static void test_program(const program *p) {
+/* Returns whether the program can fail. */
+static bool test_program(const program *p) {
   enum { ROOM = 40000 };
   static float x[ARRAYS][ROOM], over[ARRAYS][ROOM], beside[ARRAYS][ROOM];
   const int64_t count = p->rows*p->columns;
-  const ad_type type = AD_F32(p->rows, p->columns), in[ARRAYS] = { type, type, type, type };
+  const ad_type type = AD_F32(p->rows, p->columns), in[ARRAYS + 1] = { type, type, type, type, AD_I64(1) };
+  int64_t index = 0;
   program own = *p;
   uint32_t state = p->seed + 7;
   for (int k = 0; k < ARRAYS; k++)
     for (int64_t i = 0; i < count; i++) over[k][i] = x[k][i] = (float)draw(&state, 2000)/1000 - 1;
-  ad_function *f = ad_function_trace("program", program_body, &own, ARRAYS, in, ARRAYS);
-  const void *from[ARRAYS], *mine[ARRAYS];
+  ad_function *f = ad_function_trace("program", program_body, &own, ARRAYS + 1, in, ARRAYS);
+  const void *from[ARRAYS + 1], *mine[ARRAYS + 1];
   void *to[ARRAYS], *there[ARRAYS];
   for (int k = 0; k < ARRAYS; k++) {
     from[k] = x[k], to[k] = beside[k], mine[k] = over[k];
     there[k] = over[(k + (int)draw(&state, 2)*(int)(p->seed%3))%ARRAYS];  /* mostly its own input's memory */
   }
+  from[ARRAYS] = mine[ARRAYS] = &index;
   for (int k = 0; k < ARRAYS; k++)
     for (int j = 0; j < k; j++)
       if (there[k] == there[j]) there[k] = NULL;                         /* never two outputs in one place */
@@ -165,13 +186,23 @@ static void test_program(const program *p) {
   for (int k = 0; k < ARRAYS; k++)
     CHECK_THAT(!there[k] || !memcmp(there[k], beside[k], (size_t)count*sizeof(float)),
                "program %u of %lld x %lld: output %d", p->seed, (long long)p->rows, (long long)p->columns, k);
+  index = p->rows;
+  memcpy(over, x, sizeof x);
+  const bool fails = ad_function_call(f, mine, there, NULL) == AD_ERROR_ARGUMENT;
+  for (int k = 0; k < ARRAYS && fails; k++)
+    CHECK_THAT(!memcmp(over[k], x[k], (size_t)count*sizeof(float)),
+               "program %u of %lld x %lld: input %d is changed", p->seed, (long long)p->rows,
+               (long long)p->columns, k);
   ad_function_free(f);
+  return fails;
 }
 
 static void test_programs(void) {
   static const int64_t shape[5][2] = { { 3, 5 }, { 1, 1 }, { 16, 16 }, { 37, 29 }, { 199, 201 } };
+  int failures = 0;
   for (uint32_t seed = 1; seed <= 400; seed++)
-    test_program(&(program){ seed, shape[seed%5][0], shape[seed%5][1] });
+    failures += test_program(&(program){ seed, shape[seed%5][0], shape[seed%5][1] });
+  CHECK_THAT(failures > 100, "%d programs fail", failures);
 }
 
 /* A kernel that reads its operand in another order than it writes. */
