@@ -1,5 +1,5 @@
-/* derivatives.c -- gradients of loops, maps and reductions as they come in fitting and learning: native code against
- * the interpreter, and against plain C by hand where that is short. One thread. */
+/* derivatives.c -- gradients of loops, maps and reductions as they come in fitting and learning: native code
+ * against the interpreter, and against plain C by hand where that is short. One thread. */
 #include "measure.h"
 
 #include <adit/arrays.h>
@@ -9,7 +9,6 @@
 
 #include <string.h>
 
-static char cache[64];
 static const char *only;            /* of the names, or all */
 
 /* A gradient twice, once compiled, and its arguments. */
@@ -32,7 +31,8 @@ static void fail(const char *name, const char *message) {
 
 static void run_native(void *data) {
   subject *s = data;
-  if (ad_function_call(s->native, s->in, s->out, s->workspace) != AD_OK) fail(s->name, ad_workspace_message(s->workspace));
+  if (ad_function_call(s->native, s->in, s->out, s->workspace) != AD_OK)
+    fail(s->name, ad_workspace_message(s->workspace));
 }
 
 static void run_interpreted(void *data) {
@@ -65,8 +65,10 @@ static void contest_gradient(subject *s, double units, int active) {
   s->interpreted = need(ad_function_gradient(s->f, active, index));
   s->workspace = need(ad_workspace_new());
   s->out[0] = doubles(1), s->want[0] = doubles(1);
-  for (int k = 0; k < active; k++) s->out[k + 1] = doubles((size_t)s->count[k]), s->want[k + 1] = doubles((size_t)s->count[k]);
-  if (ad_function_compile(s->native, &(ad_native){ .cache = cache }, &report) != AD_OK) fail(s->name, report.message);
+  for (int k = 0; k < active; k++)
+    s->out[k + 1] = doubles((size_t)s->count[k]), s->want[k + 1] = doubles((size_t)s->count[k]);
+  if (ad_function_compile(s->native, &(ad_native){ .cache = own_folder() }, &report) != AD_OK)
+    fail(s->name, report.message);
   run_native(s);
   run_interpreted(s);
   expect(s->name, *(double *)s->out[0], *(double *)s->want[0], 1e-11);
@@ -99,7 +101,7 @@ static ad_function *traced(const char *name, ad_body *body, int n, const ad_type
 
 static ad_axes axis(int i) { return ad_axes_make(1, &i); }
 
-/* --- log sum exp of a long vector ------------------------------------------------------------------------ */
+/* --- log sum exp of a long vector ----------------------------------------------------------------------- */
 
 enum { LONG = 100000 };
 
@@ -126,7 +128,7 @@ static void contest_logsumexp(void) {
   contest_gradient(&s, LONG, 1);
 }
 
-/* --- a sum over elementwise operations ------------------------------------------------------------------- */
+/* --- a sum over elementwise operations ------------------------------------------------------------------ */
 
 static void residuals_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
   (void)t, (void)context;
@@ -136,7 +138,8 @@ static void residuals_body(ad_tape *t, const ad_var in[], ad_var out[], void *co
 
 static void residuals_by_hand(void *data) {
   subject *s = data;
-  const double a = *(const double *)s->in[0], b = *(const double *)s->in[1], *x = s->in[2], *y = s->in[3], c = *(const double *)s->in[4];
+  const double a = *(const double *)s->in[0], b = *(const double *)s->in[1], *x = s->in[2], *y = s->in[3],
+    c = *(const double *)s->in[4];
   double sum = 0, abar = 0, bbar = 0;
   for (int i = 0; i < LONG; i++) {
     const double e = exp(b*x[i]), r = a*e + c - y[i];
@@ -153,7 +156,7 @@ static void contest_residuals(void) {
   contest_gradient(&s, LONG, 2);
 }
 
-/* --- a mixture of normal distributions ------------------------------------------------------------------- */
+/* --- a mixture of normal distributions ------------------------------------------------------------------ */
 
 enum { POINTS = 200, PARTS = 25, DIMENSION = 10 };
 
@@ -169,7 +172,8 @@ static void mixture_point(ad_tape *t, const ad_var in[], ad_var out[], void *con
 
 static void mixture_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
   (void)context;
-  const ad_type of[5] = { AD_F64(DIMENSION), AD_F64(PARTS), AD_F64(PARTS, DIMENSION), AD_F64(PARTS, DIMENSION),
+  const ad_type of[5] = { AD_F64(DIMENSION), AD_F64(PARTS), AD_F64(PARTS, DIMENSION),
+                          AD_F64(PARTS, DIMENSION),
                           AD_F64(PARTS, DIMENSION, DIMENSION) };
   ad_function *f = ad_function_trace("point", mixture_point, NULL, 5, of, 1);
   (void)t;
@@ -184,13 +188,15 @@ static void mixture_by_hand(void *data) {
   subject *s = data;
   const double *alpha = s->in[0], *mean = s->in[1], *q = s->in[2], *l = s->in[3], *x = s->in[4];
   double *abar = s->want[1], *mbar = s->want[2], *qbar = s->want[3], *lbar = s->want[4];
-  static double e[PARTS*DIMENSION], sum_q[PARTS], d[PARTS][DIMENSION], r[PARTS][DIMENSION], m[PARTS], rbar[DIMENSION];
+  static double e[PARTS*DIMENSION], sum_q[PARTS], d[PARTS][DIMENSION], r[PARTS][DIMENSION], m[PARTS],
+    rbar[DIMENSION];
   double total = 0;
   memset(abar, 0, PARTS*sizeof *abar), memset(mbar, 0, PARTS*DIMENSION*sizeof *mbar);
   memset(qbar, 0, PARTS*DIMENSION*sizeof *qbar), memset(lbar, 0, PARTS*DIMENSION*DIMENSION*sizeof *lbar);
   for (int k = 0; k < PARTS; k++) {
     sum_q[k] = 0;
-    for (int i = 0; i < DIMENSION; i++) e[k*DIMENSION + i] = exp(q[k*DIMENSION + i]), sum_q[k] += q[k*DIMENSION + i];
+    for (int i = 0; i < DIMENSION; i++)
+      e[k*DIMENSION + i] = exp(q[k*DIMENSION + i]), sum_q[k] += q[k*DIMENSION + i];
   }
   for (int n = 0; n < POINTS; n++) {
     double top = -INFINITY, sum = 0;
@@ -237,7 +243,7 @@ static void contest_mixture(void) {
   contest_gradient(&s, POINTS, 4);
 }
 
-/* --- k means --------------------------------------------------------------------------------------------- */
+/* --- k means -------------------------------------------------------------------------------------------- */
 
 enum { SAMPLES = 1000, CENTRES = 30, FEATURES = 16 };
 
@@ -274,7 +280,8 @@ static void nearest_by_hand(void *data) {
       if (square < least) least = square, best = k;
     }
     total += least;
-    for (int i = 0; i < FEATURES; i++) cbar[best*FEATURES + i] -= 2*(x[n*FEATURES + i] - c[best*FEATURES + i]);
+    for (int i = 0; i < FEATURES; i++)
+      cbar[best*FEATURES + i] -= 2*(x[n*FEATURES + i] - c[best*FEATURES + i]);
   }
   *(double *)s->want[0] = total;
 }
@@ -287,7 +294,7 @@ static void contest_nearest(void) {
   contest_gradient(&s, SAMPLES, 1);
 }
 
-/* --- a recurrent cell, with diagonal weights ------------------------------------------------------------- */
+/* --- a recurrent cell, with diagonal weights ------------------------------------------------------------ */
 
 enum { STEPS = 200, CELLS = 14 };
 
@@ -355,14 +362,15 @@ static void cell_by_hand(void *data) {
 }
 
 static void contest_cell(void) {
-  subject s = { .name = "recurrent cell, diagonal weights, 14 numbers, a step of 200", .by_hand = cell_by_hand };
+  subject s = { .name = "recurrent cell, diagonal weights, 14 numbers, a step of 200",
+                .by_hand = cell_by_hand };
   const ad_type in[3] = { AD_F64(4, CELLS), AD_F64(4, CELLS), AD_F64(STEPS, CELLS) };
   for (int k = 0; k < 3; k++) input(&s, in[k], 1);
   s.f = traced("cell", cell_body, 3, in);
   contest_gradient(&s, STEPS, 2);
 }
 
-/* --- a differential equation by Runge and Kutta ---------------------------------------------------------- */
+/* --- a differential equation by Runge and Kutta --------------------------------------------------------- */
 
 enum { UNKNOWNS = 50, RK_STEPS = 200 };
 
@@ -402,7 +410,8 @@ static void slope_back(const double *x, const double *y, const double *zbar, dou
 static void rk_by_hand(void *data) {
   subject *s = data;
   const double *x = s->in[0], h = 1.0/RK_STEPS;
-  static double y[RK_STEPS + 1][UNKNOWNS], at[3][UNKNOWNS], k[4][UNKNOWNS], kbar[4][UNKNOWNS], abar[UNKNOWNS], ybar[UNKNOWNS];
+  static double y[RK_STEPS + 1][UNKNOWNS], at[3][UNKNOWNS], k[4][UNKNOWNS], kbar[4][UNKNOWNS], abar[UNKNOWNS],
+    ybar[UNKNOWNS];
   const double c[3] = { h/2, h/2, h };
   double *xbar = s->want[1], sum = 0;
   memset(xbar, 0, UNKNOWNS*sizeof *xbar);
@@ -412,7 +421,8 @@ static void rk_by_hand(void *data) {
       for (int i = 0; i < UNKNOWNS; i++) at[m][i] = y[n][i] + c[m]*k[m][i];
       slope_by_hand(x, at[m], k[m + 1]);
     }
-    for (int i = 0; i < UNKNOWNS; i++) y[n + 1][i] = y[n][i] + h/6*(k[0][i] + k[3][i] + 2*(k[1][i] + k[2][i]));
+    for (int i = 0; i < UNKNOWNS; i++)
+      y[n + 1][i] = y[n][i] + h/6*(k[0][i] + k[3][i] + 2*(k[1][i] + k[2][i]));
   }
   for (int i = 0; i < UNKNOWNS; i++) sum += y[RK_STEPS][i], ybar[i] = 1;
   for (int n = RK_STEPS; n-- > 0;) {
@@ -443,7 +453,7 @@ static void contest_rk(void) {
   contest_gradient(&s, RK_STEPS, 1);
 }
 
-/* --- a scan over scalars --------------------------------------------------------------------------------- */
+/* --- a scan over scalars -------------------------------------------------------------------------------- */
 
 enum { TICKS = 10000 };
 
@@ -452,7 +462,8 @@ static void pendulum_step(ad_tape *t, const ad_var in[], ad_var out[], void *con
   (void)t, (void)context;
   const ad_var half = ad_sub(in[1], ad_mul(0.005, ad_mul(in[2], ad_sin(in[0]))));
   out[0] = ad_add(in[0], ad_mul(0.01, half));
-  out[1] = ad_mul(ad_sub(half, ad_mul(0.005, ad_mul(in[2], ad_sin(out[0])))), ad_exp(ad_neg(ad_mul(0.01, in[3]))));
+  out[1] = ad_mul(ad_sub(half, ad_mul(0.005, ad_mul(in[2], ad_sin(out[0])))),
+                  ad_exp(ad_neg(ad_mul(0.01, in[3]))));
 }
 
 static void pendulum_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
@@ -501,8 +512,6 @@ static void contest_pendulum(void) {
 
 int main(int argc, char *argv[]) {
   only = argc > 1 ? argv[1] : NULL;
-  strcpy(cache, "/tmp/adit-bench-XXXXXX");
-  if (!mkdtemp(cache)) return 1;
   printf("gradients: ns of processor time, medians (best) of 9 rounds\n\n");
   printf("| | native | interpreter | native/interpreter | by hand | native/by hand |\n"
          "| --- | --- | --- | --- | --- | --- |\n");
@@ -513,7 +522,5 @@ int main(int argc, char *argv[]) {
   contest_cell();
   contest_rk();
   contest_pendulum();
-  char command[100];
-  snprintf(command, sizeof command, "rm -rf %s", cache);
-  return system(command) ? 1 : 0;
+  return 0;
 }

@@ -248,21 +248,21 @@ static void print_row(const workload *w, double seen[SIDES][ROUNDS], bool pytorc
   fflush(stdout);
 }
 
-static void compile(ad_function *f, const char *cache) {
+static void compile(ad_function *f) {
   ad_report report;
-  if (ad_function_compile(f, &(ad_native){ .cache = cache }, &report) == AD_OK) return;
+  if (ad_function_compile(f, &(ad_native){ .cache = own_folder() }, &report) == AD_OK) return;
   fprintf(stderr, "benchmark: %s\n", report.message);
   exit(1);
 }
 
-static void compete(const workload *w, other *o, const char *cache) {
+static void compete(const workload *w, other *o) {
   static double seen[SIDES][ROUNDS];
   char way[120] = "";
   runner r[BY_HAND + 1];
   for (int s = 0; s <= BY_HAND; s++) {
     ad_function *f = make_function(w);
     r[s] = make_runner(w, f, s == BY_HAND);
-    if (s == NATIVE) compile(f, cache);
+    if (s == NATIVE) compile(f);
     if (s == BY_HAND) ad_function_free(f);
   }
   if (o->to && !ask(o, "pick", w->name, 0, way, sizeof way)) {
@@ -592,8 +592,6 @@ static bool chosen(const char *name, int argc, char *argv[]) {
 }
 
 int main(int argc, char *argv[]) {
-  char cache[] = "/tmp/adit-bench-XXXXXX", command[80];
-  if (!mkdtemp(cache)) return 1;
 #ifdef _OPENMP
   omp_set_num_threads(1);
 #endif
@@ -607,11 +605,10 @@ int main(int argc, char *argv[]) {
   for (size_t k = 0; k < sizeof cases/sizeof *cases; k++) {
     if (!chosen(cases[k].name, argc, argv)) continue;
     cases[k].make(&cases[k]);
-    compete(&cases[k], &pytorch, cache);
+    compete(&cases[k], &pytorch);
     for (int i = 0; i < cases[k].n_in; i++) free(cases[k].start[i]);
   }
   if (pytorch.to) ask(&pytorch, "quit", "", 0, NULL, 0);
   waitpid(pytorch.process, NULL, 0);
-  snprintf(command, sizeof command, "rm -rf %s", cache);
-  return system(command) ? 1 : 0;
+  return 0;
 }

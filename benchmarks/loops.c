@@ -1,6 +1,6 @@
 /* loops.c -- a scan of a million steps with a body of twenty operations: value and reverse gradient, for each
- * operation, against the same loop in plain C; the memory that each policy takes; and how long it takes to make
- * the gradient, which must not depend on the number of steps. */
+ * operation, against the same loop in plain C; the memory that each policy takes; and how long it takes to
+ * make the gradient, which must not depend on the number of steps. */
 #include "measure.h"
 
 #include <adit/control.h>
@@ -186,7 +186,8 @@ int main(void) {
     ad_function_free(g.f);
   }
   printf("\nmaking the gradient: %.2f ms for 10 steps, %.2f ms for a million\n",
-         1e3*seconds_to_make(body, (ad_loop){ .steps = 10 }), 1e3*seconds_to_make(body, (ad_loop){ .steps = n }));
+         1e3*seconds_to_make(body, (ad_loop){ .steps = 10 }),
+         1e3*seconds_to_make(body, (ad_loop){ .steps = n }));
   ad_function_free(value.f);
   ad_workspace_free(value.workspace);
   ad_function_free(body);

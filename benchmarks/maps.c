@@ -1,5 +1,6 @@
 /* maps.c -- a map of a hundred thousand instances of a body of two hundred operations: value, jvp along eight
- * directions, vjp; one thread and all; against plain C, which the compiler may vectorise over the instances. */
+ * directions, vjp; one thread and all; against plain C, which the compiler may vectorise over the
+ * instances. */
 #include "measure.h"
 
 #include <adit/arrays.h>
@@ -75,7 +76,8 @@ static void jvp_by_hand(const double *restrict xs, const double *restrict ys, do
 }
 
 static void vjp_by_hand(const double *restrict xs, const double *restrict ys, double a, double b,
-                        const double *restrict zbar, double *restrict xbar, double *restrict ybar, double *abar,
+                        const double *restrict zbar, double *restrict xbar, double *restrict ybar,
+                        double *abar,
                         double *bbar, long from, long to) {
   double sa = 0, sb = 0;
   for (long k = from; k < to; k++) {
@@ -122,7 +124,8 @@ static void jvp_part(work *w, long from, long to, double sums[2]) {
   jvp_by_hand(w->x, w->y, w->shared[0], w->shared[1], w->xdot, w->ydot, w->z, w->zdot, from, to);
 }
 static void vjp_part(work *w, long from, long to, double sums[2]) {
-  vjp_by_hand(w->x, w->y, w->shared[0], w->shared[1], w->zbar, w->xbar, w->ybar, &sums[0], &sums[1], from, to);
+  vjp_by_hand(w->x, w->y, w->shared[0], w->shared[1], w->zbar, w->xbar, w->ybar, &sums[0], &sums[1], from,
+              to);
 }
 
 static void in_parts(work *w, part_function *part) {
@@ -174,11 +177,14 @@ static void eight_directions(ad_tape *t, const ad_var in[], ad_var out[], void *
 
 static work open_work(void) {
   work w = { .shared = { 0.7, 0.6 } };
-  double **each[] = { &w.x, &w.y, &w.z, &w.zbar, &w.xbar, &w.ybar }, **eight[] = { &w.xdot, &w.ydot, &w.zdot };
+  double **each[] = { &w.x, &w.y, &w.z, &w.zbar, &w.xbar, &w.ybar },
+    **eight[] = { &w.xdot, &w.ydot, &w.zdot };
   for (int k = 0; k < 6; k++) *each[k] = doubles(INSTANCES);
   for (int k = 0; k < 3; k++) *eight[k] = doubles((size_t)INSTANCES*DIRECTIONS);
-  for (long i = 0; i < INSTANCES; i++) w.x[i] = 0.3*sin((double)i), w.y[i] = 0.3*cos(3.0*(double)i), w.zbar[i] = 1;
-  for (long i = 0; i < INSTANCES*DIRECTIONS; i++) w.xdot[i] = sin(0.7*(double)i), w.ydot[i] = cos(0.3*(double)i);
+  for (long i = 0; i < INSTANCES; i++)
+    w.x[i] = 0.3*sin((double)i), w.y[i] = 0.3*cos(3.0*(double)i), w.zbar[i] = 1;
+  for (long i = 0; i < INSTANCES*DIRECTIONS; i++)
+    w.xdot[i] = sin(0.7*(double)i), w.ydot[i] = cos(0.3*(double)i);
   w.workspace = need(ad_workspace_new());
   return w;
 }
@@ -207,9 +213,11 @@ int main(void) {
   const bool mapped[6] = { true, true, false, false, true, true };
   ad_function *f = need(ad_function_trace("body", body, NULL, 4, in, 1));
   ad_function *f8 = need(ad_function_trace("eight", eight_directions, NULL, 6, in, 2));
-  ad_function *m = need(ad_function_map(f, INSTANCES, mapped)), *m8 = need(ad_function_map(f8, INSTANCES, mapped));
+  ad_function *m = need(ad_function_map(f, INSTANCES, mapped)),
+    *m8 = need(ad_function_map(f8, INSTANCES, mapped));
   ad_function *v = need(ad_function_vjp(m));
-  printf("%d instances, %zu operations; wall time, ns for an operation of the value and an instance\n\n", INSTANCES,
+  printf("%d instances, %zu operations; wall time, ns for an operation of the value and an instance\n\n",
+         INSTANCES,
          ad_function_size(f));
   printf("| | threads | adit | by hand | ratio |\n| --- | --- | --- | --- | --- |\n");
   int most = 1;

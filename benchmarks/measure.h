@@ -60,6 +60,39 @@ static inline void expect(const char *what, double a, double b, double tolerance
   exit(1);
 }
 
+/* --- files ------------------------------------------------------------------------------------------ */
+
+typedef struct folder_place { char path[512]; pid_t owner; } folder_place;
+
+static inline folder_place *own_place(void) {
+  static folder_place place;
+  return &place;
+}
+
+/* Children of the process leave it where it is. */
+static inline void remove_own_folder(void) {
+  char command[600];
+  snprintf(command, sizeof command, "rm -rf '%s'", own_place()->path);
+  if (own_place()->owner == getpid() && system(command)) fprintf(stderr, "%s stays\n", own_place()->path);
+}
+
+/* A folder below $TMPDIR for what the process writes, made when it is first asked for, removed when the
+ * process ends. */
+static inline const char *own_folder(void) {
+  folder_place *p = own_place();
+  const char *under = getenv("TMPDIR");
+  if (p->path[0]) return p->path;
+  const int length = snprintf(p->path, sizeof p->path, "%s/adit-bench-XXXXXX",
+                              under && *under ? under : "/tmp");
+  if (length >= (int)sizeof p->path || !mkdtemp(p->path)) {
+    fprintf(stderr, "benchmark: no folder can be made below %s\n", under ? under : "/tmp");
+    exit(1);
+  }
+  p->owner = getpid();
+  atexit(remove_own_folder);
+  return p->path;
+}
+
 /* --- contests: several ways to do one thing ------------------------------------------------------- */
 
 typedef struct entrant {

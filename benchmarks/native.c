@@ -1,6 +1,6 @@
-/* native.c -- functions compiled natively: the gradient of straight-line scalar code against the one written by hand,
- * the Jacobian of a projection over a hundred thousand instances, loops over arrays against written ones, and what
- * compiling takes. One thread. */
+/* native.c -- functions compiled natively: the gradient of straight-line scalar code against the one written by
+ * hand, the Jacobian of a projection over a hundred thousand instances, loops over arrays against written ones,
+ * and what compiling takes. One thread. */
 #include "measure.h"
 
 #include <adit/arrays.h>
@@ -11,11 +11,9 @@
 #include <string.h>
 #include "run/kernels/vector_math.h"
 
-static char cache[64];
-
 static void compile(ad_function *f) {
   ad_report report;
-  if (ad_function_compile(f, &(ad_native){ .cache = cache }, &report) == AD_OK) return;
+  if (ad_function_compile(f, &(ad_native){ .cache = own_folder() }, &report) == AD_OK) return;
   fprintf(stderr, "benchmark: %s\n", report.message);
   exit(1);
 }
@@ -37,13 +35,15 @@ static void run_function(void *data) {
 }
 
 static void report(const char *name, double operations, const timing t[3]) {
-  printf("| %s | %.3f (%.3f) | %.3f (%.3f) | %.3f (%.3f) | **%.2f** (%.2f) | %.2f |\n", name, 1e9*t[1].median/operations,
-         1e9*t[1].best/operations, 1e9*t[2].median/operations, 1e9*t[2].best/operations, 1e9*t[0].median/operations,
+  printf("| %s | %.3f (%.3f) | %.3f (%.3f) | %.3f (%.3f) | **%.2f** (%.2f) | %.2f |\n", name,
+         1e9*t[1].median/operations, 1e9*t[1].best/operations, 1e9*t[2].median/operations,
+         1e9*t[2].best/operations, 1e9*t[0].median/operations,
          1e9*t[0].best/operations, t[1].median/t[0].median, t[1].best/t[0].best, t[2].median/t[0].median);
 }
 
 /* The same function twice: one is compiled. */
-static void compare(const char *name, double operations, work *hand, void (*by_hand)(void *), ad_function *native,
+static void compare(const char *name, double operations, work *hand, void (*by_hand)(void *),
+                    ad_function *native,
                     ad_function *interpreted, const work *like) {
   work a = *like, b = *like;
   a.f = native, b.f = interpreted;
@@ -57,7 +57,7 @@ static void compare(const char *name, double operations, work *hand, void (*by_h
   ad_workspace_free(b.workspace);
 }
 
-/* --- straight-line code ----------------------------------------------------------------------------------- */
+/* --- straight-line code --------------------------------------------------------------------------------- */
 
 /* Ten operations a round on (x, y); the coefficient is another one each time. */
 static double coefficient(int i) { return 0.03 + 0.001*(i%17); }
@@ -106,7 +106,8 @@ static ad_function *straight_gradient(int rounds) {
 static void contest_straight(int rounds) {
   double x = 0.4, y = 0.6, z[3], want[3];
   char name[64];
-  work hand = { .n = rounds, .memory = doubles((size_t)rounds*4), .in = { &x, &y }, .out = { &want[0], &want[1], &want[2] } };
+  work hand = { .n = rounds, .memory = doubles((size_t)rounds*4), .in = { &x, &y },
+                .out = { &want[0], &want[1], &want[2] } };
   const work like = { .in = { &x, &y }, .out = { &z[0], &z[1], &z[2] } };
   ad_function *a = straight_gradient(rounds), *b = straight_gradient(rounds);
   snprintf(name, sizeof name, "gradient, straight line, %d operations", 10*rounds);
@@ -116,7 +117,7 @@ static void contest_straight(int rounds) {
   ad_function_free(b);
 }
 
-/* --- a projection ----------------------------------------------------------------------------------------- */
+/* --- a projection --------------------------------------------------------------------------------------- */
 
 enum { INSTANCES = 100000, CAMERA = 15 };
 
@@ -159,7 +160,8 @@ static void projection_by_hand(void *data) {
       p[j] = s*p[i] + c*p[j], p[i] = q;
     }
     for (int k = 0; k < 3; k++) p[k] += in[3 + k][n];
-    const double over = 1/p[2], u = p[0]*over, v = p[1]*over, r = u*u + v*v, f = in[6][n], k1 = in[7][n], k2 = in[8][n];
+    const double over = 1/p[2], u = p[0]*over, v = p[1]*over, r = u*u + v*v, f = in[6][n], k1 = in[7][n],
+      k2 = in[8][n];
     const double g = 1 + r*(k1 + r*k2), d = f*g, weight = in[14][n], slope = f*(k1 + 2*r*k2);
     double *z[2][CAMERA];
     for (int j = 0; j < 2; j++)
@@ -199,7 +201,7 @@ static void contest_projection(void) {
       expect("projection", ((double *)like.out[k])[n], ((double *)hand.out[k])[n], 1e-12);
 }
 
-/* --- arrays ----------------------------------------------------------------------------------------------- */
+/* --- arrays --------------------------------------------------------------------------------------------- */
 
 enum { ELEMENTS = 1000000 };
 
@@ -229,21 +231,22 @@ static void contest_arrays(void) {
   compare("x y + exp(-x/2) - v, an element of 1e6", ELEMENTS, &hand, elementwise_by_hand, a, b, &like);
 }
 
-/* --- what compiling takes --------------------------------------------------------------------------------- */
+/* --- what compiling takes ------------------------------------------------------------------------------- */
 
 static void times_of_compiling(void) {
   double x = 0.4, y = 0.6, z[3];
-  char command[300], path[100];
+  char command[1200], path[560];
   ad_function *g = straight_gradient(1000);
-  snprintf(path, sizeof path, "%s/long.c", cache);
+  snprintf(path, sizeof path, "%s/long.c", own_folder());
   FILE *f = need(fopen(path, "w"));
   double start = wall_seconds();
   if (ad_function_emit_c(g, f, NULL, &(ad_code){ .name = "p" }, NULL) || fclose(f)) exit(1);
   const double written = wall_seconds() - start;
-  snprintf(command, sizeof command, "cc -O2 -c %s -o %s/long.o", path, cache);
+  snprintf(command, sizeof command, "cc -O2 -c %s -o %s/long.o", path, own_folder());
   start = wall_seconds();
   if (system(command)) exit(1);
-  printf("\ngradient of %zu operations: written as C in %.3f s, compiled by cc -O2 in %.2f s\n", ad_function_size(g), written,
+  printf("\ngradient of %zu operations: written as C in %.3f s, compiled by cc -O2 in %.2f s\n",
+         ad_function_size(g), written,
          wall_seconds() - start);
   ad_function_free(g);
   compile(g = straight_gradient(10));
@@ -252,7 +255,8 @@ static void times_of_compiling(void) {
   start = wall_seconds();
   compile(g);
   ad_function_call(g, (const void *[]){ &x, &y }, (void *[]){ &z[0], &z[1], &z[2] }, NULL);
-  printf("compiled before: ad_function_compile and the first call take %.2f ms (100 operations)\n", 1e3*(wall_seconds() - start));
+  printf("compiled before: ad_function_compile and the first call take %.2f ms (100 operations)\n",
+         1e3*(wall_seconds() - start));
   ad_function_free(g);
   compile(g = straight_gradient(1000));
   ad_function_free(g);
@@ -261,13 +265,12 @@ static void times_of_compiling(void) {
   compile(g);
   const double found = wall_seconds();
   ad_function_call(g, (const void *[]){ &x, &y }, (void *[]){ &z[0], &z[1], &z[2] }, NULL);
-  printf("                 %.2f ms and %.3f ms (10,000 operations)\n", 1e3*(found - start), 1e3*(wall_seconds() - found));
+  printf("                 %.2f ms and %.3f ms (10,000 operations)\n", 1e3*(found - start),
+         1e3*(wall_seconds() - found));
   ad_function_free(g);
 }
 
 int main(void) {
-  strcpy(cache, "/tmp/adit-bench-XXXXXX");
-  if (!mkdtemp(cache)) return 1;
   printf("ns of processor time: medians (best) of 15 rounds\n\n");
   printf("| | native | interpreter | by hand | native/by hand | interpreter/by hand |\n"
          "| --- | --- | --- | --- | --- | --- |\n");
@@ -277,7 +280,5 @@ int main(void) {
   contest_projection();
   contest_arrays();
   times_of_compiling();
-  char command[100];
-  snprintf(command, sizeof command, "rm -rf %s", cache);
-  return system(command) ? 1 : 0;
+  return 0;
 }

@@ -153,6 +153,7 @@ static void both(const void *data, double result[]) {
 
 int main(int argc, char **argv) {
   const long largest = argc > 1 ? atol(argv[1]) : 10000000;
+  if (chdir(own_folder())) return 1;                 /* ADOL-C leaves its tapes there */
   printf("adit / ADOL-C, ns an operation, one thread.\n\n"
          "| workload | operations | first time | bytes | record | reverse | replay |\n"
          "| --- | --- | --- | --- | --- | --- | --- |\n");
