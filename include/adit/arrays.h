@@ -104,6 +104,16 @@ AD_API ad_var ad_outer(ad_var x, ad_var y);      /* (n), (m) -> (n, m) */
  * for diagonals. */
 AD_API ad_var ad_einsum(const char *equation, int n, const ad_var x[]);
 
+/* Products with a sparse matrix by rows (CSR): row i, of start's length - 1, has the entries start[i] <= e <
+ * start[i+1], start from 0 to the number of entries; entry e is value[e] in column column[e]. start and
+ * column are i64 vectors, value a vector, x (columns, ..): z[i,..] = sum of value[e] x[column[e],..], (rows,
+ * ..). Transposed, x is (rows, ..): z[j,..] = sum of value[e] x[row of e,..] over the entries in column j,
+ * (columns, ..). Entries may repeat, rows may be empty. What is no such pattern is AD_ERROR_ARGUMENT when
+ * run. */
+AD_API ad_var ad_sparse_matmul(ad_var start, ad_var column, ad_var value, ad_var x);
+AD_API ad_var ad_sparse_matmul_transposed(ad_var start, ad_var column, ad_var value, ad_var x,
+                                          int64_t columns);
+
 /* --- making arrays -------------------------------------------------------------------------------- */
 AD_API ad_var ad_zeros(ad_tape *tape, ad_type type);
 AD_API ad_var ad_ones(ad_tape *tape, ad_type type);

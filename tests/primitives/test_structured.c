@@ -193,6 +193,28 @@ CASE(scatter_add) {
   ad_var updates = ad_take(x[1], any_index(x[0].tape, o, rank, dim, type.dim[axis]), axis);
   return ad_scatter_add(x[0], any_index(x[0].tape, o, rank, dim, type.dim[axis]), updates, axis);
 }
+/* Rows of a sparse matrix with n entries, and their columns. */
+static void any_pattern(options *o, ad_tape *t, int64_t n, int64_t rows, int64_t columns, ad_var pattern[2]) {
+  int64_t start[MAX_VALUES] = { 0 }, column[MAX_VALUES];
+  for (int64_t i = 1; i < rows; i++) start[i] = start[i - 1] + below(o, (int)(n - start[i - 1] + 1));
+  if (rows > 0) start[rows] = n;
+  for (int64_t e = 0; e < n; e++) column[e] = below(o, (int)columns);
+  pattern[0] = ad_constant(t, AD_I64(rows + 1), start);
+  pattern[1] = ad_constant(t, AD_I64(n), column);
+}
+CASE(sparse_matmul) {
+  ad_var pattern[2];
+  const int64_t n = ad_type_of(x[0]).dim[0];
+  any_pattern(o, x[0].tape, n, 1 + below(o, 4), ad_type_of(x[1]).dim[0], pattern);
+  return ad_sparse_matmul(pattern[0], pattern[1], x[0], x[1]);
+}
+CASE(sparse_transposed) {
+  ad_var pattern[2];
+  const int64_t n = ad_type_of(x[0]).dim[0], columns = 1 + below(o, 4);
+  any_pattern(o, x[0].tape, n, ad_type_of(x[1]).dim[0], columns, pattern);
+  return ad_sparse_matmul_transposed(pattern[0], pattern[1], x[0], x[1], columns);
+}
+
 /* The shape of x but for another size along axis. */
 static ad_var gather_index(ad_var x, options *o, int axis, int64_t size) {
   ad_type type = ad_type_of(x);
@@ -293,6 +315,9 @@ static const structured_case cases[] = {
   ROW(flip, "*", 3, 0),                ROW(tile, "*", 3, 0),               ROW(repeat, "+", 3, 0),
   ROW(take, "+", 3, NONEMPTY),         ROW(scatter_add, "+ =", 3, NONEMPTY), ROW(gather, "+", 3, NONEMPTY),
   ROW(gather_broadcast, "ab", 3, NONEMPTY), ROW(gather_add, "+ =", 3, NONEMPTY),
+  ROW(sparse_matmul, "5 +", 3, NONEMPTY), ROW(sparse_matmul, "0 +", 3, NONEMPTY),
+  ROW(sparse_matmul, "a 3b", 3, 0),    ROW(sparse_transposed, "7 +", 3, NONEMPTY),
+  ROW(sparse_transposed, "a 3b", 3, 0),
   ROW(sort, "+", 3, DISTINCT),         ROW(topk, "+", 3, DISTINCT),
   ROW(diag, "a", 3, 0),                ROW(diag, "#", 3, 0),               ROW(tril, "#", 3, 0),
   ROW(triu, "#", 3, 0),                ROW(trace, "#", 3, 0),

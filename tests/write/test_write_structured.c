@@ -39,6 +39,16 @@ typedef struct test_case {
 #define T5(d, a, b, c, e, f) { AD_##d, 5, { a, b, c, e, f } }
 #define SOME(...) __VA_ARGS__
 
+/* Three rows of six entries. */
+#define CSR_ROWS ad_constant(tape, type(AD_I64, 4), (const int64_t[]){ 0, 5, 5, 6 })
+
+/* Of the sum of z^2. */
+static ad_var adjoint_of(ad_var z, ad_var x) {
+  ad_var g = x;
+  ad_grad(ad_sum(ad_square(z), AD_ALL_AXES, false), 1, &x, &g);
+  return g;
+}
+
 /* name, numbers, range of integers, number of inputs, their types, the result of a and b, c */
 #define CASES(C)                                                                                             \
   C(zeros, PLAIN, 0, 1, 1, SOME(T1(F64, 4)),                                                                 \
@@ -91,6 +101,14 @@ typedef struct test_case {
     ad_gather_add(a, b, c, 0))                                                                               \
   C(gather_add_i64, PLAIN, -4, 4, 3, SOME(T2(I64, 4, 3), T2(I64, 6, 1), T2(I64, 6, 3)),                      \
     ad_gather_add(a, b, c, 0))                                                                               \
+  C(sparse_matmul, PLAIN, 0, 4, 3, SOME(T1(F64, 6), T1(I64, 6), T2(F64, 4, 9)),                              \
+    ad_sparse_matmul(CSR_ROWS, b, a, c))                                                                     \
+  C(sparse_matmul_f32, PLAIN, 0, 4, 3, SOME(T1(F32, 6), T1(I64, 6), T1(F32, 4)),                             \
+    ad_sparse_matmul(CSR_ROWS, b, a, c))                                                                     \
+  C(sparse_transposed, PLAIN, 0, 4, 3, SOME(T1(F64, 6), T1(I64, 6), T3(F64, 3, 5, 2)),                       \
+    ad_sparse_matmul_transposed(CSR_ROWS, b, a, c, 4))                                                       \
+  C(sparse_sampled, PLAIN, 0, 4, 3, SOME(T1(F64, 6), T1(I64, 6), T2(F64, 4, 11)),                            \
+    adjoint_of(ad_sparse_matmul(CSR_ROWS, b, a, c), a))                                                      \
   C(one_hot, PLAIN, -1, 6, 1, SOME(T2(I64, 3, 2)), ad_one_hot(a, 5, AD_F64))                                 \
   C(one_hot_bool, PLAIN, -1, 6, 1, SOME(T0(I32)), ad_one_hot(a, 5, AD_BOOL))                                 \
   C(concat, PLAIN, 0, 1, 3, SOME(T2(F64, 2, 3), T2(F64, 2, 1), T2(F64, 2, 4)), ad_concat(3, in, -1))         \
@@ -381,7 +399,9 @@ static void check_failures(void *library) {
   static const int64_t high[8] = { 0, 1, 5 }, low[8] = { 0, -6 };
   for (int k = 0; k < (int)COUNT; k++) {
     const char *name = cases[k].name;
-    if (strcmp(name, "take") && strcmp(name, "scatter_add") && strcmp(name, "cross_entropy")) continue;
+    if (strcmp(name, "take") && strcmp(name, "scatter_add") && strcmp(name, "cross_entropy")
+        && strncmp(name, "sparse", 6))
+      continue;
     check_failure(library, name, &cases[k], (const void *const[]){ x, high, x });
     check_failure(library, name, &cases[k], (const void *const[]){ x, low, x });
   }
