@@ -2,33 +2,45 @@
  *
  * theta is the rotation of the hand as axis times angle (3), its translation (3) and four angles for each
  * of five fingers. Bones make a tree; a vertex moves with the bones by its weights. A point belongs to a
- * vertex, or, where there are `us`, to the place (u, v, 1 - u - v) in a triangle. */
+ * vertex, or, where there are `us`, to the place (u, v, 1 - u - v) in a triangle.
+ *
+ * Points are rows, and a frame is four of them, (4, 3): its axes and its origin. What a bone carries has four
+ * coordinates in the bone's frame, and a vertex is a sum over the few bones that carry it: a row of a sparse
+ * matrix, whose columns are the rows of all frames. */
 #include "job.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 enum { OBJECTIVE, JACOBIAN };
 enum { THETA = 26, FINGERS = 5, MOST_BONES = 64 };
 enum { RELATIVES, INVERSES, POSITIONS, WEIGHTS, SEEN, ARRAYS };
 
+/* Rows of sums: entries start[i] <= e < start[i + 1], value[e] times row column[e]. */
+typedef struct sums {
+  int64_t rows, entries, *start, *column;
+  double *value;
+} sums;
+
 typedef struct hand {
   int64_t bones, vertices, points;
   int64_t parent[MOST_BONES], *corner;   /* corner: vertices of points, (points) or (points, 3) */
+  /* Bones by their distance from a root: order[level[l]] .. order[level[l + 1] - 1]; order[place[bone]] is
+   * bone. */
+  int64_t levels, level[MOST_BONES + 1], order[MOST_BONES], place[MOST_BONES];
   double *array[ARRAYS];
   bool mirrored, inside;                 /* inside: points lie in triangles */
+  sums skin;                             /* rows: vertices, or corners of points where those are fewer */
 } hand;
 
 static ad_var element(ad_var x, int64_t i) { return ad_at(x, 1, &i); }
-static ad_var constant_of(ad_tape *t, const hand *h, int which, ad_type type) {
-  return ad_constant(t, type, h->array[which]);
-}
 
 /* Rows of variables and numbers as one array. */
 static ad_var matrix(int64_t n, const ad_var x[], int rank, const int64_t dim[]) {
   return ad_reshape(ad_stack((int)n, x, 0), rank, dim);
 }
 
-/* Rotation about an axis by its length; the identity where that is nearly nothing. */
+/* Of points as rows: rotation about an axis by its length; the identity where that is nearly nothing. */
 static ad_var rotation(ad_tape *t, const ad_var r[3]) {
   const ad_var square = ad_add(ad_add(ad_square(r[0]), ad_square(r[1])), ad_square(r[2]));
   const ad_var turns = ad_greater_equal(square, 1e-8), angle = ad_sqrt(ad_select(turns, square, 1));
@@ -40,91 +52,104 @@ static ad_var rotation(ad_tape *t, const ad_var r[3]) {
       const ad_var product = ad_mul(ad_mul(axis[i], axis[k]), rest),
                    turn = ad_mul(s, axis[(3 - i - k + 3)%3]);
       if (i == k) e[3*i + k] = ad_add(product, c);
-      else e[3*i + k] = (k - i + 3)%3 == 1 ? ad_sub(product, turn) : ad_add(product, turn);
+      else e[3*i + k] = (k - i + 3)%3 == 1 ? ad_add(product, turn) : ad_sub(product, turn);
     }
   return ad_select(turns, matrix(9, e, 2, (const int64_t[]){ 3, 3 }), ad_eye(t, 3, 3, 0, AD_F64));
 }
 
-/* The angles about x, z and y of all bones, from theta: fingers have two at their first joint, one at two
- * more. */
-static void angles(ad_tape *t, ad_var theta, int64_t bones, ad_var of[3]) {
+/* The angles about x and z of all bones, in order, from theta: fingers have two at their first joint, one at
+ * two more. */
+static void angles(ad_tape *t, const hand *h, ad_var theta, ad_var of[2]) {
   int64_t at[2][MOST_BONES] = { { 0 }, { 0 } }, next = 1 + 6;
   const ad_var parts[2] = { ad_zeros(t, AD_F64(1)), theta }, padded = ad_concat(2, parts, 0);
   for (int64_t finger = 0; finger < FINGERS; finger++)
     for (int64_t joint = 0; joint < 3; joint++) {
       const int64_t bone = 2 + 4*finger + joint;
-      if (bone < bones) at[0][bone] = next;
+      if (bone < h->bones) at[0][h->place[bone]] = next;
       next++;
-      if (joint == 0 && bone < bones) at[1][bone] = next;
+      if (joint == 0 && bone < h->bones) at[1][h->place[bone]] = next;
       next += joint == 0;
     }
-  for (int k = 0; k < 2; k++) of[k] = ad_take(padded, ad_constant(t, AD_I64(bones), at[k]), 0);
-  of[2] = ad_zeros(t, AD_F64(bones));
+  for (int k = 0; k < 2; k++) of[k] = ad_take(padded, ad_constant(t, AD_I64(h->bones), at[k]), 0);
 }
 
-/* Rz Ry Rx of every bone as the upper left of a (bones, 4, 4). */
-static ad_var bends(ad_tape *t, ad_var theta, int64_t bones) {
-  ad_var angle[3];
-  angles(t, theta, bones, angle);
-  const ad_var cx = ad_cos(angle[0]), sx = ad_sin(angle[0]), cz = ad_cos(angle[1]), sz = ad_sin(angle[1]),
-               cy = ad_cos(angle[2]), sy = ad_sin(angle[2]), zero = ad_zeros(t, AD_F64(bones)),
-               one = ad_ones(t, AD_F64(bones));
-  const ad_var e[16] = {
-    ad_mul(cz, cy), ad_sub(ad_mul(ad_mul(cz, sy), sx), ad_mul(sz, cx)),
-    ad_add(ad_mul(ad_mul(cz, sy), cx), ad_mul(sz, sx)), zero,
-    ad_mul(sz, cy), ad_add(ad_mul(ad_mul(sz, sy), sx), ad_mul(cz, cx)),
-    ad_sub(ad_mul(ad_mul(sz, sy), cx), ad_mul(cz, sx)), zero,
-    ad_neg(sy), ad_mul(cy, sx), ad_mul(cy, cx), zero,
-    zero, zero, zero, one
+/* Rz Rx of every bone, transposed: (bones, 3, 3). */
+static ad_var bends(ad_tape *t, const hand *h, ad_var theta) {
+  ad_var angle[2];
+  angles(t, h, theta, angle);
+  const ad_var cx = ad_cos(angle[0]), sx = ad_sin(angle[0]), cz = ad_cos(angle[1]), sz = ad_sin(angle[1]);
+  const ad_var e[9] = { cz, sz, ad_zeros(t, AD_F64(h->bones)),
+                        ad_neg(ad_mul(sz, cx)), ad_mul(cz, cx), sx,
+                        ad_mul(sz, sx), ad_neg(ad_mul(cz, sx)), cx };
+  return ad_reshape(ad_stack(9, e, 1), 3, (const int64_t[]){ h->bones, 3, 3 });
+}
+
+/* (bones, 4, 3): each frame in that of its parent. The numbers are (bones, 4, 4), for points as columns. */
+static ad_var local_frames(ad_tape *t, const hand *h, ad_var theta) {
+  double axes[MOST_BONES][3][3], origin[MOST_BONES][1][3];
+  for (int64_t b = 0; b < h->bones; b++)
+    for (int i = 0; i < 3; i++) {
+      const double *row = h->array[RELATIVES] + 16*h->order[b] + 4*i;
+      for (int k = 0; k < 3; k++) axes[b][k][i] = row[k];
+      origin[b][0][i] = row[3];
+    }
+  const ad_var parts[2] = {
+    ad_matmul(bends(t, h, theta), ad_constant(t, AD_F64(h->bones, 3, 3), axes)),
+    ad_constant(t, AD_F64(h->bones, 1, 3), origin)
   };
-  return ad_reshape(ad_stack(16, e, 1), 3, (const int64_t[]){ bones, 4, 4 });
+  return ad_concat(2, parts, 1);
 }
 
-/* (bones, 3, 4): from the resting position of a vertex to where each bone takes it. */
-static ad_var transforms(ad_tape *t, const hand *h, ad_var theta) {
-  const ad_type each = AD_F64(h->bones, 4, 4);
-  const ad_var relative = ad_matmul(constant_of(t, h, RELATIVES, each), bends(t, theta, h->bones));
-  ad_var absolute[MOST_BONES];
-  for (int64_t b = 0; b < h->bones; b++) {
-    absolute[b] = element(relative, b);
-    if (h->parent[b] >= 0) absolute[b] = ad_matmul(absolute[h->parent[b]], absolute[b]);
+/* Frames in the frames of their parents, (n, 4, 3) both, as the latter are. */
+static ad_var placed(ad_var local, ad_var parents) {
+  const ad_var frames = ad_matmul(local, ad_slice(parents, 1, 0, 3, 1));
+  return ad_slice_add(frames, ad_slice(parents, 1, 3, 1, 1), 1, 3, 1);
+}
+
+/* The frames of all bones, in order, and the translation: (4 bones + 1, 3). */
+static ad_var frames(ad_tape *t, const hand *h, ad_var theta) {
+  const double mirror[9] = { h->mirrored ? -1 : 1, [4] = 1, [8] = 1 };
+  const ad_var turn[3] = { element(theta, 0), element(theta, 1), element(theta, 2) }, local =
+    local_frames(t, h, theta);
+  const ad_var whole = ad_matmul(ad_constant(t, AD_F64(3, 3), mirror), rotation(t, turn));
+  ad_var part[MOST_BONES + 1];
+  for (int64_t l = 0; l < h->levels; l++) {
+    const int64_t first = h->level[l], n = h->level[l + 1] - first;
+    int64_t parent[MOST_BONES];
+    part[l] = ad_slice(local, 0, first, n, 1);
+    for (int64_t i = 0; i < n && l > 0; i++)
+      parent[i] = h->place[h->parent[h->order[first + i]]] - h->level[l - 1];
+    if (l > 0) part[l] = placed(part[l], ad_take(part[l - 1], ad_constant(t, AD_I64(n), parent), 0));
+    else part[l] = ad_matmul(part[l], whole);
   }
-  return ad_slice(ad_matmul(ad_stack((int)h->bones, absolute, 0), constant_of(t, h, INVERSES, each)), 1, 0, 3,
-                  1);
+  for (int64_t l = 0; l < h->levels; l++) part[l] = ad_reshape(part[l], 2, (const int64_t[]){ -1, 3 });
+  part[h->levels] = ad_reshape(ad_slice(theta, 0, 3, 3, 1), 2, (const int64_t[]){ 1, 3 });
+  return ad_concat((int)h->levels + 1, part, 0);
 }
 
-/* The rows of (vertices, width) that the points ask for. */
-static ad_var of_corners(ad_tape *t, const hand *h, ad_var rows) {
-  const int64_t corners = h->points*(h->inside ? 3 : 1);
-  return ad_take(rows, ad_constant(t, AD_I64(corners), h->corner), 0);
+static ad_var apply_sums(ad_tape *t, const sums *s, ad_var x) {
+  return ad_sparse_matmul(ad_constant(t, AD_I64(s->rows + 1), s->start),
+                          ad_constant(t, AD_I64(s->entries), s->column),
+                          ad_constant(t, AD_F64(s->entries), s->value), x);
 }
 
-/* Where the vertices are that points ask for: (points, 3), or (3 points, 3). Only those are posed, unless that is
- * more than all of them. */
-static ad_var posed_corners(ad_tape *t, const hand *h, ad_var theta) {
-  const bool few = h->points*(h->inside ? 3 : 1) < h->vertices;
-  const ad_var flat = ad_reshape(transforms(t, h, theta), 2, (const int64_t[]){ h->bones, 12 });
-  ad_var weights = constant_of(t, h, WEIGHTS, AD_F64(h->vertices, h->bones));
-  ad_var resting = constant_of(t, h, POSITIONS, AD_F64(h->vertices, 4));
-  if (few) weights = of_corners(t, h, weights), resting = of_corners(t, h, resting);
-  const ad_var frames = ad_reshape(ad_matmul(weights, flat), 3, (const int64_t[]){ -1, 3, 4 });
-  ad_var place = ad_sum(ad_mul(frames, ad_expand(resting, 1)), AD_AXES(2), false);
-  if (h->mirrored) place = ad_mul(place, ad_constant(t, AD_F64(3), (const double[]){ -1, 1, 1 }));
-  const ad_var turn[3] = { element(theta, 0), element(theta, 1), element(theta, 2) };
-  place = ad_add(ad_matmul(place, ad_transpose(rotation(t, turn), NULL)), ad_slice(theta, 0, 3, 3, 1));
-  return few ? place : of_corners(t, h, place);
-}
-
-/* (theta[, us]) -> errors (points, 3). */
+/* (theta[, us]) -> errors (points, 3). Weights of corners are negative: a place is subtracted from what is
+ * seen. */
 static void objective(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
   const hand *h = context;
-  ad_var place = posed_corners(t, h, in[0]);
-  if (h->inside) {
-    const ad_var rest = ad_sub(1, ad_sum(in[1], AD_AXES(1), true)), parts[2] = { in[1], rest };
-    const ad_var corners = ad_reshape(place, 3, (const int64_t[]){ h->points, 3, 3 });
-    place = ad_sum(ad_mul(ad_expand(ad_concat(2, parts, 1), 2), corners), AD_AXES(1), false);
+  const ad_var seen = ad_constant(t, AD_F64(h->points, 3), h->array[SEEN]);
+  const bool few = h->skin.rows == h->points*(h->inside ? 3 : 1);
+  const ad_var place = apply_sums(t, &h->skin, frames(t, h, in[0]));
+  if (!h->inside) {
+    out[0] = ad_sub(seen, few ? place : ad_take(place, ad_constant(t, AD_I64(h->points), h->corner), 0));
+    return;
   }
-  out[0] = ad_sub(constant_of(t, h, SEEN, AD_F64(h->points, 3)), place);
+  const ad_var rest = ad_sub(ad_sum(in[1], AD_AXES(1), true), 1), parts[2] = { ad_neg(in[1]), rest };
+  const ad_var value = ad_reshape(ad_concat(2, parts, 1), 1, (const int64_t[]){ -1 });
+  const ad_var start = ad_arange(t, 0, 3*(double)h->points + 1, 3, AD_I64);
+  const ad_var column = few ? ad_arange(t, 0, 3*(double)h->points, 1, AD_I64)
+                            : ad_constant(t, AD_I64(3*h->points), h->corner);
+  out[0] = ad_add(seen, ad_sparse_matmul(start, column, value, place));
 }
 
 /* (points, 3, columns). A point depends on its own u and v alone: two directions give their columns. */
@@ -215,6 +240,54 @@ static bool read_corners(job *j, const json_t *data, hand *h) {
   return fine;
 }
 
+/* --- what follows from the model ------------------------------------------------------------------------ */
+
+/* Bones by their distance from a root. */
+static void order_bones(hand *h) {
+  int64_t depth[MOST_BONES], n = 0;
+  for (int64_t b = 0; b < h->bones; b++) depth[b] = h->parent[b] < 0 ? 0 : depth[h->parent[b]] + 1;
+  for (h->levels = 0; n < h->bones; h->levels++) {
+    h->level[h->levels] = n;
+    for (int64_t b = 0; b < h->bones; b++)
+      if (depth[b] == h->levels) h->order[n] = b, h->place[b] = n, n++;
+  }
+  h->level[h->levels] = n;
+}
+
+/* Where a vertex lies in the frame of a bone, times its weight there, as four entries. */
+static void carry(hand *h, int64_t vertex, int64_t bone) {
+  const double *inverse = h->array[INVERSES] + 16*bone, *at = h->array[POSITIONS] + 4*vertex;
+  const double weight = h->array[WEIGHTS][vertex*h->bones + bone];
+  sums *s = &h->skin;
+  for (int i = 0; i < 4 && weight != 0; i++) {
+    double sum = 0;
+    for (int k = 0; k < 4; k++) sum += inverse[4*i + k]*at[k];
+    s->column[s->entries] = 4*h->place[bone] + i;
+    s->value[s->entries++] = weight*sum;
+  }
+}
+
+/* Only vertices that points ask for are placed, unless that is more than all of them. */
+static bool make_skin(job *j, hand *h) {
+  const int64_t corners = h->points*(h->inside ? 3 : 1), most = h->vertices*(4*h->bones + 1);
+  const bool few = corners < h->vertices;
+  sums *s = &h->skin;
+  s->rows = few ? corners : h->vertices;
+  const size_t room = (size_t)(few ? corners*(4*h->bones + 1) : most) + 1;
+  s->start = malloc((size_t)(s->rows + 1)*sizeof *s->start);
+  s->column = malloc(room*sizeof *s->column);
+  s->value = malloc(room*sizeof *s->value);
+  if (!s->start || !s->column || !s->value) return job_refuse(j, "out of memory");
+  for (int64_t i = 0; i < s->rows; i++) {
+    s->start[i] = s->entries;
+    for (int64_t b = 0; b < h->bones; b++) carry(h, few ? h->corner[i] : i, b);
+    s->column[s->entries] = 4*h->bones;
+    s->value[s->entries++] = 1;
+  }
+  s->start[s->rows] = s->entries;
+  return true;
+}
+
 static bool read_hand(job *j, const json_t *input, hand *h) {
   const json_t *data = json_object_get(input, "data");
   int64_t dim[2];
@@ -223,12 +296,15 @@ static bool read_hand(job *j, const json_t *input, hand *h) {
   h->points = dim[0];
   h->inside = json_array_size(json_object_get(input, "us")) > 0;
   if (h->points == 0) return job_refuse(j, "there are no points");
-  return read_corners(j, data, h);
+  if (!read_corners(j, data, h)) return false;
+  order_bones(h);
+  return make_skin(j, h);
 }
 
 static void free_hand(hand *h) {
   for (int k = 0; k < ARRAYS; k++) free(h->array[k]);
   free(h->corner);
+  free(h->skin.start), free(h->skin.column), free(h->skin.value);
 }
 
 static bool record(job *j, hand *h) {
