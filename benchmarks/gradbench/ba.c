@@ -21,19 +21,18 @@ static ad_var dot(const ad_var x[3], const ad_var y[3]) {
   return ad_add(ad_add(ad_mul(x[0], y[0]), ad_mul(x[1], y[1])), ad_mul(x[2], y[2]));
 }
 
-/* Rodrigues' formula; x + r cross x where r = 0. */
+/* Rodrigues' formula, x cos a + r cross x sin a / a + r (r.x) (1 - cos a)/a^2 with a = |r|; x + r cross x
+ * where r = 0. */
 static void rotate(const ad_var r[3], const ad_var x[3], ad_var to[3]) {
   const ad_var square = dot(r, r), turns = ad_not_equal(square, 0), safe = ad_select(turns, square, 1);
-  const ad_var angle = ad_sqrt(safe), c = ad_cos(angle), s = ad_sin(angle), inverse = ad_reciprocal(angle);
-  ad_var axis[3];
-  for (int i = 0; i < 3; i++) axis[i] = ad_mul(r[i], inverse);
-  const ad_var along = ad_mul(dot(axis, x), ad_sub(1, c));
+  const ad_var angle = ad_sqrt(safe), inverse = ad_reciprocal(angle), c = ad_cos(angle);
+  const ad_var s = ad_mul(ad_sin(angle), inverse);
+  const ad_var along = ad_mul(ad_mul(dot(r, x), ad_sub(1, c)), ad_square(inverse));
   for (int i = 0; i < 3; i++) {
     const int k = (i + 1)%3, l = (i + 2)%3;
-    const ad_var cross = ad_sub(ad_mul(axis[k], x[l]), ad_mul(axis[l], x[k]));
-    const ad_var small = ad_add(x[i], ad_sub(ad_mul(r[k], x[l]), ad_mul(r[l], x[k])));
-    const ad_var turned = ad_add(ad_add(ad_mul(x[i], c), ad_mul(cross, s)), ad_mul(axis[i], along));
-    to[i] = ad_select(turns, turned, small);
+    const ad_var cross = ad_sub(ad_mul(r[k], x[l]), ad_mul(r[l], x[k]));
+    const ad_var turned = ad_add(ad_add(ad_mul(x[i], c), ad_mul(cross, s)), ad_mul(r[i], along));
+    to[i] = ad_select(turns, turned, ad_add(x[i], cross));
   }
 }
 
@@ -44,7 +43,7 @@ static void reprojection(ad_tape *t, const ad_var in[], ad_var out[], void *cont
   elements(in[0], CAMERA, camera), elements(in[1], 3, point), elements(in[3], 2, feature);
   for (int i = 0; i < 3; i++) point[i] = ad_sub(point[i], camera[3 + i]);
   rotate(camera, point, seen);
-  const ad_var u = ad_div(seen[0], seen[2]), v = ad_div(seen[1], seen[2]),
+  const ad_var inverse = ad_reciprocal(seen[2]), u = ad_mul(seen[0], inverse), v = ad_mul(seen[1], inverse),
                r2 = ad_add(ad_square(u), ad_square(v));
   const ad_var distortion = ad_add(1, ad_add(ad_mul(camera[9], r2), ad_mul(camera[10], ad_square(r2))));
   error[0] = ad_add(ad_mul(ad_mul(u, distortion), camera[6]), camera[7]);
@@ -52,6 +51,18 @@ static void reprojection(ad_tape *t, const ad_var in[], ad_var out[], void *cont
   for (int i = 0; i < 2; i++) error[i] = ad_mul(in[2], ad_sub(error[i], feature[i]));
   out[0] = ad_stack(2, error, 0);
   out[1] = ad_sub(1, ad_square(in[2]));
+}
+
+/* From the Jacobian of that, blocks by camera, point and weight, what the sparse matrix has of it: two rows
+ * (2, COLUMNS), and the last output by the weight. */
+static void entries(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  ad_var block[6];
+  const int64_t column[2] = { 2, 1 };
+  (void)t;
+  if (ad_function_apply(context, in, block) != AD_OK) return;
+  const ad_var parts[3] = { block[0], block[1], ad_reshape(block[2], 2, column) };
+  out[0] = ad_concat(3, parts, 1);
+  out[1] = block[5];
 }
 
 /* Applies f to the camera, point, weight and feature of every observation. */
@@ -99,7 +110,7 @@ static bool open_sparse(job *j, const sizes *s) {
   return true;
 }
 
-/* Where the entries are: rows 2 i and 2 i + 1 are those of observation i, row 2 p + i is that of its weight. */
+/* Where the entries are: rows 2 i and 2 i + 1 are those of observation i, row 2 p + i that of its weight. */
 static void place_entries(const job *j) {
   sparse *m = j->more;
   const int64_t p = m->s.p, *camera = j->in[CAMERA_OF], *point = j->in[POINT_OF];
@@ -117,27 +128,15 @@ static void place_entries(const job *j) {
   }
 }
 
-/* Blocks are dense Jacobians: errors (p, 2) by camera, point and weight, then 1 - weight^2 (p) by the same. */
-static void fill_entries(job *j) {
-  if (j->function != JACOBIAN) return;
-  sparse *m = j->more;
-  const int64_t p = m->s.p;
-  const double *by_camera = j->out[0], *by_point = j->out[1], *by_weight = j->out[2], *weight = j->out[5];
-  for (int64_t i = 0; i < 2*p; i++) {
-    double *value = m->values + i*COLUMNS;
-    memcpy(value, by_camera + i*CAMERA, CAMERA*sizeof *value);
-    memcpy(value + CAMERA, by_point + i*POINT, POINT*sizeof *value);
-    value[COLUMNS - 1] = by_weight[i];
-  }
-  memcpy(m->values + 2*p*COLUMNS, weight, (size_t)p*sizeof *weight);
-}
-
 /* --- the job -------------------------------------------------------------------------------------------- */
 
+/* The outputs of the Jacobian are the values of the sparse matrix, one behind the other. */
 static bool open_outputs(job *j, const ad_function *f, const sizes *s) {
-  for (int i = 0; i < ad_function_outputs(f); i++)
-    if (!add_output(j, ad_function_output_type(f, i))) return false;
-  return j->function == OBJECTIVE || open_sparse(j, s);
+  if (j->function == OBJECTIVE)
+    return add_output(j, ad_function_output_type(f, 0)) && add_output(j, ad_function_output_type(f, 1));
+  if (!open_sparse(j, s)) return false;
+  double *values = ((sparse *)j->more)->values;
+  return place_output(j, values) && place_output(j, values + 2*COLUMNS*s->p);
 }
 
 static bool prepare(job *j, const json_t *input) {
@@ -148,14 +147,15 @@ static bool prepare(job *j, const json_t *input) {
   const ad_type types[INPUTS] = { AD_F64(s.n, CAMERA), AD_F64(s.m, POINT), AD_F64(s.p), AD_F64(s.p, 2),
                                   AD_I64(s.p), AD_I64(s.p) };
   const ad_type one[4] = { AD_F64(CAMERA), AD_F64(POINT), AD_F64(), AD_F64(2) };
-  ad_function *f = ad_function_trace("reprojection", reprojection, NULL, 4, one, 2), *derived = f;
-  if (f && j->function == JACOBIAN) {
-    derived = ad_function_jacobian(f, 3, (const int[]){ 0, 1, 2 });
+  ad_function *each = ad_function_trace("reprojection", reprojection, NULL, 4, one, 2);
+  if (each && j->function == JACOBIAN) {
+    ad_function *f = each, *blocks = ad_function_jacobian(f, 3, (const int[]){ 0, 1, 2 });
+    each = blocks ? ad_function_trace("entries", entries, blocks, 4, one, 2) : NULL;
+    ad_function_free(blocks);
     ad_function_free(f);
   }
-  ad_function *all = derived ? ad_function_trace("ba", observations, derived, INPUTS, types,
-                                                 ad_function_outputs(derived)) : NULL;
-  ad_function_free(derived);
+  ad_function *all = each ? ad_function_trace("ba", observations, each, INPUTS, types, 2) : NULL;
+  ad_function_free(each);
   if (!job_take(j, all) || !open_outputs(j, all, &s) || !fill(j, input, &s, types)) return false;
   if (j->function == JACOBIAN) place_entries(j);
   return true;
@@ -184,4 +184,4 @@ static json_t *answer(const job *j) {
                    list_of(m->columns, entries - 1), "vals", values);
 }
 
-const evaluation evaluation_ba = { "ba", { "objective", "jacobian" }, prepare, fill_entries, answer };
+const evaluation evaluation_ba = { "ba", { "objective", "jacobian" }, prepare, NULL, answer };

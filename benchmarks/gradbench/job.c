@@ -97,6 +97,13 @@ static void *add(job *j, ad_type type, void *list[], int *count) {
 void *add_input(job *j, ad_type type) { return add(j, type, j->in, &j->inputs); }
 void *add_output(job *j, ad_type type) { return add(j, type, j->out, &j->outputs); }
 
+bool place_output(job *j, void *data) {
+  if (j->outputs == JOB_ARRAYS) return job_refuse(j, "too many outputs");
+  j->placed[j->outputs] = true;
+  j->out[j->outputs++] = data;
+  return true;
+}
+
 /* --- the function --------------------------------------------------------------------------------------- */
 
 bool job_take(job *j, ad_function *f) {
@@ -145,7 +152,8 @@ json_t *answer_array(const double *data, int rank, const int64_t dim[]) {
 
 void job_close(job *j) {
   for (int k = 0; k < j->inputs; k++) free(j->in[k]);
-  for (int k = 0; k < j->outputs; k++) free(j->out[k]);
+  for (int k = 0; k < j->outputs; k++)
+    if (!j->placed[k]) free(j->out[k]);
   ad_workspace_free(j->workspace);
   ad_function_free(j->f);
   free(j->more);

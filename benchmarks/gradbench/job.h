@@ -20,7 +20,8 @@ typedef struct job {
   ad_function *f;                   /* what is timed: one call of it */
   ad_workspace *workspace;
   int inputs, outputs;
-  void *in[JOB_ARRAYS], *out[JOB_ARRAYS];   /* owned */
+  void *in[JOB_ARRAYS], *out[JOB_ARRAYS];   /* owned, but for outputs that are placed */
+  bool placed[JOB_ARRAYS];
   void *more;                       /* the evaluation's own, freed with free() */
   char message[JOB_MESSAGE];        /* why something failed */
 } job;
@@ -57,6 +58,8 @@ double *read_numbers(job *j, const json_t *value, const char *name, int rank, in
 /* Adds an input or output of that type: its memory, zeroed, or NULL. */
 void *add_input(job *j, ad_type type);
 void *add_output(job *j, ad_type type);
+/* Adds an output in memory that somebody else owns. */
+bool place_output(job *j, void *data);
 
 /* f becomes the function of the job; NULL is refused. */
 bool job_take(job *j, ad_function *f);

@@ -1,5 +1,6 @@
 /* derived.c -- functions that belong to another one, made once each. */
 #include "function/derived.h"
+#include "function/carrier.h"
 #include "function/wrt.h"
 #include "adit/derive.h"
 #include "adit/elementwise.h"
@@ -224,6 +225,37 @@ static ad_function *keep(ad_tape *t, const request *r, derived_kind kind, int64_
   ad_function *kept = d ? derived_keep(r->f, kind, number, r->in, r->out, d) : NULL;
   if (d && !kept) tape_fail(t, AD_ERROR_MEMORY, "out of memory");
   return kept;
+}
+
+static void opened_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  const request *r = context;
+  t->inlines = true;
+  function_apply_all(t, r->f, in, out);
+}
+
+static bool has_calls(const ad_function *f) {
+  for (uint32_t i = 0; i < f->body->count; i++) {
+    size_t size;
+    if (!node_tuple(f->body, i)) continue;
+    const carrier *c = node_attribute(f->body, i, &size);
+    if (node_primitive(f->body, i) == &carrier_primitives[CARRIER_CALL] && !c->checkpoint) return true;
+  }
+  return false;
+}
+
+ad_function *derived_opened(ad_tape *t, ad_function *f) {
+  if (!has_calls(f)) return f;
+  const size_t bytes = (size_t)f->n_in + (size_t)f->n_out + 1;
+  bool *none = memory_get_zeroed(&f->body->allocator, bytes, 1);
+  if (!none) {
+    tape_fail(t, AD_ERROR_MEMORY, "out of memory");
+    return NULL;
+  }
+  request r = { .f = f, .in = none, .out = none };
+  ad_function *found = derived_find(f, DERIVED_OPENED, 0, none, none);
+  if (!found) found = keep(t, &r, DERIVED_OPENED, 0, trace(t, &r, "", opened_body, false, 0, f->n_out));
+  memory_release(&f->body->allocator, none, bytes);
+  return found;
 }
 
 ad_function *derived_jvp(ad_tape *t, ad_function *f, const bool in[], const bool out[]) {

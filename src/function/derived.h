@@ -11,7 +11,7 @@
 
 typedef enum derived_kind {
   DERIVED_JVP, DERIVED_VJP, DERIVED_TAYLOR, DERIVED_BATCH, DERIVED_EARLY, DERIVED_LATE,
-  DERIVED_IMPLICIT, DERIVED_ODE, DERIVED_SCALARS, DERIVED_STEP
+  DERIVED_IMPLICIT, DERIVED_ODE, DERIVED_SCALARS, DERIVED_STEP, DERIVED_OPENED
 } derived_kind;
 
 /* out[j]: does output j depend on one of the inputs with in[i], as far as the recording
@@ -27,6 +27,9 @@ ad_function *derived_jvp(ad_tape *t, ad_function *f, const bool in[], const bool
 ad_function *derived_vjp(ad_tape *t, ad_function *f, const bool in[], const bool out[], const bool sums[]);
 /* (x.., coefficients 1 of each in[i].., .., coefficients of that order) -> the same of y and out[j] */
 ad_function *derived_taylor(ad_tape *t, ad_function *f, int order, const bool in[], const bool out[]);
+
+/* f with the calls in it opened, but for checkpoints and very big ones: f itself where there are none. */
+ad_function *derived_opened(ad_tape *t, ad_function *f);
 
 /* derived_vjp in two parts: *early is f with the values behind its outputs that the other part uses and that
  * do not depend on cotangents or sums; *late is the vjp, with those values as its last inputs. */

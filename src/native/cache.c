@@ -195,13 +195,18 @@ static bool has_threads(const native_request *r) {
 }
 
 /* how: see native.h. gcc would make one call of sin and cos of the same argument, which has no vector form.
- * Contraction is off, as in the interpreter; no errno and no traps, so that loops around functions of
- * <math.h> become vector code. */
+ * Vectors are as wide as the processor has them, which compilers older than a processor do not choose by
+ * themselves. Contraction is off, as in the interpreter; no errno and no traps, so that loops around functions
+ * of <math.h> become vector code. */
 static ad_status compile(const native_request *r, const char *source, const char *object, const char *log,
                          int how) {
   static const char *const fixed[] = { "-std=gnu11", "-march=native", "-fPIC", "-shared", "-w",
                                        "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off",
-                                       "-fopenmp-simd", NULL };
+                                       "-fopenmp-simd",
+#ifdef __x86_64__
+                                       "-mprefer-vector-width=512",
+#endif
+                                       NULL };
   static const char *const loops[] = { "-fno-builtin-sin", "-fno-builtin-cos", "-fno-builtin-sinf",
                                        "-fno-builtin-cosf", NULL };
   static char level[2][4] = { "-O1", "-O3" }, threads[] = "-fopenmp";

@@ -3,11 +3,12 @@
 #include "native/native.h"
 
 /* glibc's vector functions, which gcc calls from loops once it has seen these prototypes; see
- * run/kernels/vector_math.h. */
+ * run/kernels/vector_math.h. As functions of their arguments alone (there is no errno: see cache.c) they do
+ * not keep it from choosing by masks instead of branches. */
 static const char vector_math[] =
   "#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)\n"
   "#if __GLIBC_PREREQ(2, 35)\n"
-  "#define V __attribute__((simd(\"notinbranch\")))\n"
+  "#define V __attribute__((simd(\"notinbranch\"), const))\n"
   "#define V1(f) V double f(double); V float f##f(float);\n"
   "#define V2(f) V double f(double, double); V float f##f(float, float);\n"
   "V1(exp) V1(exp2) V1(expm1) V1(log) V1(log2) V1(log10) V1(log1p) V1(sin) V1(cos) V1(tan) V1(asin)\n"
@@ -17,7 +18,8 @@ static const char vector_math[] =
 
 static const char words[] =
   "#include <math.h>\n#include <stdint.h>\n\n"
-  "typedef double R;\n#define M(name) name\n#define ADIT_SIMD _Pragma(\"omp simd\")\n"
+  "typedef double R;\n#define M(name) name\n#define ADIT_ALIGNED __attribute__((aligned(64)))\n"
+  "#define ADIT_SIMD _Pragma(\"omp simd\")\n"
   "#ifdef _OPENMP\n#define ADIT_PARALLEL _Pragma(\"omp parallel for\")\n"
   "#define ADIT_PARALLEL_SIMD _Pragma(\"omp parallel for simd\")\n"
   "#else\n#define ADIT_PARALLEL\n#define ADIT_PARALLEL_SIMD ADIT_SIMD\n#endif\n"

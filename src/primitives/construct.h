@@ -15,5 +15,7 @@ bool construct_is_filled(const ad_operation *op, uint64_t *element);
 bool is_broadcast(const ad_primitive *p);
 /* Is the result elements [*first, *first + count) of the operand, in their order (a slice of rows)? */
 bool slice_is_range(const ad_operation *op, int64_t *first);
+/* Are element i of the result, and what is behind it, row index[i] of a table that has rows? */
+bool take_is_rows(const ad_operation *op);
 
 #endif

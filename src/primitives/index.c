@@ -7,6 +7,7 @@
  */
 #include "primitives/axes.h"
 #include "primitives/batching.h"
+#include "primitives/construct.h"
 #include "primitives/operands.h"
 #include "primitives/strided_write.h"
 #include "primitives/work.h"
@@ -428,6 +429,10 @@ static const ad_primitive take_primitive = {
   .type = take_type, .run = choice_run, .work = work_part, .vjp = choice_vjp, .batch = take_batch,
   .trail = slices_trail,
   .write = choice_write };
+
+bool take_is_rows(const ad_operation *op) {
+  return op->primitive == &take_primitive && choice_axis(op) == 0 && op->x[1]->rank == 1 && op->x[0]->dim[0] > 0;
+}
 
 ad_var ad_take(ad_var x, ad_var index, int axis) {
   ad_var operands[2] = { x, index };

@@ -20,16 +20,25 @@ ad_status carrier_prepare(const preparation *q, prepared **result) {
 }
 
 /* A batched adjoint brings its own. Derived functions leave their errors on a tape: one for the occasion. */
+/* d, made on behalf of t, which ends here. */
+static ad_function *made(const preparation *q, ad_tape *t, ad_function *d, ad_status *status) {
+  *status = d ? AD_OK : t && ad_tape_status(t) != AD_OK ? ad_tape_status(t) : AD_ERROR_MEMORY;
+  if (!d && t && q->size) snprintf(q->message, q->size, "%s", ad_tape_message(t));
+  ad_tape_free(t);
+  return d;
+}
+
 ad_function *prepare_vjp(const preparation *q, ad_function *f, const bool in[], const bool out[],
                          const bool sums[], ad_status *status) {
   *status = AD_OK;
   if (q->c->v) return q->c->v;
   ad_tape *t = ad_tape_new_with(&q->allocator);
-  ad_function *d = t ? derived_vjp(t, f, in, out, sums) : NULL;
-  *status = d ? AD_OK : t && ad_tape_status(t) != AD_OK ? ad_tape_status(t) : AD_ERROR_MEMORY;
-  if (!d && t && q->size) snprintf(q->message, q->size, "%s", ad_tape_message(t));
-  ad_tape_free(t);
-  return d;
+  return made(q, t, t ? derived_vjp(t, f, in, out, sums) : NULL, status);
+}
+
+ad_function *prepare_opened(const preparation *q, ad_function *f, ad_status *status) {
+  ad_tape *t = ad_tape_new_with(&q->allocator);
+  return made(q, t, t ? derived_opened(t, f) : NULL, status);
 }
 
 /* --- calls ---------------------------------------------------------------------------------------------- */

@@ -43,6 +43,9 @@ ad_status prepare_scan_adjoint(const preparation *q, prepared **result);
 ad_function *prepare_vjp(const preparation *q, ad_function *f, const bool in[], const bool out[],
                          const bool sums[], ad_status *status);
 
+/* derived_opened; NULL with *status set and the message written. */
+ad_function *prepare_opened(const preparation *q, ad_function *f, ad_status *status);
+
 /* The plan of f for those outputs, f's own (wanted NULL: all). */
 ad_status function_plan(ad_function *f, const bool wanted[], const plan **p);
 

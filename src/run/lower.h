@@ -22,6 +22,8 @@ typedef struct planner {
   /* Of each place: */
   struct lifetime { uint32_t first, last, node; bool pinned, scalar; } *life;
   size_t life_capacity;
+  /* of each graph node, or NULL: its user reads the operands instead, so that it has no place */
+  const unsigned char *skipped;
   bool views;                       /* slices of rows may be other names of parts of operands: node_view */
   uint32_t attribute_slot;          /* the next attribute's constant slot, in schedule order */
 } planner;

@@ -322,7 +322,9 @@ ad_status prepare_map(const preparation *q, prepared **result) {
   bool *mapped = memory_get_zeroed(&q->allocator, bytes, 1);
   if (!mapped) return AD_ERROR_MEMORY;
   for (int k = 0; k < c->n_in; k++) mapped[k] = role_in(c)[k] == ROLE_EACH;
-  const ad_status status = prepare(q, c->f, mapped, mapped + c->n_in, result);
+  ad_status status;
+  ad_function *f = prepare_opened(q, c->f, &status);
+  if (f) status = prepare(q, f, mapped, mapped + c->n_in, result);
   memory_release(&q->allocator, mapped, bytes);
   return status;
 }

@@ -17,6 +17,8 @@ typedef struct carrier_text {
 
 /* The vjp that an adjoint runs, as prepare_vjp of run/carrier.h; NULL with the error left. */
 ad_function *text_vjp(carrier_text *c, ad_function *f, const bool sums[], const bool in[], const bool out[]);
+/* derived_opened; NULL with the error left. */
+ad_function *text_opened(carrier_text *c, ad_function *f);
 const unit_info *text_unit(carrier_text *c, ad_function *f, const bool wanted[]);
 
 /* --- states of loops: scan.c --------------------------------------------------------------------------- */
@@ -77,6 +79,8 @@ bool write_all_scalar(const ad_function *f);
 
 bool write_call(carrier_text *c);
 bool write_map(carrier_text *c);
+/* Is it written in blocks? Of c, which results are wanted is looked at, but no address. */
+bool map_in_blocks(carrier_text *c);
 bool write_scan(carrier_text *c);
 bool write_scan_adjoint(carrier_text *c);
 

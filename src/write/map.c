@@ -1,32 +1,23 @@
 /* map.c -- maps and their adjoints: a C loop over the instances. Where the function is all scalars the loop
  * is inside the written function, around its statements, and compilers make vectors of instances; else its
  * body is a call. Cotangents of shared inputs are added up in the order of the instances. */
-#include "write/carriers.h"
+#include "write/map.h"
 #include "primitives/library.h"
 
 #include <string.h>
 
-/* What runs for an instance, f or its vjp, and of its inputs and outputs: is there one for each instance? */
-typedef struct map_text {
-  carrier_text *c;
-  ad_function *f;
-  bool *each_in, *each_out;
-  size_t bytes;
-  argument_texts call;
-} map_text;
-
-static bool open_map(map_text *m, carrier_text *c) {
+bool map_open(map_text *m, carrier_text *c) {
   const carrier *a = c->c;
   ad_writer *w = c->u->w;
   const size_t n = (size_t)a->n_in;
   bool *none = a->adjoint ? memory_get_zeroed(&w->allocator, n + 1, 1) : NULL;
-  *m = (map_text){ .c = c, .f = a->f };
+  *m = (map_text){ .c = c, .f = a->adjoint ? NULL : text_opened(c, a->f) };
   if (a->adjoint) {
     if (!none) return writer_fail(w, AD_ERROR_MEMORY, "out of memory");
     m->f = text_vjp(c, a->f, none, (const bool *)active_in(a), (const bool *)active_out(a));
     memory_release(&w->allocator, none, n + 1);
-    if (!m->f) return false;
   }
+  if (!m->f) return false;
   m->bytes = (size_t)m->f->n_in + (size_t)m->f->n_out + 1;
   m->each_in = memory_get_zeroed(&w->allocator, m->bytes, 1);
   if (!m->each_in) return writer_fail(w, AD_ERROR_MEMORY, "out of memory");
@@ -38,14 +29,11 @@ static bool open_map(map_text *m, carrier_text *c) {
   return arguments_open(&m->call, w, m->f->n_in, m->f->n_out);
 }
 
-static void close_map(map_text *m) {
+void map_close(map_text *m) {
   ad_writer *w = m->c->u->w;
   arguments_close(&m->call);
   memory_release(&w->allocator, m->each_in, m->bytes);
 }
-
-static bool is_wanted(const map_text *m, int j) { return j < m->c->results && m->c->z[j]; }
-static int64_t count_out(const map_text *m, int j) { return node_type(m->f->body, m->f->out[j])->count; }
 
 /* Sums begin with 0; what an instance, or some, give them goes to memory of the step. */
 static bool set_arguments(map_text *m, int64_t instances) {
@@ -53,10 +41,10 @@ static bool set_arguments(map_text *m, int64_t instances) {
   bool sums = false;
   for (int k = 0; k < m->f->n_in; k++)
     set_in(&m->call, k,
-           m->each_in[k] ? text_row(c, c->x[k], node_type(m->f->body, m->f->in[k])->count) : c->x[k]);
+           m->each_in[k] ? text_row(c, c->x[k], map_count_in(m, k)) : c->x[k]);
   for (int j = 0; j < m->f->n_out; j++) {
-    if (!is_wanted(m, j)) continue;
-    const int64_t n = count_out(m, j);
+    if (!map_wants(m, j)) continue;
+    const int64_t n = map_count_out(m, j);
     if (m->each_out[j]) {
       set_out(&m->call, j, text_row(c, c->z[j], n));
       continue;
@@ -70,8 +58,8 @@ static bool set_arguments(map_text *m, int64_t instances) {
 
 static void write_sums(const map_text *m, const char *instances) {
   for (int j = 0; j < m->f->n_out; j++) {
-    if (!is_wanted(m, j) || m->each_out[j]) continue;
-    const int64_t n = count_out(m, j);
+    if (!map_wants(m, j) || m->each_out[j]) continue;
+    const int64_t n = map_count_out(m, j);
     if (instances) unit_open(m->c->u, "for (int64_t k = 0; k < %s; k++) ", instances);
     if (n == 1) unit_line(m->c->u, "%s[0] += %s[%s];", m->c->z[j], m->call.out[j], instances ? "k" : "0");
     else if (instances)
@@ -105,15 +93,15 @@ static void lanes_call(map_text *m, const unit_info *callee, const char *lanes) 
   unit_call_lanes(m->c->u, callee, lanes, m->call.in, m->call.out);
 }
 
-/* Operations from which on native code shares instances among threads; how many instances at a time. */
-enum { PARALLEL_WORK = 1 << 18, PARALLEL_LANES = 4096 };
+/* How many instances a thread takes at a time. */
+enum { PARALLEL_LANES = 4096 };
 
 /* All instances in one call, or in one for each part of them. */
 static void write_whole(map_text *m, const unit_info *callee) {
   unit *u = m->c->u;
   const long long n = (long long)m->c->c->n;
   const bool parallel = u->w->native && !callee->fails && !callee->host && n >= 2*PARALLEL_LANES
-                     && (double)n*(double)m->f->size >= PARALLEL_WORK;
+                     && (double)n*(double)m->f->size >= MAP_PARALLEL_WORK;
   if (!parallel) {
     unit_line(u, "const int64_t at = 0;");
     unit_line(u, "(void)at;");
@@ -160,13 +148,26 @@ static bool write_instances(map_text *m) {
   return callee != NULL;
 }
 
+static bool is_scalar(const map_text *m) {
+  ad_function *scalars = write_scalar_form(m->f, true);
+  return write_all_scalar(scalars ? scalars : m->f);
+}
+
+bool map_in_blocks(carrier_text *c) {
+  map_text m;
+  const bool blocks = map_open(&m, c) && is_scalar(&m) && block_size(&m) > 0;
+  map_close(&m);
+  return blocks;
+}
+
+static bool write_scalars(map_text *m) {
+  const int64_t size = block_size(m);
+  return size ? write_blocks(m, size) : write_lanes(m);
+}
+
 bool write_map(carrier_text *c) {
   map_text m;
-  bool good = open_map(&m, c);
-  if (good) {
-    ad_function *scalars = write_scalar_form(m.f, true);
-    good = write_all_scalar(scalars ? scalars : m.f) ? write_lanes(&m) : write_instances(&m);
-  }
-  close_map(&m);
+  const bool good = map_open(&m, c) && (is_scalar(&m) ? write_scalars(&m) : write_instances(&m));
+  map_close(&m);
   return good;
 }

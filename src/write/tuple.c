@@ -20,7 +20,8 @@ static bool open_lists(carrier_text *c, unit *u, uint32_t i, const carrier *a) {
   c->z = c->x + n;
   char *room = (char *)(c->z + results);
   for (size_t k = 0; k < n; k++, room += WRITE_NAME) {
-    strcpy(room, unit_pointer(u, g->operand[g->operand_start[i] + k]));
+    const uint32_t x = g->operand[g->operand_start[i] + k];
+    strcpy(room, unit_pointer(u, unit_gathers(u, x) ? g->operand[g->operand_start[x]] : x));
     c->x[k] = room;
   }
   for (uint32_t k = g->user_start[i]; k < g->user_start[i + 1]; k++, room += WRITE_NAME) {
@@ -28,6 +29,21 @@ static bool open_lists(carrier_text *c, unit *u, uint32_t i, const carrier *a) {
     c->z[result_number(g->t, g->node[g->user[k]])] = room;
   }
   return true;
+}
+
+bool unit_map_reads(unit *u, uint32_t i) {
+  const run_graph *g = &u->q.g;
+  size_t size;
+  const carrier *a = node_attribute(g->t, g->node[i], &size);
+  carrier_text c = { .u = u, .node = i, .c = a, .results = a->adjoint ? a->n_in : a->n_out };
+  c.bytes = (size_t)c.results*sizeof *c.z + 1;
+  c.z = memory_get_zeroed(&u->w->allocator, c.bytes, 1);
+  if (!c.z) return writer_fail(u->w, AD_ERROR_MEMORY, "out of memory");
+  for (uint32_t k = g->user_start[i]; k < g->user_start[i + 1]; k++)
+    c.z[result_number(g->t, g->node[g->user[k]])] = "";
+  const bool reads = map_in_blocks(&c);
+  memory_release(&u->w->allocator, c.z, c.bytes);
+  return reads;
 }
 
 static bool write_carrier(unit *u, uint32_t i, const carrier *a) {
@@ -71,15 +87,24 @@ bool unit_tuple(unit *u, uint32_t i, const ad_operation *op) {
   return op->primitive->tuple->run ? write_other(u, i, op) : write_carrier(u, i, op->attribute);
 }
 
-ad_function *text_vjp(carrier_text *c, ad_function *f, const bool sums[], const bool in[], const bool out[]) {
-  ad_writer *w = c->u->w;
-  if (c->c->v) return c->c->v;
-  ad_tape *t = ad_tape_new_with(&w->allocator);
-  ad_function *d = t ? derived_vjp(t, f, in, out, sums) : NULL;
+/* d, made on behalf of t, which ends here. */
+static ad_function *made(ad_writer *w, ad_tape *t, ad_function *d) {
   if (!d) writer_fail(w, t && ad_tape_status(t) != AD_OK ? ad_tape_status(t) : AD_ERROR_MEMORY, "%s",
                       t ? ad_tape_message(t) : "out of memory");
   ad_tape_free(t);
   return d;
+}
+
+ad_function *text_vjp(carrier_text *c, ad_function *f, const bool sums[], const bool in[], const bool out[]) {
+  ad_writer *w = c->u->w;
+  if (c->c->v) return c->c->v;
+  ad_tape *t = ad_tape_new_with(&w->allocator);
+  return made(w, t, t ? derived_vjp(t, f, in, out, sums) : NULL);
+}
+
+ad_function *text_opened(carrier_text *c, ad_function *f) {
+  ad_tape *t = ad_tape_new_with(&c->u->w->allocator);
+  return made(c->u->w, t, t ? derived_opened(t, f) : NULL);
 }
 
 const unit_info *text_unit(carrier_text *c, ad_function *f, const bool wanted[]) {

@@ -1,6 +1,7 @@
 /* unit.c -- from a function to a C function: where each value is, cuts, and the text
  * around the statements. */
 #include "write/unit.h"
+#include "primitives/construct.h"
 
 #include <ctype.h>
 #include <limits.h>
@@ -40,9 +41,10 @@ static void put_parameter(unit *u, text *to, bool output, uint32_t number) {
   int64_t element;
   find_element(u, output, number, &array, &element);
   const bool own = u->shape->lanes && (output || u->shape->each[array]);
-  const int64_t count = array_count(u, output, array);
+  const int64_t count = array_count(u, output, array), block = u->shape->block;
   text_put(to, "%c%u[", output ? 'z' : 'x', array);
   if (!own) text_put(to, "%lld]", (long long)element);
+  else if (block) text_put(to, element ? "%lld + l]" : "l]", (long long)(element*block));
   else if (count == 1) text_put(to, "l]");
   else text_put(to, element ? "l*%lld + %lld]" : "l*%lld]", (long long)count, (long long)element);
 }
@@ -182,8 +184,11 @@ void unit_close(unit *u) {
 
 void unit_output(unit *u, int j, const char *value) {
   text z = text_on(&u->w->allocator);
+  uint32_t array;
+  int64_t element;
+  find_element(u, true, (uint32_t)j, &array, &element);
   put_parameter(u, &z, true, (uint32_t)j);
-  unit_line(u, "%s = %s;", text_of(&z), value);
+  unit_line(u, u->shape->sums && u->shape->sums[array] ? "%s += %s;" : "%s = %s;", text_of(&z), value);
   u->failed |= z.failed;
   written_free(&z);
 }
@@ -342,7 +347,7 @@ static void assign_slot(unit *u, slot_lists *l, uint32_t i) {
     l->spare[d] = l->next[l->spare[d]];
   } else {
     u->slot_of[i] = (uint32_t)u->own[d];
-    u->own[d] += u->shape->lanes ? WRITE_LANES : 1;
+    u->own[d] += u->shape->block ? (size_t)u->shape->block : u->shape->lanes ? WRITE_LANES : 1;
   }
   if (at != NOWHERE) l->slot_at[at] = u->slot_of[i];
   l->next[i] = l->list[last];
@@ -391,7 +396,7 @@ static void put_parameters(const unit *u, text *to, const usage *a) {
   const ad_function *f = u->origin ? u->origin : u->f;
   const char *restricted = u->w->options.no_restrict ? "" : "restrict ", *comma = "";
   text_put(to, "(");
-  if (u->shape->lanes) text_put(to, "int64_t n"), comma = ", ";
+  if (u->shape->lanes && !u->shape->block) text_put(to, "int64_t n"), comma = ", ";
   for (int k = 0; k < f->n_in; k++)
     if (a->in[k]) {
       text_put(to, "%sconst %s *%sx%d", comma, write_type(node_type(f->body, f->in[k])->type.dtype),
@@ -416,7 +421,7 @@ static void put_parameters(const unit *u, text *to, const usage *a) {
 static void put_arguments(const unit *u, text *to, const usage *a) {
   const char *comma = "";
   text_put(to, "(");
-  if (u->shape->lanes) text_put(to, "n"), comma = ", ";
+  if (u->shape->lanes && !u->shape->block) text_put(to, "n"), comma = ", ";
   for (int k = 0; k < u->arrays_in; k++)
     if (a->in[k]) text_put(to, "%sx%d", comma, k), comma = ", ";
   for (int j = 0; j < u->arrays_out; j++)
@@ -466,7 +471,9 @@ static void put_function(unit *u, text *to, const char *name, const usage *a, co
   text_put(to, "static %s%s %s", inlined, fails ? "int" : "void", name);
   put_parameters(u, to, a);
   text_put(to, " {\n");
-  if (loop) text_put(to, "  ADIT_SIMD for (int64_t l = 0; l < n; l++) {\n");
+  if (loop && u->shape->block)
+    text_put(to, "  ADIT_SIMD for (int64_t l = 0; l < %lld; l++) {\n", (long long)u->shape->block);
+  else if (loop) text_put(to, "  ADIT_SIMD for (int64_t l = 0; l < n; l++) {\n");
   text_put_bytes(to, body, strlen(body));
   if (loop) text_put(to, "  }\n");
   if (fails) text_put(to, "  return 0;\n");
@@ -542,7 +549,7 @@ static bool write_step(unit *u, const schedule_step *s, uint32_t *part) {
   const uint32_t *node = u->q.s.order + s->first;
   bool good = true;
   for (uint32_t k = 0; k < s->count && good; k++) {
-    if (u->q.g.kind[node[k]] == KIND_RESULT) continue;
+    if (u->q.g.kind[node[k]] == KIND_RESULT || unit_gathers(u, node[k])) continue;
     if (u->part_of[node[k]] != *part) {
       end_part(u, *part);
       *part = u->part_of[node[k]];
@@ -616,6 +623,36 @@ static bool name_unit(unit *u) {
 
 /* --- units ---------------------------------------------------------------------------------------------- */
 
+/* Rows of one input, chosen by another one, that nobody looks at but a map which reads inputs by itself. */
+static bool is_gather(unit *u, uint32_t i) {
+  const run_graph *g = &u->q.g;
+  const ad_type *types[2];
+  const uint32_t *x = g->operand + g->operand_start[i], *user = g->user + g->user_start[i];
+  if (g->kind[i] != KIND_STRUCTURED || g->operand_start[i + 1] - g->operand_start[i] != 2) return false;
+  if (g->user_start[i + 1] - g->user_start[i] != 1 || u->q.is_target[i]) return false;
+  if (g->kind[x[0]] != KIND_GIVEN || g->kind[x[1]] != KIND_GIVEN) return false;
+  if (!node_tuple(g->t, g->node[*user])) return false;
+  const ad_primitive *p = node_primitive(g->t, g->node[*user]);
+  if (p != &carrier_primitives[CARRIER_MAP] && p != &adjoint_primitives[CARRIER_MAP]) return false;
+  const ad_operation op = node_operation(g->t, g->node[i], types);
+  size_t size;
+  const carrier *c = node_attribute(g->t, g->node[*user], &size);
+  const uint32_t *of = g->operand + g->operand_start[*user];
+  bool each = false;
+  for (int32_t k = 0; k < c->n_in; k++) each |= of[k] == i && role_in(c)[k] == ROLE_EACH;
+  return each && take_is_rows(&op) && unit_map_reads(u, *user);
+}
+
+static bool find_gathers(unit *u) {
+  const size_t n = u->q.g.n;
+  if (!u->w->native) return true;
+  u->gathers = memory_get_zeroed(&u->w->allocator, n + 1, 1);
+  if (!u->gathers) return false;
+  for (uint32_t i = 0; i < n; i++) u->gathers[i] = is_gather(u, i);
+  u->q.skipped = u->gathers;
+  return u->w->status == AD_OK;
+}
+
 static bool open_graph(unit *u) {
   planner *q = &u->q;
   u->request = (plan_request){ .t = u->f->body, .n_in = u->f->n_in, .in = u->f->in, .n_out = u->f->n_out,
@@ -626,7 +663,7 @@ static bool open_graph(unit *u) {
     return writer_fail(u->w, status, "%s", ad_status_sentence(status));
   }
   if (schedule_make(&q->s, &q->g) != AD_OK) q->s = (schedule){ 0 };
-  else if (planner_open(q) && choose_places(q) && place_outputs(q)) return true;
+  else if (planner_open(q) && find_gathers(u) && choose_places(q) && place_outputs(q)) return true;
   return writer_fail(u->w, AD_ERROR_MEMORY, "out of memory");
 }
 
@@ -649,6 +686,7 @@ static void close_unit(unit *u) {
   const size_t n = u->q.g.n, arrays = (size_t)u->arrays_in + (size_t)u->arrays_out;
   memory_release(a, u->part_of, (2*n + 1)*sizeof *u->part_of);
   memory_release(a, u->here.in, 2*arrays + 1);
+  memory_release(a, u->gathers, n + 1);
   memory_release(a, u->target, (size_t)u->f->n_out*sizeof *u->target + 1);
   memory_release(a, u->kept, u->kept_room*sizeof *u->kept);
   written_free(&u->body);
@@ -698,7 +736,9 @@ static unit_info *new_info(ad_writer *w, ad_function *f, const bool wanted[], co
   info->key = key;
   info->uses = key + f->n_out + f->n_in;
   info->lanes = shape->lanes;
-  for (int j = 0; j < f->n_out; j++) key[j] = !wanted || wanted[j];
+  info->block = shape->block;
+  for (int j = 0; j < f->n_out; j++)
+    if (!wanted || wanted[j]) key[j] = shape->sums && shape->sums[j] ? 2 : 1;
   for (int k = 0; k < f->n_in && shape->each; k++) key[f->n_out + k] = shape->each[k];
   return info;
 }
@@ -710,7 +750,7 @@ static void free_info(ad_writer *w, unit_info *info) {
 
 static const unit_info *find_unit(const ad_writer *w, const unit_info *like) {
   for (size_t i = 0; i < w->count; i++)
-    if (w->unit[i]->f == like->f && w->unit[i]->lanes == like->lanes
+    if (w->unit[i]->f == like->f && w->unit[i]->lanes == like->lanes && w->unit[i]->block == like->block
         && !memcmp(w->unit[i]->key, like->key, (size_t)like->f->n_out + (size_t)like->f->n_in))
       return w->unit[i];
   return NULL;

@@ -34,6 +34,7 @@ typedef struct unit {
   const ad_primitive *step;         /* whose statements are being written, a structured one */
   uint32_t *target;                 /* nodes that are outputs, INVALID_INDEX: not wanted */
   uint32_t *part_of;                /* of each graph node: the part that computes it */
+  unsigned char *gathers;           /* of each graph node: rows that their map chooses itself */
   uint32_t *slot_of;                /* where a scalar is in the work memory, NOWHERE: a local */
   uint32_t parts;
   kept_states *kept;
@@ -52,6 +53,8 @@ void put_scalar(unit *u, text *to, uint32_t i, bool plain);
 void put_pointer(unit *u, text *to, uint32_t i);
 /* Has node i nothing to do, as it is its operand under another name, or the part from element *first on? */
 bool unit_view(const unit *u, uint32_t i, int64_t *first);
+/* Is node i rows of a table, chosen by an index, that a map reads where they are? */
+static inline bool unit_gathers(const unit *u, uint32_t i) { return u->gathers && u->gathers[i]; }
 /* As texts of writer_text. */
 const char *unit_pointer(unit *u, uint32_t i);
 const char *unit_scalar(unit *u, uint32_t i);
@@ -92,6 +95,8 @@ bool unit_statement(unit *u, uint32_t i);
 bool unit_region(unit *u, const schedule_step *s);
 bool unit_structured(unit *u, uint32_t i);
 bool unit_tuple(unit *u, uint32_t i, const ad_operation *op);     /* operations with several results */
+/* Will the map that is node i read its operands by itself? Before places are chosen. */
+bool unit_map_reads(unit *u, uint32_t i);
 /* One of those that the library runs itself, for native code. */
 bool unit_host_results(unit *u, uint32_t i, const ad_operation *op);
 

@@ -21,17 +21,20 @@ typedef struct host_step {
 } host_step;
 
 /* How a function is written: lanes, a loop over n instances with the statements in it, all of scalars; each:
- * of which inputs every instance has one. */
+ * of which inputs every instance has one. block: so many instances always, whose numbers lie apart from each
+ * other, element e of instance l at e*block + l; sums (NULL: none): outputs that are added to. */
 typedef struct unit_shape {
   bool lanes;
-  const bool *each;
+  const bool *each, *sums;
+  int64_t block;
 } unit_shape;
 
 /* One written function. */
 typedef struct unit_info {
   ad_function *f;
-  unsigned char *key;               /* outputs that are wanted, inputs that are each */
+  unsigned char *key;               /* outputs that are wanted (2: added to), inputs that are each */
   bool lanes;
+  int64_t block;
   char name[WRITE_NAME];
   unsigned char *uses;              /* behind key: inputs that are parameters */
   bool pool[AD_DTYPES];             /* work memory that is a parameter */
