@@ -306,6 +306,13 @@ static bool needs_work(const unit_info *info) {
   return info->fails || info->host;
 }
 
+/* What ad_take would have said. */
+static void fail_rows(unit *u) {
+  char format[160];
+  snprintf(format, sizeof format, ": %s", ad_status_sentence(AD_ERROR_ARGUMENT));
+  unit_fail(u, "wrong", AD_ERROR_ARGUMENT, &(failure){ "take", format, NULL, NULL });
+}
+
 static void write_parts(const blocks *b, const char *const part[]) {
   unit *u = b->u;
   map_text *m = b->m;
@@ -320,7 +327,7 @@ static void write_parts(const blocks *b, const char *const part[]) {
               (long long)b->parts);
   write_part(b, part);
   if (b->parts > 1) unit_close(u);
-  if (rows) ad_write(u->w, "if (wrong) {"), ad_write_failure(u->w, AD_ERROR_ARGUMENT), ad_write(u->w, "}");
+  if (rows) fail_rows(u);
   for (int j = 0; j < m->f->n_out && b->parts > 1; j++)
     if (map_wants(m, j) && !m->each_out[j]) join_parts(b, j, part[j]);
 }
