@@ -17,5 +17,11 @@ bool is_broadcast(const ad_primitive *p);
 bool slice_is_range(const ad_operation *op, int64_t *first);
 /* Are element i of the result, and what is behind it, row index[i] of a table that has rows? */
 bool take_is_rows(const ad_operation *op);
+/* Is the result the first operand with the second added to elements [*first, *first + count), in their
+ * order? */
+bool slice_adds_range(const ad_operation *op, int64_t *first);
+/* Are the operands one behind the other in the result (concat or stack along the first axis, or along one
+ * that only axes of size 1 come before)? */
+bool join_is_runs(const ad_operation *op);
 
 #endif

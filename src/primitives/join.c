@@ -4,6 +4,7 @@
  * of the tangents, their transpose takes the joined cotangent apart.
  */
 #include "primitives/axes.h"
+#include "primitives/construct.h"
 #include "primitives/batching.h"
 #include "primitives/elements.h"
 #include "primitives/operands.h"
@@ -105,6 +106,11 @@ static const ad_primitive concat_primitive = {
   .type = concat_type, .run = concat_run, .work = work_move, .vjp = concat_vjp, .batch = batch_along,
   .trail = trail_alike,
   .write = concat_write, .elements = moved_elements };
+
+bool join_is_runs(const ad_operation *op) {
+  return (op->primitive == &concat_primitive || op->primitive == &stack_primitive)
+         && axes_product(&op->z, 0, (int)join_axis(op)) == 1;
+}
 
 /* --- stack: one after the other along a new axis -------------------------------------------------------- */
 

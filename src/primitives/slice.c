@@ -6,6 +6,7 @@
  */
 #include "primitives/axes.h"
 #include "primitives/batching.h"
+#include "primitives/construct.h"
 #include "primitives/elements.h"
 #include "primitives/operands.h"
 #include "primitives/strided_write.h"
@@ -75,14 +76,11 @@ static strided slice_box(const ad_operation *op, int64_t *first) {
   return s;
 }
 
-static const ad_primitive slice_primitive;
-
-bool slice_is_range(const ad_operation *op, int64_t *first) {
-  if (op->primitive != &slice_primitive) return false;
-  const strided s = slice_box(op, first);
-  for (int d = 0; d < s.rank; d++)
-    if (s.dim[d] > 1 && s.from[d] != s.to[d]) return false;
-  return ad_type_count(op->z) > 0;
+/* Do the elements lie one behind the other, on both sides? */
+static bool is_range(const strided *s) {
+  for (int d = 0; d < s->rank; d++)
+    if (s->dim[d] == 0 || (s->dim[d] > 1 && s->from[d] != s->to[d])) return false;
+  return true;
 }
 
 static ad_status slice_run(const ad_operation *op, void *z, const void *const x[], void *scratch) {
@@ -357,6 +355,30 @@ static const ad_primitive at_add_primitive = {
   .type = at_add_type, .run = at_add_run, .work = work_add_into, .vjp = at_add_vjp, .batch = at_add_batch,
   .trail = trail_alike,
   .write = at_add_write, .elements = added_elements };
+
+/* --- ranges -------------------------------------------------------------------------------------------- */
+
+bool slice_is_range(const ad_operation *op, int64_t *first) {
+  if (op->primitive == &at_primitive) {
+    *first = piece_begin(op, ad_type_count(op->z));
+    return op->z.rank > 0 && ad_type_count(op->z) > 0;
+  }
+  if (op->primitive != &slice_primitive) return false;
+  const strided s = slice_box(op, first);
+  return is_range(&s);
+}
+
+bool slice_adds_range(const ad_operation *op, int64_t *first) {
+  if (op->primitive == &at_add_primitive) {
+    *first = piece_begin(op, ad_type_count(*op->x[1]));
+    return ad_type_count(*op->x[1]) > 0;
+  }
+  if (op->primitive != &slice_add_primitive) return false;
+  const strided s = slice_add_box(op, first);
+  return is_range(&s);
+}
+
+/* --- recording indices ---------------------------------------------------------------------------------- */
 
 /* Indices from the end become indices from the front; those that are outside are left for the type rule to
  * refuse. */

@@ -20,11 +20,19 @@ typedef struct planner {
   uint32_t *input_of;               /* which input it is; NOWHERE: none */
   unsigned char *is_target;
   /* Of each place: */
-  struct lifetime { uint32_t first, last, node; bool pinned, scalar; } *life;
+  struct lifetime {
+    uint32_t first, last, node;
+    bool pinned, scalar;
+    int64_t low, high;              /* elements it has, from where the first array in it begins */
+  } *life;
   size_t life_capacity;
   /* of each graph node, or NULL: its user reads the operands instead, so that it has no place */
   const unsigned char *skipped;
-  bool views;                       /* slices of rows may be other names of parts of operands: node_view */
+  /* For written code: slices of rows are other names of parts of operands (node_view), loops overwrite what
+   * they read last, results lie around operands (glue). Of each graph node then, else NULL: */
+  bool views;
+  int64_t *begin;                   /* its first element in its place, counted as low is */
+  unsigned char *zero_added;        /* x + 0 is stored for x */
   uint32_t attribute_slot;          /* the next attribute's constant slot, in schedule order */
 } planner;
 
@@ -38,6 +46,20 @@ bool node_view(const planner *q, uint32_t i, int64_t *first);
 /* Each appends to the last step of the plan. False when memory fails. */
 bool lower_scalars(planner *q, const schedule_step *s);
 bool lower_region(planner *q, const schedule_step *s);
+
+/* Puts node, which is made of others, around one of these if that can be, growing its place. */
+bool glue(planner *q, uint32_t node);
+/* Sizes of places that have grown. */
+void grow_glued(planner *q);
+
+/* What is still to be written of such a node: elements [first, first + count), from x, or zeros (NOWHERE).
+ * False: of all others. */
+enum { GLUED_PARTS = 16 };
+typedef struct glued_rest {
+  int n;
+  struct glued_part { int64_t first, count; uint32_t x; } part[GLUED_PARTS];
+} glued_rest;
+bool find_rest(const planner *q, uint32_t node, glued_rest *r);
 
 /* Slots for all that scalar programs read and write: constants first, then inputs, then results. */
 bool number_slots(planner *q);

@@ -22,7 +22,8 @@ static bool add_place(planner *q, uint32_t node, place_kind kind, uint32_t numbe
   const bool result = q->g.kind[node] == KIND_RESULT;
   const uint32_t step = q->s.step_of[result ? q->g.operand[q->g.operand_start[node]] : node];
   q->life[p->places] = (struct lifetime){ step == NOWHERE ? 0 : step, step == NOWHERE ? 0 : step, node, false,
-                                          graph_type(&q->g, node)->rank == 0 };
+                                          graph_type(&q->g, node)->rank == 0, 0,
+                                          ad_type_count(*graph_type(&q->g, node)) };
   q->place_of[node] = p->places++;
   return true;
 }
@@ -97,6 +98,7 @@ static bool place_result(planner *q, uint32_t node) {
   const unsigned traits = node_primitive(g->t, g->node[node])->traits;
   const uint32_t first = g->operand_start[node];
   const bool structured = g->kind[node] == KIND_STRUCTURED && g->operand_start[node + 1] > first;
+  if (glue(q, node)) return true;
   if (structured && (traits & AD_TRAIT_IN_PLACE) && may_take_over(q, node, g->operand[first])) {
     take_over(q, node, g->operand[first]);
     return true;
@@ -110,6 +112,7 @@ static bool place_result(planner *q, uint32_t node) {
     if (reachable && g->kind[x] != KIND_SCALAR) {
       q->place_of[node] = at;
       q->life[at].pinned = true;
+      if (q->views) q->begin[node] = q->begin[x] + part;
       return true;
     }
   }
@@ -210,6 +213,7 @@ bool choose_places(planner *q) {
   for (uint32_t i = 0; i < q->g.n; i++)
     if (q->is_target[i] && q->g.kind[i] == KIND_GIVEN && !place_given(q, i)) return false;
   find_lifetimes(q);
+  grow_glued(q);
   return true;
 }
 

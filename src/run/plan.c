@@ -218,6 +218,11 @@ bool planner_open(planner *q) {
   q->slot_of = block + n;
   q->region_slot = block + 2*n;
   q->input_of = block + 3*n;
+  if (q->views) {
+    q->begin = memory_get_zeroed(a, n + 1, sizeof *q->begin + 1);
+    if (!q->begin) return false;
+    q->zero_added = (unsigned char *)(q->begin + n);
+  }
   const plan_request *r = q->request;
   for (int i = 0; i < r->n_in; i++) {
     const uint32_t k = graph_find(&q->g, r->in[i]);
@@ -233,6 +238,7 @@ void planner_close(planner *q) {
   const size_t n = q->g.n;
   memory_release(a, q->place_of, 4*n*sizeof *q->place_of + 1);
   memory_release(a, q->is_target, n + 1);
+  memory_release(a, q->begin, (n + 1)*(sizeof *q->begin + 1));
   memory_release(a, q->life, q->life_capacity*sizeof *q->life);
   schedule_free(&q->s, a);
   graph_close(&q->g);

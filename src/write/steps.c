@@ -270,7 +270,8 @@ static bool region_statement(const box *b, uint32_t i) {
     put_pointer(u, &z, i);
     text_put(&z, "[");
     put_index(b, &z, stride);
-    unit_line(u, "%s%s] = v%u;", b->padded ? "if (live) " : "", text_of(&z), i);
+    unit_line(u, "%s%s] = v%u%s;", b->padded ? "if (live) " : "", text_of(&z), i,
+              u->q.zero_added[i] ? " + 0" : "");
     u->failed |= z.failed;
     written_free(&z);
   }
@@ -400,6 +401,17 @@ bool unit_host_results(unit *u, uint32_t i, const ad_operation *op) {
   return good;
 }
 
+/* Of an array around one of its parts, the others. */
+static void write_rest(unit *u, uint32_t i, const glued_rest *r) {
+  for (int k = 0; k < r->n; k++) {
+    const struct glued_part *p = &r->part[k];
+    const char *to = unit_part(u, i, p->first);
+    if (p->x != NOWHERE) unit_copy(u, to, unit_pointer(u, p->x), p->count);
+    else if (p->count == 1) unit_line(u, "%s[0] = 0;", to);
+    else unit_line(u, "for (int64_t i = 0; i < %lld; i++) %s[i] = 0;", (long long)p->count, to);
+  }
+}
+
 /* Locals are declared where nothing else has: scalars that this step makes. */
 static void declare(unit *u, uint32_t i) {
   const uint32_t at = u->q.place_of[i];
@@ -417,9 +429,12 @@ bool unit_structured(unit *u, uint32_t i) {
   const ad_operation op = node_operation(g->t, g->node[i], types);
   bool good = true;
   int64_t part;
+  glued_rest rest;
   if (p->tuple) {
     for (uint32_t k = g->user_start[i]; k < g->user_start[i + 1]; k++) declare(u, g->user[k]);
     good = unit_tuple(u, i, &op);
+  } else if (find_rest(&u->q, i, &rest)) {
+    write_rest(u, i, &rest);
   } else if (!unit_view(u, i, &part)) {
     declare(u, i);
     u->step = p;

@@ -86,11 +86,9 @@ bool unit_view(const unit *u, uint32_t i, int64_t *first) {
   return node_view(&u->q, i, first) && u->q.place_of[g->operand[g->operand_start[i]]] == u->q.place_of[i];
 }
 
-/* Where in its place node i begins: that of a name of a part of a part. */
+/* Where in its place node i begins. */
 static int64_t find_start(const unit *u, uint32_t i) {
-  int64_t start = 0, first;
-  for (; unit_view(u, i, &first); i = u->q.g.operand[u->q.g.operand_start[i]]) start += first;
-  return start;
+  return u->q.begin[i] - u->q.life[u->q.place_of[i]].low;
 }
 
 /* "(w + 12)": element number start of a place. */
@@ -130,6 +128,15 @@ void put_pointer(unit *u, text *to, uint32_t i) {
     return;
   }
   put_place(u, to, at, type->dtype, find_start(u, i));
+}
+
+const char *unit_part(unit *u, uint32_t i, int64_t first) {
+  text t = text_on(&u->w->allocator);
+  put_place(u, &t, u->q.place_of[i], node_shape(u, i)->dtype, find_start(u, i) + first);
+  u->failed |= t.failed;
+  const char *s = writer_text(u->w, "%s", text_of(&t));
+  written_free(&t);
+  return s;
 }
 
 static const char *as_text(unit *u, uint32_t i, bool pointer) {

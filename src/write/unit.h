@@ -58,6 +58,8 @@ static inline bool unit_gathers(const unit *u, uint32_t i) { return u->gathers &
 /* As texts of writer_text. */
 const char *unit_pointer(unit *u, uint32_t i);
 const char *unit_scalar(unit *u, uint32_t i);
+/* The address of element `first` of an array. */
+const char *unit_part(unit *u, uint32_t i, int64_t first);
 
 /* Output j = value. */
 void unit_output(unit *u, int j, const char *value);

@@ -149,7 +149,111 @@ static void rows_oracle(int64_t n, const number *const x[], number *const z[]) {
     }
 }
 
+/* An array that others lie around: shifted by a number in front, by one behind, by another in front (which
+ * has no room then), twice in a row; used again afterwards, and each of them more than once. */
+static ad_var joined(ad_var first, ad_var second) {
+  const ad_var parts[2] = { first, second };
+  return ad_concat(2, parts, 0);
+}
+static void around_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  const ad_type x = ad_type_of(in[0]);
+  const int64_t n = x.dim[0], one = 1;
+  (void)context;
+  if (n < 2) {
+    for (int j = 0; j < OUTPUTS; j++) out[j] = ad_add(in[0], j);
+    return;
+  }
+  const ad_var a = ad_full(t, ad_type_make(x.dtype, 1, &one), 1), b = ad_add(a, 1);
+  const ad_var y = ad_mul(in[0], in[1]);
+  const ad_var front = ad_slice(y, 0, 0, n - 1, 1), back = ad_slice(y, 0, 1, n - 1, 1);
+  const ad_var u = ad_mul(joined(a, front), in[0]), v = ad_mul(joined(back, b), in[1]);
+  const ad_var w = ad_mul(joined(b, front), y), twice = joined(y, y);
+  out[0] = ad_add(ad_add(u, v), w);
+  out[1] = ad_add(ad_mul(ad_slice(twice, 0, 1, n, 1), y), ad_slice(twice, 0, n - 1, n, 1));
+  out[2] = joined(ad_slice(ad_add(u, y), 0, 1, n - 1, 1), a);
+}
+static void around_oracle(int64_t n, const number *const x[], number *const z[]) {
+  for (int64_t i = 0; i < n && n < 2; i++)
+    for (int j = 0; j < OUTPUTS; j++) z[j][i] = x[0][i] + j;
+  for (int64_t i = 0; i < n && n >= 2; i++) {
+    const number y = x[0][i]*x[1][i], before = i ? x[0][i - 1]*x[1][i - 1] : 0;
+    const int64_t k = (i + 1)%n, l = (i + n - 1)%n;
+    const number next = x[0][k]*x[1][k], last = x[0][l]*x[1][l];
+    z[0][i] = (i ? before : 1)*x[0][i] + (k ? next : 2)*x[1][i] + (i ? before : 2)*y;
+    z[1][i] = next*y + last;
+    z[2][i] = k ? y*x[0][k] + next : 1;
+  }
+}
+
+/* Two stages of a method with shifted arrays: k = x (1, y[0], .., y[n-2]), z = y + k/2, then again; and the
+ * gradient of the sum of squares. */
+static ad_var shifted(ad_var x, ad_var y) {
+  const ad_type type = ad_type_of(y);
+  const int64_t n = type.dim[0], one = 1;
+  const ad_var parts[2] = { ad_full(x.tape, ad_type_make(type.dtype, 1, &one), 1),
+                            ad_slice(y, 0, 0, n > 0 ? n - 1 : 0, 1) };
+  return ad_mul(x, n > 0 ? ad_concat(2, parts, 0) : y);
+}
+static void stages_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  (void)t, (void)context;
+  const ad_var first = ad_add(in[1], ad_mul(0.5, shifted(in[0], in[1])));
+  out[0] = ad_add(in[1], ad_mul(0.5, shifted(in[0], first)));
+  ad_grad(total(ad_square(out[0])), 2, in, out + 1);
+}
+static void stages_oracle(int64_t n, const number *const x[], number *const z[]) {
+  number first[MOST] = { 0 }, bar[MOST] = { 0 };
+  for (int64_t i = 0; i < n; i++) first[i] = x[1][i] + x[0][i]*(i ? x[1][i - 1] : 1)/2;
+  for (int64_t i = 0; i < n; i++) z[0][i] = x[1][i] + x[0][i]*(i ? first[i - 1] : 1)/2;
+  for (int64_t i = 0; i < n; i++) {
+    z[1][i] = z[0][i]*(i ? first[i - 1] : 1);
+    z[2][i] = 2*z[0][i];
+    bar[i] = i + 1 < n ? z[0][i + 1]*x[0][i + 1] : 0;
+  }
+  for (int64_t i = 0; i < n; i++) {
+    z[1][i] += bar[i]*(i ? x[1][i - 1] : 1)/2;
+    z[2][i] += bar[i] + (i + 1 < n ? bar[i + 1]*x[0][i + 1]/2 : 0);
+  }
+}
+
+/* Rows of a stack, taken out and put together again, and what goes back into them. */
+static void stacked_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  (void)t, (void)context;
+  const ad_var rows[3] = { ad_mul(in[0], in[1]), ad_sub(in[0], in[1]), in[0] };
+  const ad_var stack = ad_stack(3, rows, 0), curved = ad_mul(stack, stack);
+  const ad_var a = ad_at(curved, 1, (const int64_t[]){ 0 }), b = ad_at(curved, 1, (const int64_t[]){ 1 });
+  out[0] = ad_add(ad_mul(a, b), ad_at(stack, 1, (const int64_t[]){ 2 }));
+  ad_grad(total(out[0]), 2, in, out + 1);
+}
+static void stacked_oracle(int64_t n, const number *const x[], number *const z[]) {
+  for (int64_t i = 0; i < n; i++) {
+    const number p = x[0][i]*x[1][i], d = x[0][i] - x[1][i];
+    z[0][i] = p*p*d*d + x[0][i];
+    z[1][i] = 2*p*x[1][i]*d*d + 2*p*p*d + 1;
+    z[2][i] = 2*p*x[0][i]*d*d - 2*p*p*d;
+  }
+}
+
+/* -0 added into zeros is 0: the sign of a shifted array of negative zeros. (Not in few elements, which become
+ * scalars: a sum with the constant 0 is the other operand there.) */
+static void signs_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  const ad_type x = ad_type_of(in[0]);
+  const int64_t n = x.dim[0];
+  (void)context;
+  const ad_var zeros = ad_mul(ad_add(ad_abs(in[0]), 1), ad_full(t, x, -0.0));
+  const ad_var part = ad_slice(zeros, 0, 0, n > 0 ? n - 1 : 0, 1);
+  const ad_var moved = n > 0 ? ad_slice_add(ad_zeros(t, x), part, 0, 1, 1) : zeros;
+  out[0] = n > 9 ? ad_copysign(ad_ones(t, x), moved) : ad_ones(t, x);
+  out[1] = ad_add(in[0], moved);
+}
+static void signs_oracle(int64_t n, const number *const x[], number *const z[]) {
+  for (int64_t i = 0; i < n; i++) z[0][i] = 1, z[1][i] = x[0][i];
+}
+
 static const loops_case cases[] = {
+  { "signs", signs_body, signs_oracle, 1, 2 },
+  { "around", around_body, around_oracle, 2, 3 },
+  { "stages", stages_body, stages_oracle, 2, 3 },
+  { "stacked", stacked_body, stacked_oracle, 2, 3 },
   { "rows", rows_body, rows_oracle, 2, 3 },
   { "calls", calls_body, calls_oracle, 2, 3 },
   { "poles", poles_body, poles_oracle, 2, 3 },
@@ -157,7 +261,7 @@ static const loops_case cases[] = {
   { "shapes", shapes_body, shapes_oracle, 2, 2 },
 };
 enum { CASES = sizeof cases/sizeof *cases };
-static const int64_t lengths[] = { 0, 1, 3, 7, 8, 9, 14, 19, 100 };
+static const int64_t lengths[] = { 0, 1, 2, 3, 8, 9, 14, 19, 100 };
 enum { LENGTHS = sizeof lengths/sizeof *lengths };
 
 /* --- running -------------------------------------------------------------------------------------------- */

@@ -1,0 +1,116 @@
+/* glue.c -- arrays put together in the memory of one of their parts, for written code.
+ *
+ * A concatenation, a stack, and a part added into zeros copy their operands. Where one of these has a buffer
+ * of its own, the result is put around it instead: the buffer grows by what comes before and behind, and only
+ * that is written. So x times (1, y[0], .., y[n-2]) stores one element for the shift, and not n.
+ */
+#include "primitives/construct.h"
+#include "primitives/library.h"
+#include "run/lower.h"
+#include "tape/tape.h"
+
+typedef struct parts {
+  ad_operation op;
+  const ad_type *types[GLUED_PARTS];
+  const uint32_t *x;                /* operands, as nodes of the graph */
+  bool adds;                        /* into zeros; else all operands, one behind the other */
+  int64_t first;                    /* where the part of an addition goes */
+} parts;
+
+static bool open_parts(const planner *q, uint32_t node, parts *p) {
+  const run_graph *g = &q->g;
+  const uint32_t n = g->operand_start[node + 1] - g->operand_start[node];
+  if (g->kind[node] != KIND_STRUCTURED || n == 0 || n > GLUED_PARTS) return false;
+  p->op = node_operation(g->t, g->node[node], p->types);
+  p->x = g->operand + g->operand_start[node];
+  p->adds = false;
+  if (join_is_runs(&p->op)) return true;
+  p->adds = slice_adds_range(&p->op, &p->first);
+  return p->adds && is_zeros(handle(g->t, g->node[p->x[0]]));
+}
+
+static int64_t count_of(const planner *q, uint32_t node) { return ad_type_count(*graph_type(&q->g, node)); }
+
+/* Memory that this unit has for x alone, or for x and its parts, which nobody wants as an output. */
+static bool has_buffer(const planner *q, uint32_t x) {
+  const uint32_t at = q->place_of[x];
+  if (at == NOWHERE || q->g.kind[x] == KIND_GIVEN || q->g.kind[x] == KIND_SCALAR) return false;
+  return q->p->place[at].kind == PLACE_WORK && !q->life[at].scalar && !q->is_target[q->life[at].node]
+         && graph_type(&q->g, x)->rank > 0 && count_of(q, x) > 0;
+}
+
+/* Do the elements around x, which begins with element `first` of node, lie where the buffer has none? */
+static bool has_room(const planner *q, uint32_t node, uint32_t x, int64_t first) {
+  const struct lifetime *l = &q->life[q->place_of[x]];
+  const int64_t behind = count_of(q, node) - first - count_of(q, x), begin = q->begin[x];
+  return (first == 0 || begin == l->low) && (behind == 0 || begin + count_of(q, x) == l->high);
+}
+
+/* 0 + x is x but for -0: the loop that makes x stores x + 0 then, so it must be for node alone. */
+static bool may_add_zero(planner *q, uint32_t node, uint32_t x) {
+  const run_graph *g = &q->g;
+  int64_t first;
+  for (uint32_t user = node;; user = x, x = g->operand[g->operand_start[x]]) {
+    const bool made = g->kind[x] == KIND_ELEMENTWISE;
+    for (uint32_t e = g->user_start[x]; e < g->user_start[x + 1]; e++)
+      if (g->user[e] != user && !(made && q->s.step_of[g->user[e]] == q->s.step_of[x])) return false;
+    if (made) break;
+    if (!node_view(q, x, &first)) return false;
+  }
+  q->zero_added[x] = 1;
+  return true;
+}
+
+bool glue(planner *q, uint32_t node) {
+  parts p;
+  if (!q->views || q->is_target[node] || !open_parts(q, node, &p)) return false;
+  int best = -1;
+  int64_t at = 0, first = 0;
+  for (int k = p.adds; k < p.op.n; k++) {
+    if (p.adds) at = p.first;
+    if (has_buffer(q, p.x[k]) && has_room(q, node, p.x[k], at)
+        && (best < 0 || count_of(q, p.x[k]) > count_of(q, p.x[best])))
+      best = k, first = at;
+    at += count_of(q, p.x[k]);
+  }
+  if (best < 0 || (p.adds && !may_add_zero(q, node, p.x[best]))) return false;
+  struct lifetime *l = &q->life[q->place_of[p.x[best]]];
+  q->place_of[node] = q->place_of[p.x[best]];
+  q->begin[node] = q->begin[p.x[best]] - first;
+  const int64_t end = q->begin[node] + count_of(q, node);
+  if (q->begin[node] < l->low) l->low = q->begin[node];
+  if (end > l->high) l->high = end;
+  l->pinned = true;
+  return true;
+}
+
+void grow_glued(planner *q) {
+  for (uint32_t i = 0; i < q->p->places && q->views; i++) {
+    const struct lifetime *l = &q->life[i];
+    q->p->place[i].bytes = (size_t)(l->high - l->low)*ad_dtype_bytes(graph_type(&q->g, l->node)->dtype);
+  }
+}
+
+static void add_rest(glued_rest *r, int64_t first, int64_t count, uint32_t x) {
+  if (count > 0) r->part[r->n++] = (struct glued_part){ first, count, x };
+}
+
+bool find_rest(const planner *q, uint32_t node, glued_rest *r) {
+  parts p;
+  int64_t first = 0;
+  bool found = false;
+  r->n = 0;
+  if (!q->views || q->place_of[node] == NOWHERE || !open_parts(q, node, &p)) return false;
+  if (p.adds) first = p.first;
+  for (int k = p.adds; k < p.op.n; k++) {
+    const int64_t count = count_of(q, p.x[k]);
+    if (q->place_of[p.x[k]] != q->place_of[node] || q->begin[p.x[k]] != q->begin[node] + first)
+      add_rest(r, first, count, p.x[k]);
+    else found = true;
+    first += count;
+  }
+  if (!p.adds || !found) return found;
+  add_rest(r, 0, p.first, NOWHERE);
+  add_rest(r, first, count_of(q, node) - first, NOWHERE);
+  return true;
+}
