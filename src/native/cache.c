@@ -183,6 +183,11 @@ static ad_status run_compiler(const native_request *r, char *const argument[], c
   return wait_for(r, child, log);
 }
 
+static bool is_clang(const native_request *r) {
+  char path[PATH_MAX];
+  return realpath(r->compiler, path) && strstr(path, "clang");
+}
+
 /* Two runtimes of OpenMP in one process would share the processor badly: gcc's goes with gcc's. */
 static bool has_threads(const native_request *r) {
 #if defined(_OPENMP) && !defined(__clang__)
@@ -197,7 +202,8 @@ static bool has_threads(const native_request *r) {
 /* how: see native.h. gcc would make one call of sin and cos of the same argument, which has no vector form.
  * Vectors are as wide as the processor has them, which compilers older than a processor do not choose by
  * themselves. Contraction is off, as in the interpreter; no errno and no traps, so that loops around functions
- * of <math.h> become vector code. */
+ * of <math.h> become vector code. Loads and stores under a mask look like branches before that: passes that
+ * copy the code between two of them, for each way through, would double calls. */
 static ad_status compile(const native_request *r, const char *source, const char *object, const char *log,
                          int how) {
   static const char *const fixed[] = { "-std=gnu11", "-march=native", "-fPIC", "-shared", "-w",
@@ -209,6 +215,7 @@ static ad_status compile(const native_request *r, const char *source, const char
                                        NULL };
   static const char *const loops[] = { "-fno-builtin-sin", "-fno-builtin-cos", "-fno-builtin-sinf",
                                        "-fno-builtin-cosf", NULL };
+  static const char *const masks[] = { "-fno-thread-jumps", "-fno-tree-pre", NULL };
   static char level[2][4] = { "-O1", "-O3" }, threads[] = "-fopenmp";
   char *argument[MOST_ARGUMENTS], *copy = memory_get(&r->allocator, strlen(r->options) + 1);
   int n = 0;
@@ -217,6 +224,8 @@ static ad_status compile(const native_request *r, const char *source, const char
   argument[n++] = (char *)(uintptr_t)r->compiler;
   argument[n++] = level[how & NATIVE_SHORT ? 1 : 0];
   for (int k = 0; loops[k] && how & NATIVE_LOOPS; k++) argument[n++] = (char *)(uintptr_t)loops[k];
+  for (int k = 0; masks[k] && how & NATIVE_MASKS && !is_clang(r); k++)
+    argument[n++] = (char *)(uintptr_t)masks[k];
   if (how & NATIVE_THREADS && has_threads(r)) argument[n++] = threads;
   for (int k = 0; fixed[k]; k++) argument[n++] = (char *)(uintptr_t)fixed[k];
   n = add_options(argument, n, copy);

@@ -136,6 +136,7 @@ static int how_to_build(const text *source) {
   const bool both = strstr(s, "ADIT_PARALLEL_SIMD for") != NULL;
   return (source->length < LONG_TEXT ? NATIVE_SHORT : 0)
          | (both || strstr(s, "ADIT_SIMD for") ? NATIVE_LOOPS : 0)
+         | (strstr(s, "< ADIT_LANES(") ? NATIVE_MASKS : 0)
          | (both || strstr(s, "ADIT_PARALLEL for") ? NATIVE_THREADS : 0);
 }
 

@@ -38,7 +38,7 @@ bool native_text(ad_writer *w, ad_function *f, text *to, size_t *bytes);
 ad_status native_find(native_request *r, const ad_native *options);
 /* The object for that text, from the cache or compiled: its path is in r->object. how: a short text is
  * compiled with all optimisation, a long one quickly; loops shall become vector code. */
-enum { NATIVE_SHORT = 1, NATIVE_LOOPS = 2, NATIVE_THREADS = 4 };
+enum { NATIVE_SHORT = 1, NATIVE_LOOPS = 2, NATIVE_THREADS = 4, NATIVE_MASKS = 8 };
 ad_status native_build(native_request *r, const text *source, int how);
 
 /* Says why and returns status. */
