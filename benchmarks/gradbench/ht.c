@@ -152,26 +152,39 @@ static void objective(ad_tape *t, const ad_var in[], ad_var out[], void *context
   out[0] = ad_add(seen, ad_sparse_matmul(start, column, value, place));
 }
 
-/* (points, 3, columns). A point depends on its own u and v alone: two directions give their columns. */
+/* The same of (0, 0, theta), so that the Jacobian has two columns for u and v in front. */
+static void objective_behind(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  const ad_var own[2] = { ad_slice(in[0], 0, 2, THETA, 1), in[1] };
+  objective(t, own, out, context);
+}
+
+/* (points, 3, 2). A point depends on its own u and v alone: two directions for all points give these
+ * columns. */
+static ad_var by_place(ad_tape *t, const hand *h, ad_function *f, const ad_var in[]) {
+  const int64_t dim[2] = { h->points, 2 };
+  ad_var y, part[2];
+  ad_function_apply(f, in, &y);
+  for (int k = 0; k < 2; k++) {
+    const double basis[2] = { k == 0, k == 1 };
+    const ad_var direction = ad_broadcast_to(ad_constant(t, AD_F64(2), basis), 2, dim);
+    ad_jvp(1, &in[1], &direction, 1, &y, &part[k]);
+  }
+  return ad_stack(2, part, 2);
+}
+
+/* (points, 3, columns). */
 static void jacobian(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
   const hand *h = context;
-  const ad_type types[2] = { AD_F64(THETA), AD_F64(h->points, 2) };
-  ad_function *f = ad_function_trace("hand", objective, context, h->inside ? 2 : 1, types, 1);
+  const ad_type types[2] = { AD_F64(THETA + 2*h->inside), AD_F64(h->points, 2) };
+  ad_function *f = ad_function_trace("hand", h->inside ? objective_behind : objective, context,
+                                     h->inside ? 2 : 1, types, 1);
   ad_function *by_theta = f ? ad_function_jacobian(f, 1, (const int[]){ 0 }) : NULL;
-  ad_var part[3] = { ad_none(), ad_none(), ad_none() }, y = ad_none();
-  if (by_theta) ad_function_apply(by_theta, in, &part[2]);
-  if (by_theta && h->inside) {
-    ad_function_apply(f, in, &y);
-    for (int k = 0; k < 2; k++) {
-      const double basis[2] = { k == 0, k == 1 };
-      const ad_var direction = ad_broadcast_to(ad_constant(t, AD_F64(2), basis), 2, types[1].dim);
-      ad_jvp(1, &in[1], &direction, 1, &y, &part[k]);
-      part[k] = ad_expand(part[k], 2);
-    }
-  }
+  const ad_var behind[2] = { ad_zeros(t, AD_F64(2)), in[0] };
+  const ad_var x[2] = { h->inside ? ad_concat(2, behind, 0) : in[0], h->inside ? in[1] : in[0] };
+  if (by_theta) ad_function_apply(by_theta, x, &out[0]);
+  if (by_theta && h->inside) out[0] = ad_slice_add(out[0], by_place(t, h, f, x), 2, 0, 1);
   ad_function_free(by_theta);
   ad_function_free(f);
-  out[0] = h->inside ? ad_concat(3, part, 2) : part[2];
 }
 
 /* --- reading -------------------------------------------------------------------------------------------- */

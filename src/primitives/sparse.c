@@ -14,6 +14,7 @@
 #include "primitives/axes.h"
 #include "primitives/batching.h"
 #include "primitives/operands.h"
+#include "primitives/sparse_rows.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -81,40 +82,44 @@ static ad_status sampled_type(ad_operation *op) {
 
 /* --- kernels -------------------------------------------------------------------------------------------- */
 
-/* The entries of one row, of a matrix that meets rows of n elements. */
-typedef struct row_entries { int64_t count, n; const int64_t *column; const void *v; } row_entries;
-
-#if defined(__GNUC__) && defined(__x86_64__) && !defined(ADIT_PORTABLE_KERNELS)
+#if SPARSE_X86
 #  define FOR_AVX2 __attribute__((target("avx2")))
 #  define FOR_AVX512 __attribute__((target("avx512f")))
 #  define HAS(set) __builtin_cpu_supports(set)
 #else
 #  define FOR_AVX2
 #  define FOR_AVX512
-#  define HAS(set) false
 #endif
 #define SIMD _Pragma("omp simd")
 
-/* z = sum of v[e] x[column[e]]: what is left over from fours first, then fours, as the written routine has
- * it. */
-#define ROW(name, T, TARGET)                                                                                 \
-  TARGET static void name(const row_entries *a, const void *x_array, void *z_array) {                        \
-    const T *v = a->v, *x = x_array;                                                                         \
-    const int64_t *c = a->column, n = a->n;                                                                  \
-    T *restrict z = z_array;                                                                                 \
-    int64_t k = a->count%4;                                                                                  \
-    const T p = k > 0 ? v[0] : 0, q = k > 1 ? v[1] : 0, r = k > 2 ? v[2] : 0;                                \
-    const T *s = k > 0 ? x + c[0]*n : x, *t = k > 1 ? x + c[1]*n : x, *u = k > 2 ? x + c[2]*n : x;           \
-    if (k == 0) for (int64_t j = 0; j < n; j++) z[j] = 0;                                                    \
-    else if (k == 1) SIMD for (int64_t j = 0; j < n; j++) z[j] = p*s[j];                                     \
-    else if (k == 2) SIMD for (int64_t j = 0; j < n; j++) z[j] = p*s[j] + q*t[j];                            \
-    else SIMD for (int64_t j = 0; j < n; j++) z[j] = p*s[j] + q*t[j] + r*u[j];                               \
-    for (; k < a->count; k += 4) {                                                                           \
-      const T f = v[k], g = v[k + 1], h = v[k + 2], i = v[k + 3];                                            \
-      const T *x0 = x + c[k]*n, *x1 = x + c[k + 1]*n, *x2 = x + c[k + 2]*n, *x3 = x + c[k + 3]*n;            \
-      SIMD for (int64_t j = 0; j < n; j++) z[j] += (f*x0[j] + g*x1[j]) + (h*x2[j] + i*x3[j]);                \
+/* Rows of a product where there are no vectors for it. */
+#define ROWS(name, T)                                                                                        \
+  static void name(const sparse_rows *a) {                                                                   \
+    const T *v = a->v, *x = a->x;                                                                            \
+    for (int64_t i = a->begin; i < a->end; i++) {                                                            \
+      T *restrict z = (T *)a->z + i*a->n;                                                                    \
+      for (int64_t j = 0; j < a->n; j++) z[j] = 0;                                                           \
+      for (int64_t e = a->start[i]; e < a->start[i + 1]; e++) {                                              \
+        const T *from = x + a->column[e]*a->pitch;                                                           \
+        SIMD for (int64_t j = 0; j < a->n; j++) z[j] += v[e]*from[j];                                        \
+      }                                                                                                      \
     }                                                                                                        \
   }
+ROWS(rows_f64, double)
+ROWS(rows_f32, float)
+
+static sparse_rows_kernel *rows_kernel(ad_dtype dtype) {
+#if SPARSE_X86
+  if (HAS("avx512f") && HAS("avx512vl") && HAS("avx512dq") && HAS("avx512bw"))
+    return dtype == AD_F64 ? sparse_rows_f64_avx512 : sparse_rows_f32_avx512;
+  if (HAS("avx2") && HAS("fma")) return dtype == AD_F64 ? sparse_rows_f64_avx2 : sparse_rows_f32_avx2;
+#endif
+  return dtype == AD_F64 ? rows_f64 : rows_f32;
+}
+
+/* The entries of one row, of a matrix that meets rows of n elements. */
+typedef struct row_entries { int64_t count, n; const int64_t *column; const void *v; } row_entries;
+
 /* z[column[e]] += v[e] x for one row. */
 #define SPREAD(name, T, TARGET)                                                                              \
   TARGET static void name(const row_entries *a, const void *x_array, void *z_array) {                        \
@@ -143,29 +148,61 @@ typedef struct row_entries { int64_t count, n; const int64_t *column; const void
   KERNEL(name##_plain, T, )                                                                                  \
   KERNEL(name##_avx2, T, FOR_AVX2)                                                                           \
   KERNEL(name##_avx512, T, FOR_AVX512)
-FOR_SETS(ROW, row_f64, double)
-FOR_SETS(ROW, row_f32, float)
 FOR_SETS(SPREAD, spread_f64, double)
 FOR_SETS(SPREAD, spread_f32, float)
 FOR_SETS(SAMPLE, sample_f64, double)
 FOR_SETS(SAMPLE, sample_f32, float)
 
 typedef void row_kernel(const row_entries *a, const void *x, void *z);
-enum { KERNEL_ROW, KERNEL_SPREAD, KERNEL_SAMPLE, KERNELS };
+enum { KERNEL_SPREAD, KERNEL_SAMPLE, KERNELS };
 
 /* Rows of a few elements gain nothing from wider vectors. */
 static row_kernel *kernel_for(int which, ad_dtype dtype, int64_t width) {
   static row_kernel *const kernel[KERNELS][2][3] = {
-    { { row_f32_plain, row_f32_avx2, row_f32_avx512 }, { row_f64_plain, row_f64_avx2, row_f64_avx512 } },
     { { spread_f32_plain, spread_f32_avx2, spread_f32_avx512 },
       { spread_f64_plain, spread_f64_avx2, spread_f64_avx512 } },
     { { sample_f32_plain, sample_f32_avx2, sample_f32_avx512 },
       { sample_f64_plain, sample_f64_avx2, sample_f64_avx512 } } };
-  const int set = width < 8 ? 0 : HAS("avx512f") ? 2 : HAS("avx2") ? 1 : 0;
+  int set = 0;
+  (void)width;
+#if SPARSE_X86
+  if (width >= 8) set = HAS("avx512f") ? 2 : HAS("avx2") ? 1 : 0;
+#endif
   return kernel[which][dtype == AD_F64][set];
 }
 
 /* --- running -------------------------------------------------------------------------------------------- */
+
+/* Sign bits of what must not be negative: x and limit - 1 - x; and steps, of numbers that are in range. */
+#define CHECKS(suffix, TARGET)                                                                               \
+  TARGET static bool in_range_##suffix(int64_t n, const int64_t *x, int64_t limit) {                         \
+    uint64_t bad = 0;                                                                                        \
+    _Pragma("omp simd reduction(|: bad)")                                                                    \
+    for (int64_t i = 0; i < n; i++) bad |= (uint64_t)x[i] | ((uint64_t)limit - 1 - (uint64_t)x[i]);          \
+    return !(bad >> 63);                                                                                     \
+  }                                                                                                          \
+  TARGET static bool rises_##suffix(int64_t n, const int64_t *x) {                                           \
+    uint64_t bad = 0;                                                                                        \
+    _Pragma("omp simd reduction(|: bad)")                                                                    \
+    for (int64_t i = 1; i < n; i++) bad |= (uint64_t)x[i] - (uint64_t)x[i - 1];                              \
+    return !(bad >> 63);                                                                                     \
+  }
+CHECKS(plain, )
+#if SPARSE_X86
+CHECKS(avx2, FOR_AVX2)
+#endif
+
+static bool is_good(const ad_operation *op, const int64_t *start, const int64_t *column) {
+  const int64_t rows = rows_of(op), n = entries_of(op), columns = columns_of(op);
+  if (start[0] != 0 || start[rows] != n) return false;
+#if SPARSE_X86
+  if (HAS("avx2"))
+    return in_range_avx2(rows + 1, start, n + 1) && rises_avx2(rows + 1, start)
+           && in_range_avx2(n, column, columns);
+#endif
+  return in_range_plain(rows + 1, start, n + 1) && rises_plain(rows + 1, start)
+         && in_range_plain(n, column, columns);
+}
 
 /* The first row that is wrong, -1 if none is. */
 static int64_t wrong_row(const ad_operation *op, const int64_t *start, const int64_t *column) {
@@ -189,7 +226,7 @@ static void explain(const ad_operation *op, const void *const x[], char *message
              (long long)i, (long long)entries_of(op), (long long)columns_of(op));
 }
 
-/* What a run is: rows in blocks. */
+/* The others, row by row. */
 typedef struct sparse_run {
   row_kernel *kernel;
   const int64_t *start, *column;
@@ -199,16 +236,16 @@ typedef struct sparse_run {
   size_t bytes;                     /* of an element */
 } sparse_run;
 
-enum { BLOCK_ROWS = 64 };
+/* A product: rows in blocks. */
+enum { BLOCK_ROWS = 256 };
+typedef struct row_blocks { sparse_rows_kernel *kernel; sparse_rows all; } row_blocks;
 
 static void product_rows(const void *context, int64_t block) {
-  const sparse_run *r = context;
-  const int64_t begin = block*BLOCK_ROWS, end = r->rows - begin < BLOCK_ROWS ? r->rows : begin + BLOCK_ROWS;
-  for (int64_t i = begin; i < end; i++) {
-    const int64_t e = r->start[i];
-    const row_entries a = { r->start[i + 1] - e, r->n, r->column + e, r->first + (size_t)e*r->bytes };
-    r->kernel(&a, r->second, r->z + (size_t)(i*r->n)*r->bytes);
-  }
+  const row_blocks *b = context;
+  sparse_rows a = b->all;
+  a.begin = block*BLOCK_ROWS;
+  a.end = b->all.end - a.begin < BLOCK_ROWS ? b->all.end : a.begin + BLOCK_ROWS;
+  b->kernel(&a);
 }
 
 static void spread_row(const sparse_run *r, int64_t i) {
@@ -227,15 +264,31 @@ static ad_status open_run(sparse_run *r, int kernel, const ad_operation *op, voi
   const int64_t n = width_of(op);
   *r = (sparse_run){ kernel_for(kernel, op->z.dtype, n), x[START], x[COLUMN], x[FIRST], x[SECOND], z,
                      rows_of(op), n, ad_dtype_bytes(op->z.dtype) };
-  return wrong_row(op, r->start, r->column) < 0 ? AD_OK : AD_ERROR_ARGUMENT;
+  return is_good(op, r->start, r->column) ? AD_OK : AD_ERROR_ARGUMENT;
 }
 
+/* Rows of x that are not whole lines of the cache are copied to where they begin with one, if that is little
+ * beside the product: unaligned vectors cost twice as much. Bytes of a row there, 0: they stay where they
+ * are. */
+static size_t aligned_row(const ad_operation *op) {
+  enum { LINE = 64, TIMES = 16 };
+  const size_t bytes = (size_t)width_of(op)*ad_dtype_bytes(op->z.dtype);
+  const bool worth = bytes > LINE && bytes%LINE && entries_of(op)/TIMES >= columns_of(op);
+  return worth ? (bytes + LINE - 1)/LINE*LINE : 0;
+}
+
+static size_t product_scratch(const ad_operation *op) { return aligned_row(op)*(size_t)columns_of(op); }
+
 static ad_status product_run(const ad_operation *op, void *z, const void *const x[], void *scratch) {
-  sparse_run r;
-  (void)scratch;
-  if (open_run(&r, KERNEL_ROW, op, z, x) != AD_OK) return AD_ERROR_ARGUMENT;
+  const int64_t rows = rows_of(op), n = width_of(op);
+  const size_t row = aligned_row(op), width = ad_dtype_bytes(op->z.dtype);
+  row_blocks b = { rows_kernel(op->z.dtype), { x[START], x[COLUMN], x[FIRST], x[SECOND], z, 0, rows, n, n } };
+  if (!is_good(op, x[START], x[COLUMN])) return AD_ERROR_ARGUMENT;
+  for (size_t j = 0; row && j < (size_t)columns_of(op); j++)
+    memcpy((char *)scratch + j*row, (const char *)x[SECOND] + j*(size_t)n*width, (size_t)n*width);
+  if (row) b.all.x = scratch, b.all.pitch = (int64_t)(row/width);
   if (ad_type_count(op->z) > 0)
-    parallel_tasks(entries_of(op)*r.n, (r.rows + BLOCK_ROWS - 1)/BLOCK_ROWS, 1, product_rows, &r);
+    parallel_tasks(entries_of(op)*n, (rows + BLOCK_ROWS - 1)/BLOCK_ROWS, 1, product_rows, &b);
   return AD_OK;
 }
 
@@ -280,25 +333,17 @@ static const char product_text[] =
   "  for (int64_t i = 0; i < rows; i++, z += WIDTH) {\n"
   "    const int64_t count = start[i + 1] - start[i], *c = column + start[i];\n"
   "    const REAL *v = values + start[i];\n"
-  "    int64_t k = count%4;\n"
-  "    if (k == 0) {\n"
-  "      for (int64_t j = 0; j < WIDTH; j++) z[j] = 0;\n"
-  "    } else if (k == 1) {\n"
-  "      const REAL p = v[0], *s = x + c[0]*WIDTH;\n"
-  "      for (int64_t j = 0; j < WIDTH; j++) z[j] = p*s[j];\n"
-  "    } else if (k == 2) {\n"
-  "      const REAL p = v[0], q = v[1], *s = x + c[0]*WIDTH, *t = x + c[1]*WIDTH;\n"
-  "      for (int64_t j = 0; j < WIDTH; j++) z[j] = p*s[j] + q*t[j];\n"
-  "    } else {\n"
-  "      const REAL p = v[0], q = v[1], r = v[2];\n"
-  "      const REAL *s = x + c[0]*WIDTH, *t = x + c[1]*WIDTH, *u = x + c[2]*WIDTH;\n"
-  "      for (int64_t j = 0; j < WIDTH; j++) z[j] = p*s[j] + q*t[j] + r*u[j];\n"
-  "    }\n"
-  "    for (; k < count; k += 4) {\n"
+  "    for (int64_t j = 0; j < WIDTH; j++) z[j] = 0;\n"
+  "    int64_t k = 0;\n"
+  "    for (; k + 4 <= count; k += 4) {\n"
   "      const REAL p = v[k], q = v[k + 1], r = v[k + 2], s = v[k + 3];\n"
   "      const REAL *x0 = x + c[k]*WIDTH, *x1 = x + c[k + 1]*WIDTH;\n"
   "      const REAL *x2 = x + c[k + 2]*WIDTH, *x3 = x + c[k + 3]*WIDTH;\n"
-  "      for (int64_t j = 0; j < WIDTH; j++) z[j] += (p*x0[j] + q*x1[j]) + (r*x2[j] + s*x3[j]);\n"
+  "      for (int64_t j = 0; j < WIDTH; j++) z[j] = (((z[j] + p*x0[j]) + q*x1[j]) + r*x2[j]) + s*x3[j];\n"
+  "    }\n"
+  "    for (; k < count; k++) {\n"
+  "      const REAL p = v[k], *from = x + c[k]*WIDTH;\n"
+  "      for (int64_t j = 0; j < WIDTH; j++) z[j] += p*from[j];\n"
   "    }\n"
   "  }\n"
   "  return 0;\n"
@@ -453,9 +498,8 @@ static ad_var sparse_batch(const ad_batch *b) {
 
 static const ad_primitive product_primitive = {
   .name = "sparse_matmul", .doc = "product of a sparse matrix by rows and an array", SPARSE,
-  .type = product_type, .run = product_run, .vjp = product_vjp, .reach = reach, .batch = sparse_batch,
-  .trail = sparse_trail,
-  .write = product_write };
+  .type = product_type, .run = product_run, .scratch_bytes = product_scratch, .vjp = product_vjp,
+  .reach = reach, .batch = sparse_batch, .trail = sparse_trail, .write = product_write };
 static const ad_primitive transposed_primitive = {
   .name = "sparse_transposed", .doc = "product of the transpose of a sparse matrix by rows and an array",
   SPARSE, .type = transposed_type, .run = transposed_run, .vjp = transposed_vjp, .reach = reach,

@@ -8,6 +8,7 @@
 #include "adit/derive.h"
 #include "adit/elementwise.h"
 #include "adit/function.h"
+#include "primitives/sparse_rows.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -87,6 +88,35 @@ static void check_product(const sparse *s, ad_dtype dtype, bool transposed) {
   ad_function_free(f);
 }
 
+/* One kernel on rows that lie further apart in x than in z. */
+static void check_kernel(const sparse *s, ad_dtype dtype, sparse_rows_kernel *kernel) {
+  static double value[ENTRIES], x[COLUMNS*(MOST + 3)], z[ROWS*MOST];
+  const int64_t pitch = s->width + 3;
+  for (int64_t e = 0; e < s->entries; e++) check_set_element(dtype, value, e, s->value[e]);
+  for (int64_t i = 0; i < COLUMNS; i++)
+    for (int64_t j = 0; j < pitch; j++)
+      check_set_element(dtype, x, i*pitch + j, j < s->width ? s->x[i*s->width + j] : NAN);
+  kernel(&(sparse_rows){ s->start, s->column, value, x, z, 0, ROWS, s->width, pitch });
+  for (int64_t i = 0; i < ROWS; i++)
+    for (int64_t j = 0; j < s->width; j++)
+      CHECK_NUMBER(check_element(dtype, z, i*s->width + j), dense_element(s, false, i, j), 0);
+}
+
+static void check_kernels(const sparse *s) {
+#if SPARSE_X86
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+    check_kernel(s, AD_F64, sparse_rows_f64_avx2);
+    check_kernel(s, AD_F32, sparse_rows_f32_avx2);
+  }
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq")) {
+    check_kernel(s, AD_F64, sparse_rows_f64_avx512);
+    check_kernel(s, AD_F32, sparse_rows_f32_avx512);
+  }
+#else
+  (void)s, (void)check_kernel;
+#endif
+}
+
 static void test_products(void) {
   static const int64_t widths[] = { 1, 3, 7, 8, 9, 31, 84, 100 };
   static sparse s;
@@ -94,6 +124,7 @@ static void test_products(void) {
   for (size_t k = 0; k < sizeof widths/sizeof *widths; k++)
     for (int trial = 0; trial < 8; trial++) {
       fill(&s, &state, widths[k]);
+      check_kernels(&s);
       for (int which = 0; which < 4; which++) check_product(&s, which & 1 ? AD_F32 : AD_F64, which & 2);
     }
 }
@@ -120,6 +151,28 @@ static void test_many(void) {
     }
   ad_tape_free(t);
   free(start), free(column), free(value), free(x), free(z);
+}
+
+/* Few columns that many entries meet, in rows that are no multiple of a vector. */
+static void test_repeated(void) {
+  enum { N = 50, COUNT = 4*N, WIDTH = 21 };
+  int64_t start[N + 1], column[COUNT];
+  double value[COUNT], x[3*WIDTH], z[N*WIDTH];
+  for (int i = 0; i <= N; i++) start[i] = 4*i;
+  for (int e = 0; e < COUNT; e++) column[e] = e*5%3, value[e] = e%7;
+  for (int i = 0; i < 3*WIDTH; i++) x[i] = i%13;
+  ad_tape *t = ad_tape_new();
+  const ad_var in[2] = { ad_constant(t, AD_I64(N + 1), start), ad_constant(t, AD_I64(COUNT), column) };
+  const ad_var y = ad_sparse_matmul(in[0], in[1], ad_array(t, AD_F64(COUNT), value),
+                                    ad_array(t, AD_F64(3, WIDTH), x));
+  CHECK_STATUS(ad_read(y, z), AD_OK);
+  for (int i = 0; i < N; i++)
+    for (int j = 0; j < WIDTH; j++) {
+      double sum = 0;
+      for (int e = 4*i; e < 4*i + 4; e++) sum += value[e]*x[column[e]*WIDTH + j];
+      CHECK_NUMBER(z[i*WIDTH + j], sum, 0);
+    }
+  ad_tape_free(t);
 }
 
 /* --- what is not connected ------------------------------------------------------------------------------ */
@@ -218,6 +271,7 @@ static void test_empty(void) {
 int main(void) {
   test_products();
   test_many();
+  test_repeated();
   test_connections();
   test_special_values();
   test_refused();
