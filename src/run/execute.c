@@ -77,6 +77,11 @@ ad_status explain_failure(const ad_operation *op, const void *const x[], ad_stat
   return status;
 }
 
+ad_status explain_limit(const char *condition, int64_t limit, char *message, size_t size) {
+  if (message) snprintf(message, size, "while: %s still holds after %lld steps", condition, (long long)limit);
+  return AD_ERROR_LIMIT;
+}
+
 /* Does a copy other than number i write there? */
 static bool is_copied_over(const plan *p, uint32_t i, void *const out[], const void *at) {
   for (uint32_t k = 0; k < p->copies; k++)
@@ -119,11 +124,12 @@ void plan_begin(const plan *p, void *memory) {
 
 static ad_status run_segment(const segment *s, const void *const in[], void *const out[], void **where,
                              char *memory, char *message, size_t size) {
-  const micro_operation *failed = NULL;
-  const ad_status status = segment_run(s, in, out, where, memory, &failed);
-  if (status == AD_OK || !failed) return status;
-  const void *const *x = (const void *const *)(const void *)(memory + s->frame + failed->list);
-  return explain_failure(&failed->op, x, status, message, size);
+  micro_failure failure = { NULL, NULL };
+  const ad_status status = segment_run(s, in, out, where, memory, &failure);
+  if (status == AD_OK) return status;
+  if (failure.loop) return explain_limit(failure.loop->condition, failure.loop->limit, message, size);
+  const void *const *x = (const void *const *)(const void *)(memory + s->frame + failure.operation->list);
+  return explain_failure(&failure.operation->op, x, status, message, size);
 }
 
 ad_status plan_run(const plan *p, const void *const in[], void *const out[], void *memory, char *message,

@@ -98,6 +98,10 @@ static const ad_primitive *primitive_of(const run_graph *g, uint32_t i) {
 static int64_t count_of(const run_graph *g, uint32_t i) { return node_type(g->t, g->node[i])->count; }
 static size_t bytes_of(const run_graph *g, uint32_t i) { return node_type(g->t, g->node[i])->bytes; }
 
+bool micro_is_small(const run_graph *g, uint32_t i) {
+  return count_of(g, i) > 0 && count_of(g, i) <= MICRO_ARRAY;
+}
+
 /* The type that a row works on, which is not that of a condition. */
 static ad_dtype row_dtype(const run_graph *g, uint32_t i) {
   const operands x = operands_of(g, i);
@@ -212,9 +216,9 @@ static bool fits_structured(const run_graph *g, uint32_t i) {
   const ad_type *types[MICRO_OPERANDS];
   const operands x = operands_of(g, i);
   const int64_t n = count_of(g, i);
-  if (n < 1 || n > MICRO_ARRAY || x.n > MICRO_OPERANDS || node_tuple(g->t, g->node[i])) return false;
+  if (n < 1 || n > MICRO_ARRAY || x.n > MICRO_OPERANDS) return false;
   for (uint32_t k = 0; k < x.n; k++)
-    if (count_of(g, x.of[k]) < 1 || count_of(g, x.of[k]) > MICRO_ARRAY) return false;
+    if (!micro_is_small(g, x.of[k])) return false;
   const ad_operation op = node_operation(g->t, g->node[i], types);
   return op.primitive->run && (!op.primitive->scratch_bytes || op.primitive->scratch_bytes(&op) <= MICRO_SCRATCH);
 }
@@ -341,12 +345,15 @@ static bool add_structured(micro_builder *b, const micro_scope *s, uint32_t i) {
 
 /* --- nodes ---------------------------------------------------------------------------------------------- */
 
-bool micro_fits(const run_graph *g, uint32_t i) {
+micro_answer micro_fits(const run_graph *g, uint32_t i, uint32_t *budget) {
   if (g->kind[i] == KIND_SCALAR || g->kind[i] == KIND_ELEMENTWISE) return fits_elementwise(g, i);
-  return g->kind[i] == KIND_STRUCTURED && fits_structured(g, i);
+  if (g->kind[i] != KIND_STRUCTURED) return MICRO_NO;
+  if (node_tuple(g->t, g->node[i])) return micro_control_fits(g, i, budget);
+  return fits_structured(g, i);
 }
 
 bool micro_node(micro_builder *b, const micro_scope *s, uint32_t i) {
+  if (node_tuple(s->g->t, s->g->node[i])) return micro_control(b, s, i);
   if (s->g->kind[i] == KIND_STRUCTURED) return add_structured(b, s, i);
   return add_elementwise(b, s, i);
 }

@@ -36,9 +36,20 @@ bool micro_emit(micro_builder *b, micro i);
 /* z = x, that many bytes. */
 bool micro_copy(micro_builder *b, uint32_t z, uint32_t x, size_t bytes);
 
-/* May node i be lowered? Operands that are not of the graph's own making may be anywhere. */
-bool micro_fits(const run_graph *g, uint32_t i);
+/* May node i be lowered? *budget: nodes of functions inside, at most; those of this one are taken off. */
+typedef enum micro_answer { MICRO_NO, MICRO_YES, MICRO_FAILED } micro_answer;      /* failed: memory */
+enum { MICRO_BUDGET = 4096 };
+micro_answer micro_fits(const run_graph *g, uint32_t i, uint32_t *budget);
+micro_answer micro_control_fits(const run_graph *g, uint32_t i, uint32_t *budget);
+/* Not empty, and not too long either. */
+bool micro_is_small(const run_graph *g, uint32_t i);
 /* Its instructions; all operands have a place. False when memory fails. */
 bool micro_node(micro_builder *b, const micro_scope *s, uint32_t i);
+bool micro_control(micro_builder *b, const micro_scope *s, uint32_t i);
+
+/* Instructions from `copies` to the last copy new states of the loop whose body begins with instruction `body` to
+ * where states are kept. Where nobody wants the old one any more when the new one is computed, that is done in
+ * the state's place, and the copy vanishes. fresh: where values of the body begin in the frame. */
+void micro_compute_there(micro_builder *b, uint32_t body, uint32_t copies, uint32_t fresh);
 
 #endif

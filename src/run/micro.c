@@ -94,18 +94,23 @@ bool micro_has_row(ad_dtype dtype, unsigned length, elementwise_id row) {
     i++; \
     goto *label[i->code]; \
   }
+#define TO(number) { \
+    i = p->code + (number); \
+    goto *label[i->code]; \
+  }
 #define AT(type, letter) ((type *)(void *)(frame + i->letter))
 #define LABEL_(dtype, length, row) at_##dtype##_##length##_##row
 #define LABEL(dtype, length, row)  LABEL_(dtype, length, row)
 #define AT_ENTRY(dtype, length, row) \
   [MICRO_ROW(AD_##dtype, MICRO_##length, row)] = &&LABEL(dtype, length, row),
 
-ad_status micro_run(const micro_program *p, uint32_t first, char *frame, const micro_operation **failed) {
+ad_status micro_run(const micro_program *p, uint32_t first, char *frame, micro_failure *failure) {
   static const void *const label[MICRO_CODES] = {
 #include "run/micro_rows.inc"
     [MICRO_END] = &&end, [MICRO_COPY_1] = &&copy_1, [MICRO_COPY_8] = &&copy_8, [MICRO_COPY_16] = &&copy_16,
     [MICRO_COPY] = &&copy, [MICRO_REAL_OF_BOOL] = &&real_of_bool, [MICRO_BOOL_OF_REAL] = &&bool_of_real,
-    [MICRO_CALL] = &&call, [MICRO_RUN] = &&run
+    [MICRO_CALL] = &&call, [MICRO_RUN] = &&run, [MICRO_GO] = &&go, [MICRO_UNLESS] = &&unless,
+    [MICRO_WHILE] = &&go_while, [MICRO_AGAIN] = &&again
   };
   const micro *i = p->code + first;
   ad_status status;
@@ -172,8 +177,26 @@ call:
 run:
   status = run_operation(&p->operation[i->to], frame);
   if (status == AD_OK) NEXT
-  *failed = &p->operation[i->to];
+  failure->operation = &p->operation[i->to];
   return status;
+go:
+  TO(i->to)
+unless:
+  if (!*AT(unsigned char, x)) TO(i->to)
+  NEXT
+go_while:
+  if (!*AT(unsigned char, x)) TO(i->to)
+  if (*AT(int64_t, z) == p->loop[i->n].limit) goto limit;
+  ++*AT(int64_t, z);
+  NEXT
+again:
+  if (!*AT(unsigned char, x)) NEXT
+  if (*AT(int64_t, z) == p->loop[i->n].limit) goto limit;
+  ++*AT(int64_t, z);
+  TO(i->to)
+limit:
+  failure->loop = &p->loop[i->n];
+  return AD_ERROR_LIMIT;
 end:
   return AD_OK;
 }
@@ -187,6 +210,7 @@ void micro_free(const ad_allocator *a, micro_program *p) {
   }
   memory_release(a, p->code, p->code_capacity*sizeof *p->code);
   memory_release(a, p->call, p->call_capacity*sizeof *p->call);
+  memory_release(a, p->loop, p->loop_capacity*sizeof *p->loop);
   memory_release(a, p->operation, p->operation_capacity*sizeof *p->operation);
   memory_release(a, p->image, p->image_capacity);
 }

@@ -28,6 +28,12 @@ enum {
   MICRO_REAL_OF_BOOL, MICRO_BOOL_OF_REAL,
   MICRO_CALL,                       /* call number to, on n elements of z, x and y */
   MICRO_RUN,                        /* operation number to */
+  MICRO_GO,                         /* on with instruction to */
+  MICRO_UNLESS,                     /* the same where x is false */
+  /* Loop number n, of which z steps are done: where the condition x holds, and another step is allowed, counts it,
+   * and goes on: WHILE with the next instruction, or with `to` where it does not hold; AGAIN the other way
+   * round. */
+  MICRO_WHILE, MICRO_AGAIN,
   MICRO_CODES
 };
 
@@ -43,13 +49,16 @@ typedef struct micro_operation {
   uint32_t *x, z, list, scratch;
 } micro_operation;
 
+typedef struct micro_loop { const char *condition; int64_t limit; } micro_loop;
+
 typedef struct micro_program {
   micro *code;
   micro_call *call;
+  micro_loop *loop;
   micro_operation *operation;
   char *image;                      /* what the frame begins with: constants */
-  uint32_t count, calls, operations;
-  size_t code_capacity, call_capacity, operation_capacity, image_capacity;
+  uint32_t count, calls, loops, operations;
+  size_t code_capacity, call_capacity, loop_capacity, operation_capacity, image_capacity;
   size_t constants, frame;          /* bytes of the image and of the frame */
 } micro_program;
 
@@ -60,9 +69,11 @@ enum { MICRO_MOST = 8, MICRO_ARRAY = 64 };
  * others only where an element is the same alone and within an array. */
 bool micro_has_row(ad_dtype dtype, unsigned length, elementwise_id row);
 
-/* Runs from instruction `first` on. The frame is 64-byte aligned and begins with the image. Where an operation
- * fails *failed is that operation (else it is left alone). */
-ad_status micro_run(const micro_program *p, uint32_t first, char *frame, const micro_operation **failed);
+/* What failed: an operation, or a loop that has come to its limit; the other one is left alone. */
+typedef struct micro_failure { const micro_operation *operation; const micro_loop *loop; } micro_failure;
+
+/* Runs from instruction `first` on. The frame is 64-byte aligned and begins with the image. */
+ad_status micro_run(const micro_program *p, uint32_t first, char *frame, micro_failure *failure);
 void micro_free(const ad_allocator *a, micro_program *p);
 
 #endif

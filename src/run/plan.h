@@ -106,6 +106,8 @@ void plan_free(plan *p);
 ad_status plan_run_lanes(const plan *p, int64_t n, const void *const in[], void *const out[], void *memory);
 ad_status plan_run(const plan *p, const void *const in[], void *const out[], void *memory, char *message,
                    size_t size);
+/* The same of a loop that has made its limit of steps. */
+ad_status explain_limit(const char *condition, int64_t limit, char *message, size_t size);
 /* The message of an operation that failed on x and gave that status, unless what runs inside it has left one.
  * Returns status. */
 ad_status explain_failure(const ad_operation *op, const void *const x[], ad_status status, char *message,

@@ -143,11 +143,7 @@ static ad_status run_while(scan_run *r, int64_t *steps) {
     if (status != AD_OK) return status;
     *steps = i;
     if (!is_true(dtype, condition)) return AD_OK;
-    if (i == c->limit) {
-      if (r->message) snprintf(r->message, r->size, "while: %s still holds after %lld steps", c->g->name,
-                               (long long)i);
-      return AD_ERROR_LIMIT;
-    }
+    if (i == c->limit) return explain_limit(c->g->name, i, r->message, r->size);
     aim(r, i, i);
     status = plan_continue(p->step, r->in, r->out, r->scratch + p->work, r->message, r->size);
     if (status != AD_OK) return status;

@@ -6,6 +6,7 @@
 #include "run/segment.h"
 #include "run/lower.h"
 #include "run/lower_micro.h"
+#include "tape/tuple.h"
 
 #include <string.h>
 
@@ -47,9 +48,9 @@ static void bring_out(const segment *s, void *const out[], void **where, char *m
 }
 
 ad_status segment_run(const segment *s, const void *const in[], void *const out[], void **where, char *memory,
-                      const micro_operation **failed) {
+                      micro_failure *failure) {
   bring_in(s, in, where, memory);
-  const ad_status status = micro_run(&s->m, 0, memory + s->frame, failed);
+  const ad_status status = micro_run(&s->m, 0, memory + s->frame, failure);
   if (status == AD_OK) bring_out(s, out, where, memory);
   return status;
 }
@@ -72,22 +73,27 @@ typedef struct cutter {
   bool whole;                       /* nothing else is in the plan */
 } cutter;
 
-/* Results of a carrier are written by it; as operands they come from outside. */
+/* Results of a carrier are written by it. */
 static bool is_neutral(const planner *q, uint32_t step) {
   return q->g.kind[q->s.order[q->s.step[step].first]] == KIND_RESULT;
 }
 
-static bool step_fits(const planner *q, uint32_t step) {
+static micro_answer step_fits(const planner *q, uint32_t step) {
   const schedule_step *s = &q->s.step[step];
-  for (uint32_t k = 0; k < s->count; k++)
-    if (!micro_fits(&q->g, q->s.order[s->first + k])) return false;
-  return true;
+  micro_answer answer = MICRO_YES;
+  for (uint32_t k = 0; k < s->count && answer == MICRO_YES; k++) {
+    uint32_t budget = MICRO_BUDGET;
+    answer = micro_fits(&q->g, q->s.order[s->first + k], &budget);
+  }
+  return answer;
 }
 
+/* Of a result its carrier decides. */
 static bool is_inside(const cutter *c, uint32_t node) {
   const planner *q = c->q;
-  const uint32_t step = q->s.step_of[node];
-  return step != NOWHERE && step >= c->first && step < c->end && q->g.kind[node] != KIND_RESULT;
+  const bool result = q->g.kind[node] == KIND_RESULT;
+  const uint32_t step = q->s.step_of[result ? q->g.operand[q->g.operand_start[node]] : node];
+  return step != NOWHERE && step >= c->first && step < c->end;
 }
 
 /* --- in ------------------------------------------------------------------------------------------------- */
@@ -128,6 +134,7 @@ static bool bring_node(cutter *c, uint32_t node) {
 
 static bool bring_operands(cutter *c, uint32_t node) {
   const run_graph *g = &c->q->g;
+  if (g->kind[node] == KIND_RESULT) return true;
   for (uint32_t e = g->operand_start[node]; e < g->operand_start[node + 1]; e++)
     if (!is_inside(c, g->operand[e]) && !bring_node(c, g->operand[e])) return false;
   return true;
@@ -138,12 +145,14 @@ static bool each_node(cutter *c, bool (*visit)(cutter *c, uint32_t node)) {
   for (uint32_t s = c->first; s < c->end; s++)
     for (uint32_t k = 0; k < q->s.step[s].count; k++) {
       const uint32_t node = q->s.order[q->s.step[s].first + k];
-      if (q->g.kind[node] != KIND_RESULT && !visit(c, node)) return false;
+      if (!visit(c, node)) return false;
     }
   return true;
 }
 
-static bool lower_node(cutter *c, uint32_t node) { return micro_node(&c->b, &c->scope, node); }
+static bool lower_node(cutter *c, uint32_t node) {
+  return c->q->g.kind[node] == KIND_RESULT || micro_node(&c->b, &c->scope, node);
+}
 
 /* --- out ------------------------------------------------------------------------------------------------ */
 
@@ -166,7 +175,7 @@ static uint32_t named(const cutter *c, uint32_t node) {
   return node;
 }
 
-static bool take_node(cutter *c, uint32_t node) {
+static bool take_value(cutter *c, uint32_t node) {
   const planner *q = c->q;
   if (!is_used_outside(c, node) || !is_inside(c, named(c, node))) return true;
   const uint32_t at = c->scope.at[node], bytes = (uint32_t)node_type(q->g.t, q->g.node[node])->bytes;
@@ -175,6 +184,16 @@ static bool take_node(cutter *c, uint32_t node) {
                                               bytes })) return false;
   if (q->place_of[node] == NOWHERE || (q->slot_of[node] != NOWHERE && !is_bool(q, node))) return true;
   return add_transport(c, true, (transport){ MOVE_PLACE, q->place_of[node], at, bytes });
+}
+
+/* Results of a carrier may be scheduled behind the segment. */
+static bool take_node(cutter *c, uint32_t node) {
+  const run_graph *g = &c->q->g;
+  if (g->kind[node] == KIND_RESULT) return true;
+  if (!node_tuple(g->t, g->node[node])) return take_value(c, node);
+  for (uint32_t k = g->user_start[node]; k < g->user_start[node + 1]; k++)
+    if (!take_value(c, g->user[k])) return false;
+  return true;
 }
 
 /* Of the whole plan: straight to where the caller wants them. */
@@ -197,13 +216,15 @@ static bool take_outputs(cutter *c) {
 static bool is_worth(cutter *c, uint32_t *first, uint32_t *steps) {
   const plan *p = c->q->p;
   uint32_t regions = 0, others = 0, k = *first + *steps;
+  bool control = false;
   while (k < p->steps && c->scheduled[k] < c->first) k++;
   for (*first = k; k < p->steps && c->scheduled[k] < c->end; k++) {
     regions += p->step[k].kind == KIND_ELEMENTWISE;
     others += p->step[k].kind == KIND_STRUCTURED;
+    control |= p->step[k].kind == KIND_STRUCTURED && p->step[k].kernel.op.primitive->tuple;
   }
   *steps = k - *first;
-  return regions > 0 || others > 1;
+  return regions > 0 || others > 1 || control;
 }
 
 static bool is_small(const run_graph *g, uint32_t node) {
@@ -215,8 +236,6 @@ static bool is_small(const run_graph *g, uint32_t node) {
 static bool is_whole(const cutter *c) {
   const plan_request *r = c->q->request;
   if (c->first != 0 || c->end != c->q->s.steps) return false;
-  for (uint32_t s = 0; s < c->end; s++)
-    if (is_neutral(c->q, s)) return false;
   for (int j = 0; j < r->n_out; j++)
     if (r->out[j] != INVALID_INDEX && !is_small(&c->q->g, r->out[j])) return false;
   return true;
@@ -265,8 +284,12 @@ static bool cut(cutter *c) {
   const planner *q = c->q;
   uint32_t first = 0, steps = 0;
   for (c->first = 0; c->first < q->s.steps; c->first = c->end + 1) {
-    c->end = c->first;
-    while (c->end < q->s.steps && (is_neutral(q, c->end) || step_fits(q, c->end))) c->end++;
+    micro_answer fits = MICRO_YES;
+    for (c->end = c->first; c->end < q->s.steps; c->end++) {
+      fits = is_neutral(q, c->end) ? MICRO_YES : step_fits(q, c->end);
+      if (fits != MICRO_YES) break;
+    }
+    if (fits == MICRO_FAILED) return false;
     if (is_worth(c, &first, &steps) && !add_segment(c, first, steps)) return false;
   }
   return true;

@@ -27,6 +27,6 @@ void segment_free(const ad_allocator *a, segment *s);
 /* What the frame begins with; and a run. where: the plan's places, NULL when the segment is the whole plan. */
 void segment_begin(const segment *s, char *memory);
 ad_status segment_run(const segment *s, const void *const in[], void *const out[], void **where, char *memory,
-                      const micro_operation **failed);
+                      micro_failure *failure);
 
 #endif
