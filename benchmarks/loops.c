@@ -5,6 +5,7 @@
 
 #include <adit/control.h>
 #include <adit/elementwise.h>
+#include <adit/primitive.h>
 
 enum { OPERATIONS = 20 };
 
