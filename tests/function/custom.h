@@ -50,7 +50,7 @@ static inline void same(const char *what, ad_function *got, ad_function *want) {
 /* The same of what is derived from them, which is given back. */
 static inline void same_of(const char *what, const char *which, ad_function *got, ad_function *want) {
   char text[160];
-  snprintf(text, sizeof text, "%s, %s", what, which);
+  snprintf(text, sizeof text, "%.120s, %.30s", what, which);
   same(text, got, want);
   ad_function_free(got);
   ad_function_free(want);

@@ -202,7 +202,7 @@ static void same_to_order(const char *what, int order, ad_function *got, ad_func
     char text[160];
     ad_function *f = mode ? ad_function_vjp(got) : ad_function_jvp(got);
     ad_function *g = mode ? ad_function_vjp(want) : ad_function_jvp(want);
-    snprintf(text, sizeof text, "%s, %s", what, mode ? "vjp" : "jvp");
+    snprintf(text, sizeof text, "%.140s, %s", what, mode ? "vjp" : "jvp");
     same_to_order(text, order - 1, f, g, backwards, tolerance*looser, looser);
     ad_function_free(f);
     ad_function_free(g);

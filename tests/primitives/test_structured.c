@@ -464,7 +464,8 @@ static ad_var post(ad_var z) {
 static ad_var record_value(const structured_case *c, const point *p, const program *r, bool wrapped) {
   options o = { p->seed };
   ad_var x[MAX_INPUTS];
-  for (int i = 0; i < p->n; i++) x[i] = wrapped ? pre(r->x[i]) : r->x[i];
+  for (int i = 0; i < MAX_INPUTS; i++)
+    x[i] = i >= p->n ? ad_none() : wrapped ? pre(r->x[i]) : r->x[i];
   ad_var y = c->record(x, &o);
   return wrapped ? post(y) : y;
 }
