@@ -763,6 +763,54 @@ static void test_memory(void) {
   CHECK_THAT(heap_is_empty(&h), "%s", heap_text(&h));
 }
 
+/* A map of several chunks and an incomplete one, its plans and its workspace: with the k-th allocation failing,
+ * for every k, the call says that memory failed, or gives what it should. */
+enum { INSTANCES = 5000 };
+
+BODY(bump) {                        /* f64(2), f64() */
+  (void)t, (void)context_of;
+  out[0] = ad_mul(ad_sum(ad_exp(in[0]), AD_ALL_AXES, false), in[1]);
+}
+BODY(bumps) {
+  ad_var z;
+  (void)t;
+  if (ad_map(context_of, in, &z) == AD_OK) out[0] = ad_sum(z, AD_ALL_AXES, false);
+}
+
+static ad_status call_map(const ad_allocator *a, const double x[], double pbar[1]) {
+  const ad_type one[2] = { AD_F64(2), AD_F64() }, many[2] = { AD_F64(INSTANCES, 2), AD_F64() };
+  const double p = 0.5;
+  double y = 0;
+  ad_function *f = ad_function_trace_with(a, "bump", bump_body, NULL, 2, one, 1, NULL);
+  ad_function *g = f ? ad_function_trace_with(a, "bumps", bumps_body, f, 2, many, 1, NULL) : NULL;
+  ad_function *d = g ? ad_function_gradient(g, 1, (const int[]){ 1 }) : NULL;
+  const ad_status status = d ? ad_function_call(d, (const void *[]){ x, &p }, (void *[]){ &y, pbar }, NULL)
+                             : AD_ERROR_MEMORY;
+  ad_function_free(d), ad_function_free(g), ad_function_free(f);
+  return status;
+}
+
+static void test_memory_of_maps(void) {
+  static double x[2*INSTANCES];
+  double want = 0;
+  bool done = false;
+  long k = 0;
+  for (int i = 0; i < 2*INSTANCES; i++) want += exp(x[i] = sin((double)i));
+  while (!done && ++k < 5000) {
+    heap h = { 0 };
+    const ad_allocator a = heap_allocator(&h);
+    double pbar = 0;
+    heap_fail(&h, k, false);
+    const ad_status status = call_map(&a, x, &pbar);
+    done = heap_has_served(&h);
+    CHECK_THAT(status == AD_OK || (status == AD_ERROR_MEMORY && !done), "allocation %ld: %s", k,
+               ad_status_sentence(status));
+    CHECK_THAT(status != AD_OK || check_near(pbar, want, 1e-13), "allocation %ld: %g, not %g", k, pbar, want);
+    CHECK_THAT(heap_is_empty(&h), "allocation %ld: %s", k, heap_text(&h));
+  }
+  CHECK_THAT(done && k > 50, "%ld allocations", k);
+}
+
 int main(void) {
   test_structured_table();
   test_plain_table();
@@ -773,5 +821,6 @@ int main(void) {
   test_errors();
   test_calls();
   test_memory();
+  test_memory_of_maps();
   return check_summary();
 }

@@ -77,6 +77,71 @@ static void test_split(void) {
   ad_function_free(f);
 }
 
+/* sum of x exp(p): p is moved out up to 2^20 elements. */
+static void big_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  (void)t, (void)context;
+  out[0] = ad_sum(ad_mul(in[0], ad_exp(in[1])), AD_ALL_AXES, false);
+}
+
+static void test_big(void) {
+  const bool shared[2] = { false, true };
+  for (int more = 0; more < 2; more++) {
+    const ad_type type[2] = { AD_F64(), AD_F64((1 << 20) + more) };
+    ad_function *f = ad_function_trace("big", big_body, NULL, 2, type, 1);
+    invariants v;
+    const bool moved = f && invariants_open(&v, f, shared, N);
+    CHECK(moved == !more);
+    if (moved) invariants_close(&v, f);
+    ad_function_free(f);
+  }
+}
+
+/* Constants of up to 4096 elements are kept; of larger ones the operations, with the same values. */
+static void constants_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  const int64_t n = *(const int64_t *)context;
+  out[0] = ad_add(in[0], ad_sqrt(ad_cumsum(ad_full(t, AD_F64(n), 2), 0)));
+}
+
+static void test_constants(void) {
+  enum { MOST = 4096 };
+  static double x[MOST + 1], z[MOST + 1];
+  for (int64_t n = MOST; n <= MOST + 1; n++) {
+    const ad_type type = AD_F64(n);
+    ad_function *f = ad_function_trace("constants", constants_body, &n, 1, &type, 1);
+    CHECK(ad_function_size(f) == (n == MOST ? 1 : 4));
+    for (int64_t i = 0; i < n; i++) x[i] = (double)i;
+    call(f, (const void *[]){ x }, (void *[]){ z });
+    for (int64_t i = 0; i < n; i++) CHECK_NUMBER(z[i], (double)i + sqrt(2*(double)(i + 1)), 1e-15);
+    ad_function_free(f);
+  }
+}
+
+/* What is not to be folded is run, though all it depends on is constant. */
+static ad_status first_type(ad_operation *op) {
+  op->z = *op->x[0];
+  return AD_OK;
+}
+static ad_status noted_run(const ad_operation *op, void *z, const void *const x[], void *scratch) {
+  (void)scratch;
+  memcpy(z, x[0], ad_type_bytes(op->z));
+  return AD_OK;
+}
+static void noted_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  const ad_var two = ad_cumsum(ad_full(t, AD_F64(3), 2), 0);
+  out[0] = ad_add(in[0], ad_record(t, context, 1, &two, NULL, 0));
+}
+
+static void test_not_folded(void) {
+  static const unsigned traits[2] = { 0, AD_TRAIT_NO_FOLD };
+  const ad_type type = AD_F64(3);
+  for (int k = 0; k < 2; k++) {
+    ad_primitive noted = { .name = "noted", .traits = traits[k], .type = first_type, .run = noted_run };
+    ad_function *f = ad_function_trace("noted", noted_body, &noted, 1, &type, 1);
+    CHECK(ad_function_size(f) == (k ? 2 : 1));
+    ad_function_free(f);
+  }
+}
+
 static void mapped_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
   ad_var z[1];
   (void)t;
@@ -293,7 +358,10 @@ static void test_failures(void) {
 
 int main(void) {
   test_bodies();
+  test_constants();
+  test_not_folded();
   test_split();
+  test_big();
   test_loops();
   test_zeros();
   test_failures();

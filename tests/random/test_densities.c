@@ -135,6 +135,12 @@ static void test_entropy_and_divergence_of_normals(void) {
     const double got = ad_value(ad_normal_kl(ad_scalar(t, 5), s, 5, 1));
     CHECK_THAT(fabs(got - want) < 1e-16*small*4 + 1e-2*pow(small, 5), "%g: %g, not %g", small, got, want);
   }
+  /* the same where the quotient of the deviations is rounded, but their difference is not */
+  for (int k = 10; k < 24; k++) {
+    const double small = ldexp(1, -k)/3, want = small*small*(1 - small/3 + small*small/4 - pow(small, 3)/5);
+    const double got = ad_value(ad_normal_kl(ad_scalar(t, 5), 3 + ldexp(1, -k), 5, 3));
+    CHECK_THAT(fabs(got - want) < 4e-16*small, "2^-%d/3: %g, not %g", k, got, want);
+  }
   CHECK_NUMBER(ad_value(ad_normal_kl(ad_scalar(t, 0), 1e-30, 0, 1)), 30*log(10) - 0.5, 1e-14);
   CHECK_NUMBER(ad_value(ad_normal_kl(ad_scalar(t, 3), 2, 3, 2)), 0, 0);
   ad_tape_free(t);

@@ -3,9 +3,11 @@
 #include "check.h"
 
 #include "adit/arrays.h"
+#include "adit/control.h"
 #include "adit/elementwise.h"
 #include "adit/function.h"
 #include "adit/losses.h"
+#include "adit/primitive.h"
 
 /* --- (x, y) -> (y, x) over (x, y) ----------------------------------------------------------------------- */
 
@@ -123,10 +125,32 @@ static ad_var rotated(ad_var y) {
   return ad_concat(2, (ad_var[]){ rest, ad_slice(y, 0, 0, 1, 1) }, 0);
 }
 
+/* z[i] = y[i] + z[i + 1]/10, by a loop from the last row to the first; and tanh of each row and the sum of its
+ * elements, by a map. */
+static void row_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  (void)t, (void)context;
+  out[0] = out[1] = ad_add(in[1], ad_mul(0.1, in[0]));
+}
+static void each_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  (void)t, (void)context;
+  out[0] = ad_add(ad_tanh(in[0]), ad_sum(in[0], AD_ALL_AXES, false));
+}
+static ad_var by_rows(ad_var y, bool loop) {
+  const ad_type type = ad_type_of(y), row = AD_F32(type.dim[1]), types[2] = { row, row };
+  const int n = loop ? 2 : 1;
+  ad_function *f = ad_function_trace("row", loop ? row_body : each_body, NULL, n, types, n);
+  ad_var z[2] = { ad_none(), ad_none() };
+  const ad_var in[2] = { ad_zeros(ad_tape_of(1, &y), row), y };
+  if (loop) ad_scan(f, 1, &(ad_loop){ .backwards = true }, in, z);
+  else ad_map(f, &y, &z[1]);
+  ad_function_free(f);
+  return z[1];
+}
+
 /* One of the operations that read element by element, as a whole, along an axis, or backwards; or that fails,
  * where index says so. */
 static ad_var grow(uint32_t *state, ad_var x, ad_var y, ad_var index) {
-  switch (draw(state, 15)) {
+  switch (draw(state, 17)) {
     case 0: return ad_add(x, ad_mul(0.5, y));
     case 1: return ad_mul(x, ad_tanh(y));
     case 2: return ad_sub(ad_tanh(x), y);
@@ -140,6 +164,8 @@ static ad_var grow(uint32_t *state, ad_var x, ad_var y, ad_var index) {
     case 10: return ad_add(x, ad_take(y, index, 0));
     case 11: return ad_mul(0.1, running(y));
     case 12: return rotated(y);
+    case 14: return by_rows(y, true);
+    case 15: return by_rows(y, false);
     case 13: return ad_mul(ad_slice(rotated(y), 0, 0, ad_type_of(y).dim[0], 1), x);
     default: return ad_tanh(ad_slice_add(ad_mul(x, 0.5), ad_slice(y, 0, 0, 1, 1), 0, 0, 1));
   }

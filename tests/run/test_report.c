@@ -129,6 +129,20 @@ static void test_movement(void) {
   CHECK_COUNT(c.bytes_written, 640 + 128 + 128 + 640 + 64 + 16 + 64);
 }
 
+/* An input that is an output is copied, once for each; the number 2 is read, too. */
+static void handing_on(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  (void)t, (void)context;
+  out[0] = out[1] = in[0];
+  out[2] = ad_mul(in[0], 2);
+}
+
+static void test_copies(void) {
+  const ad_cost c = taken(traced("handing on", handing_on, NULL, 1, (const ad_type[]){ AD_F64(10, 8) }, 3));
+  CHECK_COUNT(c.flops, 80);
+  CHECK_COUNT(c.bytes_read, 3*640 + 8);
+  CHECK_COUNT(c.bytes_written, 3*640);
+}
+
 static void reducing(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
   (void)t, (void)context;
   out[0] = ad_sum(in[0], AD_AXES(0), false);
@@ -718,6 +732,7 @@ int main(void) {
   test_linear();
   test_region();
   test_movement();
+  test_copies();
   test_reductions();
   test_scan();
   test_policies();

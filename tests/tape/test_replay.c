@@ -1,7 +1,8 @@
-/* test_replay.c -- a tape of scalars with changed inputs, against one recorded with those values from the
- * start: every value and every adjoint, bit for bit. */
+/* test_replay.c -- a tape of scalars with changed inputs, alone and with an array and choices on it, against one
+ * recorded with those values from the start: every value and every adjoint, bit for bit. */
 #include "check.h"
 
+#include "adit/arrays.h"
 #include "adit/derive.h"
 #include "adit/elementwise.h"
 
@@ -17,8 +18,8 @@ static bool same_bits(double a, double b) {
 }
 
 /* One operation on what was recorded before: often on the last ones, which replay keeps in registers. */
-static ad_var operation(unsigned *state, const ad_var v[], int n) {
-  const unsigned kind = next_random(state)%14;
+static ad_var operation(unsigned *state, const ad_var v[], int n, bool mixed) {
+  const unsigned kind = next_random(state)%(mixed ? 16 : 14);
   const int reach = next_random(state)%4 ? 3 : n;
   const ad_var x = v[n - 1 - (int)(next_random(state)%(unsigned)(reach < n ? reach : n))],
                y = v[n - 1 - (int)(next_random(state)%(unsigned)n)];
@@ -34,34 +35,38 @@ static ad_var operation(unsigned *state, const ad_var v[], int n) {
     case 10:          return ad_powi(ad_tanh(y), 3);
     case 11:          return ad_atan2(x, ad_add(ad_square(y), 1));
     case 12:          return ad_max(x, y);
+    case 14:          return ad_select(ad_less(x, 0.25), y, v[n - 1]);
+    case 15:          return ad_clamp(v[n - 1], ad_min(x, y), ad_max(x, y));
     default:          return ad_exp(ad_neg(ad_abs(x)));
   }
 }
 
 /* Every seventh node an input. inputs[k] says which node is input k. */
-static int record(ad_tape *t, unsigned seed, const double value[], ad_var v[NODES], int inputs[NODES]) {
+static int record(ad_tape *t, unsigned seed, bool mixed, const double value[], ad_var v[NODES],
+                  int inputs[NODES]) {
   int count = 0;
+  if (mixed) ad_sum(ad_array(t, AD_F64(3), value), AD_ALL_AXES, false);
   for (int n = 0; n < NODES; n++) {
     if (n%7 == 0) v[inputs[count] = n] = ad_scalar(t, value[count]), count++;
-    else v[n] = operation(&seed, v, n);
+    else v[n] = operation(&seed, v, n, mixed);
   }
   return count;
 }
 
-static void compare(unsigned seed, unsigned changes) {
+static void compare(unsigned seed, unsigned changes, bool mixed) {
   static ad_var a[NODES], b[NODES];
   static int inputs[NODES];
   double value[NODES];
   unsigned state = seed + 77;
   for (int k = 0; k < NODES; k++) value[k] = next_random(&state)%2001/1000.0 - 1;
   ad_tape *t = ad_tape_new(), *fresh = ad_tape_new();
-  const int count = record(t, seed, value, a, inputs);
+  const int count = record(t, seed, mixed, value, a, inputs);
   for (unsigned k = 0; k < changes; k++) {
     const int which = (int)(next_random(&state)%(unsigned)count);
     value[which] = k%5 == 4 ? -0.0 : next_random(&state)%2001/1000.0 - 1;
     CHECK_STATUS(ad_set_value(a[inputs[which]], value[which]), AD_OK);
   }
-  record(fresh, seed, value, b, inputs);
+  record(fresh, seed, mixed, value, b, inputs);
   CHECK_STATUS(ad_backward(a[NODES - 1]), AD_OK);
   CHECK_STATUS(ad_backward(b[NODES - 1]), AD_OK);
   for (int n = 0; n < NODES; n++) {
@@ -100,7 +105,7 @@ static void test_block_ends(void) {
 
 int main(void) {
   for (unsigned seed = 1; seed <= 60; seed++)
-    for (unsigned changes = 1; changes <= 81; changes *= 3) compare(seed, changes);
+    for (unsigned changes = 1; changes <= 81; changes *= 3) compare(seed, changes, false), compare(seed, changes, true);
   test_sign_of_zero();
   test_block_ends();
   return check_summary();
