@@ -201,9 +201,9 @@ static bool has_threads(const native_request *r) {
 
 /* how: see native.h. gcc would make one call of sin and cos of the same argument, which has no vector form.
  * Vectors are as wide as the processor has them, which compilers older than a processor do not choose by
- * themselves. Contraction is off, as in the interpreter; no errno and no traps, so that loops around functions
- * of <math.h> become vector code. Loads and stores under a mask look like branches before that: passes that
- * copy the code between two of them, for each way through, would double calls. */
+ * themselves. Contraction is off, as in the interpreter; no errno and no traps, so that loops around
+ * functions of <math.h> become vector code. Loads and stores under a mask look like branches before that:
+ * passes that copy the code between two of them, for each way through, would double calls. */
 static ad_status compile(const native_request *r, const char *source, const char *object, const char *log,
                          int how) {
   static const char *const fixed[] = { "-std=gnu11", "-march=native", "-fPIC", "-shared", "-w",

@@ -19,6 +19,7 @@ static const char vector_math[] =
 static const char words[] =
   "#include <math.h>\n#include <stdint.h>\n\n"
   "typedef double R;\n#define M(name) name\n#define ADIT_ALIGNED __attribute__((aligned(64)))\n"
+  "#define ADIT_APART __attribute__((noinline))\n"
   "#define ADIT_SIMD _Pragma(\"omp simd\")\n"
   "#ifdef _OPENMP\n#define ADIT_PARALLEL _Pragma(\"omp parallel for\")\n"
   "#define ADIT_PARALLEL_SIMD _Pragma(\"omp parallel for simd\")\n"

@@ -231,10 +231,11 @@ void unit_call_lanes(unit *u, const unit_info *callee, const char *lanes, const 
     }
   for (int d = AD_DTYPES; d-- > 0;) {
     const size_t at = u->own[d] + u->used[d];
-    if (u->info->need[d] < at + callee->need[d]) u->info->need[d] = at + callee->need[d];
+    if (!u->own_pools && u->info->need[d] < at + callee->need[d]) u->info->need[d] = at + callee->need[d];
     if (!callee->pool[d]) continue;
     text_put(&u->body, "%s", comma);
-    put_pool(&u->body, (ad_dtype)d, at);
+    if (u->own_pools) text_put(&u->body, "own_%s", write_pool((ad_dtype)d));
+    else put_pool(&u->body, (ad_dtype)d, at);
     comma = ", ";
   }
   if (callee->host) text_put(&u->body, "%shost", comma);
@@ -269,7 +270,7 @@ void unit_fail(unit *u, const char *condition, ad_status status, const failure *
 /* Cuts behind every so many operations. A region or a structured operation stays whole. */
 static void find_parts(unit *u) {
   const schedule *s = &u->q.s;
-  const uint32_t chunk = (uint32_t)u->w->options.chunk;
+  const uint32_t chunk = u->shape->chunk ? u->shape->chunk : (uint32_t)u->w->options.chunk;
   uint32_t weight = 0;
   const bool one = s->count <= chunk + chunk/2;
   for (uint32_t k = 0; k < s->steps; k++) {
@@ -474,7 +475,9 @@ static bool is_short(const unit *u) {
 
 static void put_function(unit *u, text *to, const char *name, const usage *a, const char *body, bool loop) {
   const bool fails = u->info->fails;
-  const char *inlined = !is_short(u) ? "" : u->w->native ? "ADIT_INLINE " : "inline ";
+  /* short parts in one function again would lose what restrict says */
+  const char *inlined = u->shape->chunk && u->shape->apart ? "ADIT_APART " : !is_short(u) ? ""
+                      : u->w->native ? "ADIT_INLINE " : "inline ";
   text_put(to, "static %s%s %s", inlined, fails ? "int" : "void", name);
   put_parameters(u, to, a);
   text_put(to, " {\n");
@@ -660,6 +663,19 @@ static bool find_gathers(unit *u) {
   return u->w->status == AD_OK;
 }
 
+static int compare_nodes(const void *a, const void *b) {
+  const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+  return (x > y) - (x < y);
+}
+
+/* Statements in the order of recording, where results of a sweep come as soon as they are there, so that less
+ * waits in work memory: a schedule's order has what belongs to one result together. */
+static void order_as_recorded(schedule *s) {
+  for (uint32_t k = 0; k < s->steps; k++)
+    if (s->step[k].kind == KIND_SCALAR)
+      qsort(s->order + s->step[k].first, s->step[k].count, sizeof *s->order, compare_nodes);
+}
+
 static bool open_graph(unit *u) {
   planner *q = &u->q;
   u->request = (plan_request){ .t = u->f->body, .n_in = u->f->n_in, .in = u->f->in, .n_out = u->f->n_out,
@@ -669,8 +685,10 @@ static bool open_graph(unit *u) {
     q->g = (run_graph){ .t = u->request.t };
     return writer_fail(u->w, status, "%s", ad_status_sentence(status));
   }
-  if (schedule_make(&q->s, &q->g) != AD_OK) q->s = (schedule){ 0 };
-  else if (planner_open(q) && find_gathers(u) && choose_places(q) && place_outputs(q)) return true;
+  const bool good = schedule_make(&q->s, &q->g) == AD_OK;
+  if (!good) q->s = (schedule){ 0 };
+  else if (u->shape->chunk) order_as_recorded(&q->s);
+  if (good && planner_open(q) && find_gathers(u) && choose_places(q) && place_outputs(q)) return true;
   return writer_fail(u->w, AD_ERROR_MEMORY, "out of memory");
 }
 

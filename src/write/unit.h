@@ -45,6 +45,7 @@ typedef struct unit {
   text body;                        /* statements of that part */
   text calls, main;                 /* finished parts; what calls them */
   bool failed;
+  bool own_pools;                   /* a callee's work memory is in arrays own_w, .. of the block around it */
 } unit;
 
 /* How to read scalar node i, a C expression. plain: a whole number may stand for a constant. */

@@ -22,11 +22,14 @@ typedef struct host_step {
 
 /* How a function is written: lanes, a loop over n instances with the statements in it, all of scalars; each:
  * of which inputs every instance has one. block: so many instances always, whose numbers lie apart from each
- * other, element e of instance l at e*block + l; sums (NULL: none): outputs that are added to. */
+ * other, element e of instance l at e*block + l; sums (NULL: none): outputs that are added to; chunk:
+ * operations of a part, 0: as the options have it; apart: such parts are not to become one again. */
 typedef struct unit_shape {
   bool lanes;
   const bool *each, *sums;
   int64_t block;
+  uint32_t chunk;
+  bool apart;
 } unit_shape;
 
 /* One written function. */

@@ -234,6 +234,61 @@ static void test_wrong_index(void) {
   }
 }
 
+/* --- operations that wait for one another --------------------------------------------------------------- */
+
+enum { TERMS = 70 };
+
+/* The square of c[0] + c[1] t + c[2] t^2 + .. at t, by Horner's rule. */
+static void record_polynomial(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  (void)t, (void)context;
+  ad_var sum = at(in[0], TERMS - 1);
+  for (int k = TERMS - 1; k-- > 0;) sum = ad_add(ad_mul(sum, in[1]), at(in[0], k));
+  out[0] = ad_square(sum);
+}
+
+static void record_total(ad_tape *t, const ad_var in[], ad_var out[], void *each) {
+  ad_var z;
+  (void)t;
+  ad_map(each, in, &z);
+  out[0] = ad_sum(z, AD_ALL_AXES, false);
+}
+
+static void find_polynomial(int64_t n, double want[TERMS + 1], double by_t[]) {
+  for (int k = 0; k <= TERMS; k++) want[k] = 0;
+  for (int64_t i = 0; i < n; i++) {
+    double sum = 0, slope = 0, power = 1;
+    for (int k = TERMS; k-- > 0;) slope = slope*a[i] + sum, sum = sum*a[i] + v[k];
+    want[TERMS] += sum*sum;
+    by_t[i] = 2*sum*slope;
+    for (int k = 0; k < TERMS; k++, power *= a[i]) want[k] += 2*sum*power;
+  }
+}
+
+static void test_deep(ad_dtype dtype, int64_t n) {
+  static double in[TERMS], points[MOST], out[3][MOST], by_t[MOST], want[TERMS + 1];
+  const int64_t terms = TERMS;
+  const ad_type c = ad_type_make(dtype, 1, &terms), one[2] = { c, ad_type_make(dtype, 0, NULL) };
+  const ad_type all[2] = { c, ad_type_make(dtype, 1, &n) };
+  const question q = { .dtype = dtype, .n = n };
+  ad_function *each = ad_function_trace("polynomial", record_polynomial, NULL, 2, one, 1),
+              *total = ad_function_trace("total", record_total, each, 2, all, 1),
+              *f = ad_function_gradient(total, 2, NULL);
+  for (int k = 0; k < TERMS; k++)
+    if (dtype == AD_F64) in[k] = v[k];
+    else ((float *)in)[k] = (float)v[k];
+  for (int64_t i = 0; i < n; i++)
+    if (dtype == AD_F64) points[i] = a[i];
+    else ((float *)points)[i] = (float)a[i];
+  find_polynomial(n, want, by_t);
+  CHECK_STATUS(ad_function_compile(f, &(ad_native){ .cache = folder }, NULL), AD_OK);
+  void *to[3] = { out[0], out[1], out[2] };
+  CHECK_STATUS(ad_function_call(f, (const void *[]){ in, points }, to, NULL), AD_OK);
+  check_all(&q, out[0], want + TERMS, 1, "total");
+  check_all(&q, out[1], want, TERMS, "deep sums");
+  check_all(&q, out[2], by_t, n, "deep slopes");
+  ad_function_free(f), ad_function_free(total), ad_function_free(each);
+}
+
 /* The same bits however many threads there are. */
 static void test_threads(void) {
   question q = { .dtype = AD_F64, .index = AD_I64, .n = 5000, .derivative = true };
@@ -273,12 +328,14 @@ static void test_memory(void) {
 }
 
 int main(void) {
+  static const int64_t deep[7] = { 8, 16, 21, 33, 64, 1000, 3000 };
   char command[100];
   if (!mkdtemp(folder)) return 1;
   fill();
   test_sizes();
   test_nonfinite();
   test_wrong_index();
+  for (int i = 0; i < 14; i++) test_deep(i%2 ? AD_F32 : AD_F64, deep[i/2]);
   test_threads();
   test_memory();
   snprintf(command, sizeof command, "rm -rf %s", folder);
