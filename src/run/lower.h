@@ -26,8 +26,6 @@ typedef struct planner {
     int64_t low, high;              /* elements it has, from where the first array in it begins */
   } *life;
   size_t life_capacity;
-  /* of each graph node, or NULL: its user reads the operands instead, so that it has no place */
-  const unsigned char *skipped;
   /* For written code: slices of rows are other names of parts of operands (node_view), loops overwrite what
    * they read last, results lie around operands (glue). Of each graph node then, else NULL: */
   bool views;

@@ -659,7 +659,6 @@ static bool find_gathers(unit *u) {
   u->gathers = memory_get_zeroed(&u->w->allocator, n + 1, 1);
   if (!u->gathers) return false;
   for (uint32_t i = 0; i < n; i++) u->gathers[i] = is_gather(u, i);
-  u->q.skipped = u->gathers;
   return u->w->status == AD_OK;
 }
 
