@@ -187,7 +187,7 @@ static void put_captured(building *b, ad_function *f) {
 /* --- calls ---------------------------------------------------------------------------------------------- */
 
 /* Inlining is worth most for small functions, and costs time and memory for big ones. */
-enum { INLINE_BELOW = 256 };
+enum { INLINE_BELOW = 512 };
 
 static ad_status record_call(ad_tape *t, ad_function *f, bool checkpoint, const ad_var in[], ad_var out[]) {
   building b;

@@ -132,14 +132,64 @@ static int64_t mean_elements(const ad_function *f) {
   return operations > 0 ? (int64_t)(elements/operations) : 0;
 }
 
+/* Which of the columns e, at most 64, reach the result of an operation that moves elements of the input: it
+ * is run on one unit array after the other. */
+static uint64_t columns_moved(const ad_operation *op, int64_t count) {
+  const ad_primitive *p = op->primitive;
+  const size_t bytes = ad_type_bytes(op->z), width = ad_dtype_bytes(op->z.dtype);
+  double one[TRAILED_TO], to[TRAILED_TO];
+  const void *const x[1] = { one };
+  const uint64_t all = UINT64_MAX >> (64 - count);
+  uint64_t reached = 0;
+  if (!(p->traits & AD_TRAIT_UNIT_WEIGHTS) || op->n != 1 || p->scratch_bytes || bytes > sizeof to) return all;
+  for (int64_t e = 0; e < count; e++) {
+    memset(one, 0, sizeof one);
+    memset((char *)one + (size_t)e*width, 1, width);
+    if (p->run(op, to, x, NULL) != AD_OK) return all;
+    for (size_t i = 0; i < bytes; i++) reached |= (uint64_t)(((char *)to)[i] != 0) << e;
+  }
+  return reached;
+}
+
+/* Does each column reach but few of the operations, and so few in all that sweeps one by one are short? A
+ * parameter that is picked from the input and met by its own part of the work is alone there. What joins many
+ * operands wants zeros for those that a column does not reach. */
+static bool is_sparse(const ad_function *f, int input, int64_t count) {
+  enum { SWEPT = 256 };
+  const ad_allocator *m = &f->body->allocator;
+  const ad_tape *t = f->body;
+  uint64_t *reached = memory_get_zeroed(m, t->count, sizeof *reached);
+  int64_t active = 0, all = 0, recorded = 0;
+  for (uint32_t i = 0; reached && i < t->count; i++) {
+    const ad_type *types[1];
+    int n;
+    if (i == f->in[input]) reached[i] = UINT64_MAX >> (64 - count);
+    if (node_is_leaf(t, i)) continue;
+    const uint32_t *x = node_operands(t, i, &n);
+    const bool moves = n == 1 && x[0] == f->in[input] && !node_tuple(t, i) && !node_is_result(t, i);
+    if (moves) {
+      const ad_operation op = node_operation(t, i, types);
+      reached[i] = columns_moved(&op, count);
+    } else
+      for (int k = 0; k < n; k++) reached[i] |= reached[x[k]];
+    active += reached[i] != 0;
+    all += __builtin_popcountll(reached[i]);
+    recorded += __builtin_popcountll(reached[i])*((n + 1)/2);
+  }
+  memory_release(m, reached, t->count*sizeof *reached);
+  return reached && recorded <= SWEPT && 2*all <= active*count;
+}
+
 /* As is_mapped. */
-static bool is_trailed(const jacobian_lists *l, ad_type type) {
+static bool is_trailed(const jacobian_lists *l, int i) {
   const ad_function *f = l->s->f;
+  const ad_type type = ad_type_of(l->x[i]);
   if (!f || f->captures || type.rank == 0 || type.rank == AD_MAX_RANK) return false;
   const int64_t count = ad_type_count(type);
   for (int j = 0; j < l->m; j++)
     if (ad_type_of(l->y[j]).rank + type.rank > AD_MAX_RANK) return false;
-  return count >= TRAILED_FROM && count <= TRAILED_TO && mean_elements(f) >= ELEMENTS;
+  if (count < TRAILED_FROM || count > TRAILED_TO || mean_elements(f) < ELEMENTS) return false;
+  return !is_sparse(f, l->s->w->input[i], count);
 }
 
 /* unit(t, type, e), with the number e a variable. */
@@ -275,7 +325,7 @@ static ad_status trailed_columns(ad_tape *t, const jacobian_lists *l, int i) {
 
 static ad_status column_block(ad_tape *t, const jacobian_lists *l, int i) {
   const ad_type type = ad_type_of(l->x[i]);
-  if (is_trailed(l, type)) return trailed_columns(t, l, i);
+  if (is_trailed(l, i)) return trailed_columns(t, l, i);
   return is_mapped(l, type) ? mapped_columns(t, l, i) : columns(t, l, i);
 }
 

@@ -1,5 +1,5 @@
-/* test_jacobian_sweeps.c -- Jacobians and Hessians of array code, whose sweeps are done at once, against closed
- * forms and against directions one by one; what is not connected stays exactly 0 there too. */
+/* test_jacobian_sweeps.c -- Jacobians and Hessians of array code, whose sweeps are done at once, against
+ * closed forms and against directions one by one; what is not connected stays exactly 0 there too. */
 #include "check.h"
 #include "heap.h"
 
@@ -172,6 +172,35 @@ static void test_columns(void) {
   ad_function_free(f);
 }
 
+/* x (12) -> sum of x[k]^2 sin(k t) over 40 places t: elements taken from the front, the back and the middle.
+ */
+enum { PARAMETERS = 12, PLACES = 40 };
+
+static void fit_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  const ad_var places = ad_linspace(ad_scalar(t, 0), ad_scalar(t, 3), PLACES);
+  ad_var sum = ad_zeros(t, AD_F64(PLACES));
+  (void)context;
+  for (int64_t k = 0; k < PARAMETERS; k++) {
+    const int64_t index = k%2 ? k - PARAMETERS : k;
+    const ad_var x = k%3 ? ad_at(in[0], 1, &index) : ad_slice(in[0], 0, index, 1, 1);
+    sum = ad_add(sum, ad_mul(ad_square(x), ad_sin(ad_mul(places, (double)k))));
+  }
+  out[0] = sum;
+}
+
+static void test_picked(void) {
+  const ad_type in = AD_F64(PARAMETERS);
+  double x[PARAMETERS], jacobian[PLACES][PARAMETERS];
+  ad_function *f = ad_function_trace("fit", fit_body, NULL, 1, &in, 1), *j = ad_function_jacobian(f, 0, NULL);
+  for (int k = 0; k < PARAMETERS; k++) x[k] = cos(k);
+  CHECK_STATUS(ad_function_call(j, (const void *const[]){ x }, (void *const[]){ jacobian }, NULL), AD_OK);
+  for (int i = 0; i < PLACES; i++)
+    for (int k = 0; k < PARAMETERS; k++)
+      CHECK_NUMBER(jacobian[i][k], 2*x[k]*sin(k*(3.0*i/(PLACES - 1))), 1e-14);
+  ad_function_free(j);
+  ad_function_free(f);
+}
+
 /* With the k-th allocation failing, for every k: no Jacobian, or a whole one. */
 static void test_memory(void) {
   heap h = { 0 };
@@ -252,6 +281,7 @@ int main(void) {
   test_rows();
   test_not_connected();
   test_columns();
+  test_picked();
   test_memory();
   test_hessian();
   test_refused();
