@@ -28,13 +28,21 @@ static part operand(const micro *i, int k) {
   return (part){ at[k], is_row(i) && !stride[k] ? 8 : length_of(i) };
 }
 
-static bool reads(const micro_program *m, const micro *i, part p) {
+/* Does the instruction read there; and something beside that, too? */
+typedef struct reading { bool some, beyond; } reading;
+
+static void note(reading *r, part x, part p) {
+  if (!meet(x, p)) return;
+  r->some = true;
+  r->beyond |= x.at < p.at || x.at + x.bytes > p.at + p.bytes;
+}
+
+static reading reads(const micro_program *m, const micro *i, part p) {
   const micro_operation *o = i->code == MICRO_RUN ? &m->operation[i->to] : NULL;
-  for (int k = 0; o && k < o->op.n; k++)
-    if (meet((part){ o->x[k], ad_type_bytes(*o->op.x[k]) }, p)) return true;
-  for (int k = 0; !o && k < 3; k++)
-    if (meet(operand(i, k), p)) return true;
-  return false;
+  reading r = { false, false };
+  for (int k = 0; o && k < o->op.n; k++) note(&r, (part){ o->x[k], ad_type_bytes(*o->op.x[k]) }, p);
+  for (int k = 0; !o && k < 3; k++) note(&r, operand(i, k), p);
+  return r;
 }
 
 /* May the instruction write to p, whatever it reads there? Elements of many are written one by one. */
@@ -74,7 +82,8 @@ static void move_part(micro_program *m, uint32_t first, part from, uint32_t to) 
   }
 }
 
-/* Instruction `copy` copies a state: is its value computed where nobody wants the old state any more? */
+/* Instruction `copy` copies a state: is its value computed where nobody wants the old state any more, and not part
+ * of a longer one? */
 static bool computes_there(micro_program *m, uint32_t body, uint32_t copy, uint32_t fresh) {
   const micro *c = &m->code[copy];
   const part from = { c->x, length_of(c) }, to = { c->z, length_of(c) };
@@ -82,8 +91,10 @@ static bool computes_there(micro_program *m, uint32_t body, uint32_t copy, uint3
   if (writer == copy || from.at < fresh || !may_write(&m->code[writer], to)) return false;
   const part all = written(m, &m->code[writer]);
   if (all.at != from.at || all.bytes != from.bytes) return false;
-  for (uint32_t k = writer + 1; k < copy; k++)
-    if (reads(m, &m->code[k], to)) return false;
+  for (uint32_t k = writer + 1; k < m->count; k++) {
+    if (k < copy && reads(m, &m->code[k], to).some) return false;
+    if (reads(m, &m->code[k], from).beyond) return false;
+  }
   move_part(m, body, from, to.at);
   return true;
 }
