@@ -1,5 +1,5 @@
-/* lower_control.c -- calls, branches and loops within micro programs: the functions that they carry, lowered where
- * they stand. */
+/* lower_control.c -- calls, branches and loops within micro programs: the functions that they carry,
+ * lowered where they stand. */
 #include "run/lower_micro.h"
 #include "function/carrier.h"
 
@@ -134,7 +134,8 @@ static bool lower_branch(micro_builder *b, const micro_scope *s, uint32_t i, con
   good = good && micro_emit(b, (micro){ .code = MICRO_GO });
   if (good) m->code[unless].to = m->count;
   good = good && lower_function(b, c->g, e->in, e->out);
-  for (int j = 0; j < c->n_out && good; j++) good = micro_copy(b, e->second[j], e->out[j], output_bytes(c, j));
+  for (int j = 0; j < c->n_out && good; j++)
+    good = micro_copy(b, e->second[j], e->out[j], output_bytes(c, j));
   if (good) m->code[go].to = m->count;
   if (good) name_results(s, i, c, e->second, MICRO_NOWHERE);
   return good;
@@ -186,7 +187,8 @@ static bool turn_states(micro_builder *b, const carrier *c, ends *e, uint32_t bo
 static bool add_loop(micro_builder *b, const carrier *c) {
   micro_program *m = b->m;
   if (m->loops > UINT16_MAX) return false;
-  if (!memory_reserve(&b->allocator, &m->loop, &m->loop_capacity, m->loops + 1, sizeof *m->loop)) return false;
+  if (!memory_reserve(&b->allocator, &m->loop, &m->loop_capacity, m->loops + 1, sizeof *m->loop))
+    return false;
   m->loop[m->loops++] = (micro_loop){ c->g->name, c->limit };
   return true;
 }

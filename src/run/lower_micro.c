@@ -50,7 +50,8 @@ uint32_t micro_constant(micro_builder *b, const void *data, size_t bytes) {
 
 bool micro_emit(micro_builder *b, micro i) {
   micro_program *m = b->m;
-  if (!memory_reserve(&b->allocator, &m->code, &m->code_capacity, m->count + 1, sizeof *m->code)) return false;
+  if (!memory_reserve(&b->allocator, &m->code, &m->code_capacity, m->count + 1, sizeof *m->code))
+    return false;
   m->code[m->count++] = i;
   return true;
 }
@@ -108,8 +109,8 @@ static ad_dtype row_dtype(const run_graph *g, uint32_t i) {
   return graph_type(g, x.of[x.n == 3])->dtype;
 }
 
-/* The row's instruction for n elements; -1: there is none, or its bits are not those of the row's kernel. Scalar
- * programs have functions of their own. */
+/* The row's instruction for n elements; -1: there is none, or its bits are not those of the row's kernel.
+ * Scalar programs have functions of their own. */
 static int row_code(const run_graph *g, uint32_t i, int64_t n) {
   const elementwise_row *row = primitive_of(g, i)->row;
   if (!row) return -1;
@@ -167,7 +168,8 @@ static bool add_operand(micro_builder *b, const micro_scope *s, uint32_t i, uint
 static bool add_call(micro_builder *b, const run_graph *g, uint32_t i, micro *code) {
   micro_program *m = b->m;
   const operands x = operands_of(g, i);
-  if (!memory_reserve(&b->allocator, &m->call, &m->call_capacity, m->calls + 1, sizeof *m->call)) return false;
+  if (!memory_reserve(&b->allocator, &m->call, &m->call_capacity, m->calls + 1, sizeof *m->call))
+    return false;
   const bool row = primitive_of(g, i)->row;
   m->call[m->calls] = (micro_call){
     .kernel = kernel_of(g, i), .attribute = row ? node_row_attribute(g->t, g->node[i]) : 0,
@@ -220,7 +222,8 @@ static bool fits_structured(const run_graph *g, uint32_t i) {
   for (uint32_t k = 0; k < x.n; k++)
     if (!micro_is_small(g, x.of[k])) return false;
   const ad_operation op = node_operation(g->t, g->node[i], types);
-  return op.primitive->run && (!op.primitive->scratch_bytes || op.primitive->scratch_bytes(&op) <= MICRO_SCRATCH);
+  const ad_primitive *p = op.primitive;
+  return p->run && (!p->scratch_bytes || p->scratch_bytes(&op) <= MICRO_SCRATCH);
 }
 
 static bool add_operation(micro_builder *b, const micro_scope *s, uint32_t i) {
@@ -293,7 +296,8 @@ static bool find_source(micro_builder *b, const elements *e, ad_var v, source *f
   if (from->x != MICRO_NOWHERE) return true;
   if (node_is_leaf(t, node) || node_primitive_number(&t->node[node]) != ROW_add) return false;
   const uint32_t *x = node_operands(t, node, &n);
-  if (node_type(t, node)->type.dtype != AD_F64 || n != 2 || x[0] >= e->count || x[1] >= e->count) return false;
+  if (node_type(t, node)->type.dtype != AD_F64 || n != 2 || x[0] >= e->count || x[1] >= e->count)
+    return false;
   *from = (source){ e->at[x[0]], e->at[x[1]] };
   return true;
 }

@@ -47,9 +47,10 @@ bool micro_is_small(const run_graph *g, uint32_t i);
 bool micro_node(micro_builder *b, const micro_scope *s, uint32_t i);
 bool micro_control(micro_builder *b, const micro_scope *s, uint32_t i);
 
-/* Instructions from `copies` to the last copy new states of the loop whose body begins with instruction `body` to
- * where states are kept. Where nobody wants the old one any more when the new one is computed, that is done in
- * the state's place, and the copy vanishes. fresh: where values of the body begin in the frame. */
+/* Instructions from `copies` to the last copy new states of the loop whose body begins with instruction
+ * `body` to where states are kept. Where nobody wants the old one any more when the new one is computed,
+ * that is done in the state's place, and the copy vanishes. fresh: where values of the body begin in the
+ * frame. */
 void micro_compute_there(micro_builder *b, uint32_t body, uint32_t copies, uint32_t fresh);
 
 #endif

@@ -1,13 +1,12 @@
 /* micro.h -- micro programs: operations on scalars and very small arrays, one instruction each.
  *
- * A region spends hundreds of instructions of the processor on finding its operands before it computes the first
- * element. Where arrays have a few elements, that is all the time there is. A micro program has decided it
- * beforehand: all values lie in one frame of memory, dense and in their own types, and an instruction knows
- * where. Loops and branches over such values are jumps.
+ * A region spends hundreds of instructions of the processor on finding its operands before it computes the
+ * first element. Where arrays have a few elements, that is all the time there is. A micro program has
+ * decided it beforehand: all values lie in one frame of memory, dense and in their own types, and an
+ * instruction knows where. Loops and branches over such values are jumps.
  *
- * Bits are those of the kernels and scalar programs: rows whose elements do not depend on their neighbours are
- * computed here, from the same text, and for others the kernels themselves are called.
- */
+ * Bits are those of the kernels and scalar programs: rows whose elements do not depend on their neighbours
+ * are computed here, from the same text, and for others the kernels themselves are called. */
 #ifndef ADIT_RUN_MICRO_H
 #define ADIT_RUN_MICRO_H
 
@@ -15,8 +14,8 @@
 #include "base/memory.h"
 #include "primitives/elementwise.h"
 
-/* Rows have an instruction for each data type and length: one element, two, or any number. Operands have as many
- * elements, or one: then their stride is 0. Instructions for one element do not look at strides. */
+/* Rows have an instruction for each data type and length: one element, two, or any number. Operands have as
+ * many elements, or one: then their stride is 0. Instructions for one element do not look at strides. */
 enum { MICRO_ONE, MICRO_TWO, MICRO_MANY, MICRO_LENGTHS };
 #define MICRO_ROW(dtype, length, row) \
   (((unsigned)(dtype)*MICRO_LENGTHS + (unsigned)(length))*ROW_COUNT + (unsigned)(row))
@@ -30,9 +29,9 @@ enum {
   MICRO_RUN,                        /* operation number to */
   MICRO_GO,                         /* on with instruction to */
   MICRO_UNLESS,                     /* the same where x is false */
-  /* Loop number n, of which z steps are done: where the condition x holds, and another step is allowed, counts it,
-   * and goes on: WHILE with the next instruction, or with `to` where it does not hold; AGAIN the other way
-   * round. */
+  /* Loop number n, of which z steps are done: where the condition x holds, and another step is allowed,
+   * counts it, and goes on: WHILE with the next instruction, or with `to` where it does not hold; AGAIN the
+   * other way round. */
   MICRO_WHILE, MICRO_AGAIN,
   MICRO_CODES
 };
@@ -65,8 +64,8 @@ typedef struct micro_program {
 /* MICRO_MOST: elements of an array that rows work on; MICRO_ARRAY: of one that other operations do. */
 enum { MICRO_MOST = 8, MICRO_ARRAY = 64 };
 
-/* Is there an instruction for this row on operands of that type? Rows on one element are there for f64 always,
- * others only where an element is the same alone and within an array. */
+/* Is there an instruction for this row on operands of that type? Rows on one element are there for f64
+ * always, others only where an element is the same alone and within an array. */
 bool micro_has_row(ad_dtype dtype, unsigned length, elementwise_id row);
 
 /* What failed: an operation, or a loop that has come to its limit; the other one is left alone. */

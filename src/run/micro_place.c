@@ -11,7 +11,9 @@ static bool meet(part x, part y) { return x.at < y.at + y.bytes && y.at < x.at +
 static bool is_row(const micro *i) { return i->code < MICRO_END || i->code == MICRO_CALL; }
 static bool is_copy(const micro *i) { return i->code >= MICRO_COPY_1 && i->code <= MICRO_COPY; }
 
-static size_t length_of(const micro *i) { return is_row(i) ? (size_t)8*i->n : is_copy(i) && i->n > 8 ? i->n : 8; }
+static size_t length_of(const micro *i) {
+  return is_row(i) ? (size_t)8*i->n : is_copy(i) && i->n > 8 ? i->n : 8;
+}
 
 /* What the instruction writes itself; nothing: of no bytes. */
 static part written(const micro_program *m, const micro *i) {
@@ -82,8 +84,8 @@ static void move_part(micro_program *m, uint32_t first, part from, uint32_t to) 
   }
 }
 
-/* Instruction `copy` copies a state: is its value computed where nobody wants the old state any more, and not part
- * of a longer one? */
+/* Instruction `copy` copies a state: is its value computed where nobody wants the old state any more, and
+ * not part of a longer one? */
 static bool computes_there(micro_program *m, uint32_t body, uint32_t copy, uint32_t fresh) {
   const micro *c = &m->code[copy];
   const part from = { c->x, length_of(c) }, to = { c->z, length_of(c) };

@@ -1,8 +1,7 @@
 /* segment.c -- see segment.h.
  *
- * A segment reads all it needs before it computes, and writes what others need when all is computed, so that it
- * may run in the place of its first step whatever memory its values share.
- */
+ * A segment reads all it needs before it computes, and writes what others need when all is computed, so
+ * that it may run in the place of its first step whatever memory its values share. */
 #include "run/segment.h"
 #include "run/lower.h"
 #include "run/lower_micro.h"
@@ -102,7 +101,8 @@ static bool add_transport(const cutter *c, bool out, transport t) {
   segment *s = c->s;
   transport **list = out ? &s->out : &s->in;
   uint32_t *count = out ? &s->outs : &s->ins;
-  if (!memory_reserve(&c->b.allocator, list, out ? &s->out_capacity : &s->in_capacity, *count + 1, sizeof **list))
+  size_t *capacity = out ? &s->out_capacity : &s->in_capacity;
+  if (!memory_reserve(&c->b.allocator, list, capacity, *count + 1, sizeof **list))
     return false;
   (*list)[(*count)++] = t;
   return true;
@@ -110,7 +110,8 @@ static bool add_transport(const cutter *c, bool out, transport t) {
 
 static bool is_bool(const planner *q, uint32_t node) { return graph_type(&q->g, node)->dtype == AD_BOOL; }
 
-/* A value from outside; an input goes through its slot if it has one, since it may be written over meanwhile. */
+/* A value from outside; an input goes through its slot if it has one, since it may be written over
+ * meanwhile. */
 static transport way_in(const cutter *c, uint32_t node) {
   const planner *q = c->q;
   transport t = { .at = c->scope.at[node], .bytes = (uint32_t)node_type(q->g.t, q->g.node[node])->bytes };
@@ -164,7 +165,8 @@ static bool is_used_outside(const cutter *c, uint32_t node) {
   return false;
 }
 
-/* Another name of an operand: what is there already need not be written, and must not where it is an input. */
+/* Another name of an operand: what is there already need not be written, and must not be where it is an
+ * input. */
 static uint32_t named(const cutter *c, uint32_t node) {
   const planner *q = c->q;
   const run_graph *g = &q->g;
@@ -179,9 +181,8 @@ static bool take_value(cutter *c, uint32_t node) {
   const planner *q = c->q;
   if (!is_used_outside(c, node) || !is_inside(c, named(c, node))) return true;
   const uint32_t at = c->scope.at[node], bytes = (uint32_t)node_type(q->g.t, q->g.node[node])->bytes;
-  if (q->slot_of[node] != NOWHERE
-      && !add_transport(c, true, (transport){ is_bool(q, node) ? MOVE_BOOL_SLOT : MOVE_SLOT, q->slot_of[node], at,
-                                              bytes })) return false;
+  const transport slot = { is_bool(q, node) ? MOVE_BOOL_SLOT : MOVE_SLOT, q->slot_of[node], at, bytes };
+  if (slot.number != NOWHERE && !add_transport(c, true, slot)) return false;
   if (q->place_of[node] == NOWHERE || (q->slot_of[node] != NOWHERE && !is_bool(q, node))) return true;
   return add_transport(c, true, (transport){ MOVE_PLACE, q->place_of[node], at, bytes });
 }
@@ -204,15 +205,16 @@ static bool take_outputs(cutter *c) {
     if (r->out[j] == INVALID_INDEX) continue;
     const uint32_t node = graph_number(g, r->out[j]);
     const uint32_t bytes = (uint32_t)node_type(g->t, r->out[j])->bytes;
-    if (!add_transport(c, true, (transport){ MOVE_OUTPUT, (uint32_t)j, c->scope.at[node], bytes })) return false;
+    const transport t = { MOVE_OUTPUT, (uint32_t)j, c->scope.at[node], bytes };
+    if (!add_transport(c, true, t)) return false;
   }
   return true;
 }
 
 /* --- one segment ---------------------------------------------------------------------------------------- */
 
-/* Finds the steps of the plan in it, behind those of the one before. Scalars alone are as fast as scalar programs, and a single operation needs
- * no frame around it. */
+/* Finds the steps of the plan in it, behind those of the one before. Scalars alone are as fast as scalar
+ * programs, and a single operation needs no frame around it. */
 static bool is_worth(cutter *c, uint32_t *first, uint32_t *steps) {
   const plan *p = c->q->p;
   uint32_t regions = 0, others = 0, k = *first + *steps;

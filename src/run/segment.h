@@ -4,8 +4,8 @@
 
 #include "run/micro.h"
 
-/* Where a value comes from: an input (none: zeros), an array's place, a slot of scalar programs, where a bool is
- * a number; and where it goes. */
+/* Where a value comes from: an input (none: zeros), an array's place, a slot of scalar programs, where a
+ * bool is a number; and where it goes. */
 typedef enum transport_kind { MOVE_INPUT, MOVE_OUTPUT, MOVE_PLACE, MOVE_SLOT, MOVE_BOOL_SLOT } transport_kind;
 typedef struct transport { transport_kind kind; uint32_t number, at, bytes; } transport;
 
@@ -24,7 +24,8 @@ struct plan;
 bool add_segments(struct planner *q, const uint32_t scheduled[]);
 void segment_free(const ad_allocator *a, segment *s);
 
-/* What the frame begins with; and a run. where: the plan's places, NULL when the segment is the whole plan. */
+/* What the frame begins with; and a run. where: the plan's places, NULL when the segment is the whole
+ * plan. */
 void segment_begin(const segment *s, char *memory);
 ad_status segment_run(const segment *s, const void *const in[], void *const out[], void **where, char *memory,
                       micro_failure *failure);

@@ -61,7 +61,8 @@ static bool same(ad_dtype dtype, const void *x, const void *y, int64_t n) {
 }
 
 static ad_dtype result_of(const elementwise_row *row, ad_dtype dtype) {
-  return row->kind == CLASS_COMPARE || row->kind == CLASS_PREDICATE || row->kind == CLASS_LOGICAL ? AD_BOOL : dtype;
+  const elementwise_class kind = row->kind;
+  return kind == CLASS_COMPARE || kind == CLASS_PREDICATE || kind == CLASS_LOGICAL ? AD_BOOL : dtype;
 }
 
 /* Operands are scalars where `alone` has a bit, else have n elements (n = 0: all are scalars). */
@@ -90,17 +91,16 @@ static void check_row(elementwise_id id, ad_dtype dtype, int64_t n, unsigned alo
   const void *in[4] = { x[0], x[1], x[2], x[3] };
   void *out[2] = { z, more };
   CHECK_STATUS(ad_function_call(f, in, out, NULL), AD_OK);
-  if (n == 0 && dtype == AD_F64)
-    for (int k = 0; k < 1; k++) {
-      const double v[3] = { types[0].dtype == AD_BOOL ? *(uint8_t *)x[0] : x[0][0], x[1][0], x[2][0] };
-      want[0] = row->evaluate(v[0], row->arity > 1 ? v[1] : 0, row->arity > 2 ? v[2] : 0, row->attribute);
-      if (result_of(row, dtype) == AD_BOOL) *(uint8_t *)want = want[0] != 0;
-    }
-  else kernels_best()->row[dtype][id]((size_t)count, want, spread[0], row->arity > 1 ? spread[1] : NULL,
-                                      row->arity > 2 ? spread[2] : NULL, row->attribute);
-  CHECK_THAT(same(result_of(row, dtype), z, want, count), "%s, data type %d, %lld elements, alone %u: %a, not %a",
-             row->name, dtype, (long long)n, alone, check_element(result_of(row, dtype), z, 0),
-             check_element(result_of(row, dtype), want, 0));
+  const ad_dtype result = result_of(row, dtype);
+  const bool two = row->arity > 1, three = row->arity > 2;
+  if (n == 0 && dtype == AD_F64) {
+    const double v = types[0].dtype == AD_BOOL ? *(uint8_t *)x[0] : x[0][0];
+    want[0] = row->evaluate(v, two ? x[1][0] : 0, three ? x[2][0] : 0, row->attribute);
+    if (result == AD_BOOL) *(uint8_t *)want = want[0] != 0;
+  } else kernels_best()->row[dtype][id]((size_t)count, want, spread[0], two ? spread[1] : NULL,
+                                        three ? spread[2] : NULL, row->attribute);
+  CHECK_THAT(same(result, z, want, count), "%s, data type %d, %lld elements, alone %u: %a, not %a", row->name,
+             dtype, (long long)n, alone, check_element(result, z, 0), check_element(result, want, 0));
   CHECK(more[0] == -1 && more[1] == 2);
   ad_function_free(f);
 }
@@ -114,7 +114,8 @@ static void test_rows(void) {
       for (size_t l = 0; l < sizeof lengths/sizeof *lengths; l++) {
         const unsigned last = lengths[l] > 1 ? (1u << elementwise_rows[id].arity) - 1 : 1;
         for (unsigned alone = 0; alone < last; alone++)
-          for (int k = 0; k < 4; k++) check_row((elementwise_id)id, (ad_dtype)dtype, lengths[l], alone, &state);
+          for (int k = 0; k < 4; k++)
+            check_row((elementwise_id)id, (ad_dtype)dtype, lengths[l], alone, &state);
       }
     }
 }
@@ -143,13 +144,13 @@ static ad_var bounded(ad_var x) { return ad_clamp(x, -50, 50); }
 
 static void add_operation(pool *p) {
   const int64_t one = 1;
+  const bool either = check_below(&p->state, 2);
   switch (check_below(&p->state, 14)) {
     case 0: keep(p, REAL, ad_add(pick(p, REAL), ad_mul(pick(p, REAL), 0.5))); break;
     case 1: keep(p, REAL, ad_at(pick(p, PAIR), 1, &one)); break;
-    case 2: keep(p, REAL, bounded(ad_sum(pick(p, check_below(&p->state, 2) ? PAIR : TRIPLE), AD_ALL_AXES, false)));
-            break;
+    case 2: keep(p, REAL, bounded(ad_sum(pick(p, either ? PAIR : TRIPLE), AD_ALL_AXES, false))); break;
     case 3: keep(p, PAIR, ad_stack(2, (const ad_var[]){ pick(p, REAL), pick(p, REAL) }, 0)); break;
-    case 4: keep(p, PAIR, bounded(ad_mul(pick(p, PAIR), pick(p, check_below(&p->state, 2) ? PAIR : REAL)))); break;
+    case 4: keep(p, PAIR, bounded(ad_mul(pick(p, PAIR), pick(p, either ? PAIR : REAL)))); break;
     case 5: keep(p, TRIPLE, ad_sub(pick(p, TRIPLE), ad_sin(pick(p, TRIPLE)))); break;
     case 6: keep(p, TRIPLE, ad_slice(pick(p, TRIPLE), 0, 2, 3, -1)); break;
     case 7: keep(p, WHOLE, ad_add(pick(p, WHOLE), pick(p, WHOLE))); break;
@@ -203,9 +204,10 @@ static void step_body(ad_tape *t, const ad_var in[], ad_var out[], void *context
     if (q->depth > 0 && k == q->operations/2) go_deeper(&p, q, in);
     add_operation(&p);
   }
-  for (int k = 0; k < COUNT; k++)
-    out[k] = check_below(&p.state, 3) ? p.v[k/2][p.n[k/2] - 1 - check_below(&p.state, p.n[k/2] < 3 ? p.n[k/2] : 3)]
-                                      : pick(&p, k/2);
+  for (int k = 0; k < COUNT; k++) {
+    const int n = p.n[k/2], late = n - 1 - check_below(&p.state, n < 3 ? n : 3);
+    out[k] = check_below(&p.state, 3) ? p.v[k/2][late] : pick(&p, k/2);
+  }
   out[COUNT] = ad_add(in[COUNT], ad_integer(1));
 }
 
@@ -256,7 +258,8 @@ static void test_loops(void) {
       values x, by_step[2], at_once;
       fill(&x, &state, steps);
       by_step[0] = by_step[1] = x;
-      for (int64_t k = 0; k < steps; k++) CHECK_STATUS(call(step, &by_step[k&1], &by_step[(k + 1)&1], w), AD_OK);
+      for (int64_t k = 0; k < steps; k++)
+        CHECK_STATUS(call(step, &by_step[k&1], &by_step[(k + 1)&1], w), AD_OK);
       CHECK_STATUS(call(loop, &x, &at_once, w), AD_OK);
       CHECK_THAT(alike(&at_once, &by_step[steps&1]), "program %d, %lld steps", round, (long long)steps);
       CHECK_STATUS(call(loop, &x, &x, w), AD_OK);
@@ -292,8 +295,9 @@ static void test_messages(void) {
   const ad_status status = ad_read(y, z);
   CHECK(plan_of(f)->whole && status != AD_OK);
   CHECK_STATUS(ad_function_call(f, (const void *const[]){ x }, (void *const[]){ z }, w), status);
-  CHECK_THAT(strstr(ad_tape_message(t), ad_workspace_message(w)) && ad_workspace_message(w)[0], "\"%s\", not \"%s\"",
-             ad_workspace_message(w), ad_tape_message(t));
+  const char *message = ad_workspace_message(w);
+  CHECK_THAT(message[0] && strstr(ad_tape_message(t), message), "\"%s\", not \"%s\"", message,
+             ad_tape_message(t));
   ad_tape_free(t), ad_workspace_free(w), ad_function_free(f);
 }
 

@@ -1,7 +1,7 @@
-/* plain_rows.h -- rows whose value is plain arithmetic, or a function that is called one element at a time: an
- * element comes out the same, bit for bit, alone and in the middle of an array. All rows but those of the class
- * FLOAT are, and these of it. PLAIN_name expands to two arguments, for a macro that picks the second of its own.
- */
+/* plain_rows.h -- rows whose value is plain arithmetic, or a function that is called one element at a time:
+ * an element comes out the same, bit for bit, alone and in the middle of an array. All rows but those of
+ * the class FLOAT are, and these of it. PLAIN_name expands to two arguments, for a macro that picks the
+ * second of its own. */
 #ifndef ADIT_RUN_PLAIN_ROWS_H
 #define ADIT_RUN_PLAIN_ROWS_H
 
