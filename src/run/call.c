@@ -167,7 +167,12 @@ static ad_status run_in(ad_function *f, const void *const in[], void *const out[
   const native_code *code = atomic_load_explicit(&f->native, memory_order_acquire);
   if (code && wants_all(f, out)) {
     void *room = workspace_memory(w, code->bytes);
-    return room ? code->call(code, in, out, room, w->message, sizeof w->message) : AD_ERROR_MEMORY;
+    if (!room) return AD_ERROR_MEMORY;
+    const ad_status status = code->call(code, in, out, room, w->message, sizeof w->message);
+    /* Compiled loops have room for so many kept states; here it grows with the steps. Nothing is written over
+     * by a call that fails. */
+    if (status != AD_ERROR_LIMIT) return status;
+    w->message[0] = 0;
   }
   ad_status status = find_plan(f, out, false, &p, w->message, sizeof w->message);
   if (status != AD_OK) return status;

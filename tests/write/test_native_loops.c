@@ -112,16 +112,20 @@ static void test_values(const setting *s, const char *cache) {
   ad_function_free(f);
 }
 
-/* More steps than there is memory for the states of, and more than the loop may make. */
+/* More steps than native code has room for the states of: the interpreter takes over. More than the loop may
+ * make are refused. */
 static void test_limits(const char *cache) {
   const setting s[2] = { { 2, AD_F64, { .limit = 5000 } }, { 2, AD_F64, { .limit = 20 } } };
   const double x[2] = { 0.5, 0.75 };
   for (int k = 0; k < 2; k++) {
     numbers z[5];
+    const int64_t most = s[k].loop.limit;
     ad_function *f = trace(&s[k]);
     CHECK_STATUS(ad_function_compile(f, &(ad_native){ .cache = cache }, NULL), AD_OK);
-    CHECK_STATUS(call(f, &s[k], k ? 20 : 1000, x, 0.5, z), AD_OK);
-    CHECK_STATUS(call(f, &s[k], k ? 21 : 1001, x, 0.5, z), AD_ERROR_LIMIT);
+    check_values(f, &s[k], k ? 20 : WRITTEN_STEPS, 1e-11);
+    check_values(f, &s[k], k ? 20 : WRITTEN_STEPS + 1, 1e-11);
+    check_values(f, &s[k], most, 1e-11);
+    CHECK_STATUS(call(f, &s[k], most + 1, x, 0.5, z), AD_ERROR_LIMIT);
     ad_function_free(f);
   }
 }
