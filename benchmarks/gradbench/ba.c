@@ -184,4 +184,4 @@ static json_t *answer(const job *j) {
                    list_of(m->columns, entries - 1), "vals", values);
 }
 
-const evaluation evaluation_ba = { "ba", { "objective", "jacobian" }, prepare, NULL, answer };
+const evaluation evaluation_ba = { "ba", { "objective", "jacobian" }, prepare, answer };

@@ -43,4 +43,4 @@ static json_t *answer(const job *j) {
   return j->function == PRIMAL ? answer_number(j, 0) : answer_array(j->out[1], 1, &n);
 }
 
-const evaluation evaluation_det = { "det", { "primal", "gradient" }, prepare, NULL, answer };
+const evaluation evaluation_det = { "det", { "primal", "gradient" }, prepare, answer };

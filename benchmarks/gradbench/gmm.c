@@ -109,4 +109,4 @@ static json_t *answer(const job *j) {
                    part(j, LOG_DIAGONAL), "l", part(j, BELOW));
 }
 
-const evaluation evaluation_gmm = { "gmm", { "objective", "jacobian" }, prepare, NULL, answer };
+const evaluation evaluation_gmm = { "gmm", { "objective", "jacobian" }, prepare, answer };

@@ -347,4 +347,4 @@ static json_t *answer(const job *j) {
   return answer_array(j->out[0], j->function == OBJECTIVE ? 1 : 2, dim);
 }
 
-const evaluation evaluation_ht = { "ht", { "objective", "jacobian" }, prepare, NULL, answer };
+const evaluation evaluation_ht = { "ht", { "objective", "jacobian" }, prepare, answer };

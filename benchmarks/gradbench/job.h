@@ -33,8 +33,6 @@ typedef struct evaluation {
   /* Reads the input and fills in f, in and out, recording the function j->function; false leaves a
    * message. */
   bool (*prepare)(job *j, const json_t *input);
-  /* What belongs to an evaluation besides the call; NULL: nothing. */
-  void (*finish)(job *j);
   json_t *(*answer)(const job *j);  /* a new reference; NULL when memory fails */
 } evaluation;
 

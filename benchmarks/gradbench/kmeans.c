@@ -42,4 +42,4 @@ static json_t *answer(const job *j) {
          : answer_array(j->out[0], 2, ad_function_output_type(j->f, 0).dim);
 }
 
-const evaluation evaluation_kmeans = { "kmeans", { "cost", "dir" }, prepare, NULL, answer };
+const evaluation evaluation_kmeans = { "kmeans", { "cost", "dir" }, prepare, answer };

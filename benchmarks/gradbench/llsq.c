@@ -39,4 +39,4 @@ static json_t *answer(const job *j) {
   return j->function == PRIMAL ? answer_number(j, 0) : answer_array(j->out[1], 1, &m);
 }
 
-const evaluation evaluation_llsq = { "llsq", { "primal", "gradient" }, prepare, NULL, answer };
+const evaluation evaluation_llsq = { "llsq", { "primal", "gradient" }, prepare, answer };

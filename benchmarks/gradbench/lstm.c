@@ -94,4 +94,4 @@ static json_t *answer(const job *j) {
   return all;
 }
 
-const evaluation evaluation_lstm = { "lstm", { "objective", "jacobian" }, prepare, NULL, answer };
+const evaluation evaluation_lstm = { "lstm", { "objective", "jacobian" }, prepare, answer };

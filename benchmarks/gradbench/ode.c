@@ -55,4 +55,4 @@ static json_t *answer(const job *j) {
   return answer_array(j->out[j->function == PRIMAL ? 0 : 1], 1, &n);
 }
 
-const evaluation evaluation_ode = { "ode", { "primal", "gradient" }, prepare, NULL, answer };
+const evaluation evaluation_ode = { "ode", { "primal", "gradient" }, prepare, answer };

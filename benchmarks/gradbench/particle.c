@@ -78,4 +78,4 @@ static bool prepare(job *j, const json_t *input) {
 
 static json_t *answer(const job *j) { return answer_number(j, 0); }
 
-const evaluation evaluation_particle = { "particle", { "ff", "fr", "rf", "rr" }, prepare, NULL, answer };
+const evaluation evaluation_particle = { "particle", { "ff", "fr", "rf", "rr" }, prepare, answer };

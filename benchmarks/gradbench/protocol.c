@@ -53,18 +53,17 @@ static bool add_run(job *j, timings *all, int64_t taken) {
 
 /* --- one evaluation ------------------------------------------------------------------------------------- */
 
-static bool run_once(const evaluation *e, job *j) {
+static bool run_once(job *j) {
   const ad_status status = ad_function_call(j->f, (const void *const *)j->in, j->out, j->workspace);
   if (status != AD_OK) {
     const char *more = ad_workspace_message(j->workspace);
     return job_refuse(j, "%s", *more ? more : ad_status_sentence(status));
   }
-  if (e->finish) e->finish(j);
   return true;
 }
 
 /* At least min_runs times, and until min_seconds have passed; an input without these fields: once. */
-static bool run(const evaluation *e, job *j, const json_t *input, timings *all) {
+static bool run(job *j, const json_t *input, timings *all) {
   double runs = 1, seconds = 0, elapsed = 0;
   if (json_object_get(input, "min_runs") && !read_number(j, input, "min_runs", &runs)) return false;
   if (json_object_get(input, "min_seconds") && !read_number(j, input, "min_seconds", &seconds)) return false;
@@ -72,7 +71,7 @@ static bool run(const evaluation *e, job *j, const json_t *input, timings *all) 
   for (int64_t i = 0; i == 0 || (double)i < runs || elapsed < seconds; i++) {
     if (i == MOST_RUNS) return job_refuse(j, "min_seconds asks for more than %d runs", MOST_RUNS);
     const int64_t start = nanoseconds();
-    if (!run_once(e, j)) return false;
+    if (!run_once(j)) return false;
     const int64_t taken = nanoseconds() - start;
     elapsed += 1e-9*(double)taken;
     if (!add_run(j, all, taken)) return false;
@@ -133,7 +132,7 @@ static bool evaluate(const settings *how, FILE *to, const json_t *id, const eval
   job j = { .how = how, .function = function };
   timings all = { .runs = NULL };
   json_t *output = NULL;
-  if (prepare(e, &j, input, &all) && run(e, &j, input, &all)) {
+  if (prepare(e, &j, input, &all) && run(&j, input, &all)) {
     output = e->answer(&j);
     if (!output)
       job_refuse(&j, job_finite(&j) ? "out of memory" : "the result is not finite; JSON has no such numbers");

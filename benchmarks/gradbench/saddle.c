@@ -60,4 +60,4 @@ static json_t *answer(const job *j) {
   return answer_array(j->out[0], 1, &n);
 }
 
-const evaluation evaluation_saddle = { "saddle", { "ff", "fr", "rf", "rr" }, prepare, NULL, answer };
+const evaluation evaluation_saddle = { "saddle", { "ff", "fr", "rf", "rr" }, prepare, answer };

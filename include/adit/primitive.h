@@ -182,6 +182,9 @@ AD_API const char *ad_write_scratch(ad_writer *w, ad_dtype dtype, int64_t n);
 AD_API const char *ad_write_routine(ad_writer *w, ad_dtype dtype, const char *name, const char *text);
 /* An array of constants; returns its name, which stays good as above. */
 AD_API const char *ad_write_constants(ad_writer *w, ad_dtype dtype, const void *data, int64_t n);
+/* The elements of operand k of the operation that is being written where they are constant, for as long as
+ * the rule runs; NULL: they are not, or there is no such operand. */
+AD_API const void *ad_write_operand(const ad_writer *w, int k);
 /* Is CBLAS there? */
 AD_API bool ad_write_cblas(const ad_writer *w);
 

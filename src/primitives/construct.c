@@ -74,10 +74,12 @@ static ad_status full_write(ad_writer *w, const ad_operation *op, const char *z,
 }
 
 static const ad_primitive zeros_primitive = {
-  .name = "zeros", .doc = "an array of zeros", .traits = AD_TRAIT_NO_FOLD, .type = full_type,
+  .name = "zeros", .doc = "an array of zeros",
+  .traits = AD_TRAIT_NO_FOLD | AD_TRAIT_NEVER_FAILS, .type = full_type,
   .run = zeros_run, .work = work_move, .write = zeros_write, .elements = constant_elements };
 static const ad_primitive full_primitive = {
-  .name = "full", .doc = "an array of one number", .traits = AD_TRAIT_NO_FOLD, .type = full_type,
+  .name = "full", .doc = "an array of one number",
+  .traits = AD_TRAIT_NO_FOLD | AD_TRAIT_NEVER_FAILS, .type = full_type,
   .run = full_run, .work = work_move, .write = full_write, .elements = constant_elements };
 
 /* Names of primitives are static strings: the same pointer is the same primitive. */
@@ -155,7 +157,7 @@ static ad_status eye_write(ad_writer *w, const ad_operation *op, const char *z, 
 }
 
 static const ad_primitive eye_primitive = {
-  .name = "eye", .doc = "ones on a diagonal, zeros elsewhere",
+  .name = "eye", .doc = "ones on a diagonal, zeros elsewhere", .traits = AD_TRAIT_NEVER_FAILS,
   .type = eye_type, .run = eye_run, .work = work_move,
   .write = eye_write, .elements = constant_elements };
 

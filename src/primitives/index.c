@@ -196,9 +196,20 @@ static void written_place(char to[2*WRITTEN_INDEX], const char *array, int rank,
   else snprintf(to, 2*WRITTEN_INDEX, "%s[%s + k*%lld]", array, at, (long long)step);
 }
 
+/* Are the indices known when C is written, and none out of range? */
+static bool all_in_range(const ad_writer *w, const ad_operation *op, const indexed *s) {
+  const void *index = ad_write_operand(w, 1);
+  const int64_t n = ad_type_count(*op->x[1]);
+  for (int64_t i = 0; index && i < n; i++) {
+    const int64_t k = s->wide ? ((const int64_t *)index)[i] : ((const int32_t *)index)[i];
+    if (k < -s->length || k >= s->length) return false;
+  }
+  return index != NULL;
+}
+
 /* The index is read as far out as it can be. */
-static ad_status write_indexed(ad_writer *w, const indexed *given, ad_dtype dtype, bool add, const char *z,
-                               const char *x, const char *index) {
+static ad_status write_indexed(ad_writer *w, const ad_operation *op, const indexed *given, bool add,
+                               const char *z, const char *x, const char *index) {
   indexed s = *given;
   const strided *b = &s.box;
   char at[WRITTEN_INDEX], to[2*WRITTEN_INDEX], from[2*WRITTEN_INDEX];
@@ -211,13 +222,15 @@ static ad_status write_indexed(ad_writer *w, const indexed *given, ad_dtype dtyp
   write_open_loops(w, b->dim, 0, depth);
   ad_write(w, "int64_t k = %s[%s];", index, written_index(at, b->rank, s.index, 0));
   ad_write(w, "if (k < 0) k += %lld;", (long long)s.length);
-  ad_write(w, "if (k < 0 || k >= %lld) {", (long long)s.length);
-  ad_write_failure(w, AD_ERROR_ARGUMENT);
-  ad_write(w, "}");
+  if (!all_in_range(w, op, given)) {
+    ad_write(w, "if (k < 0 || k >= %lld) {", (long long)s.length);
+    ad_write_failure(w, AD_ERROR_ARGUMENT);
+    ad_write(w, "}");
+  }
   write_open_loops(w, b->dim, depth, b->rank);
   written_place(to, z, b->rank, b->to, s.step_to);
   written_place(from, x, b->rank, b->from, s.step_from);
-  if (add) write_addition(w, dtype, to, from);
+  if (add) write_addition(w, op->z.dtype, to, from);
   else ad_write(w, "%s = %s;", to, from);
   write_close_loops(w, b->rank);
   return AD_OK;
@@ -331,7 +344,7 @@ static ad_status choice_run(const ad_operation *op, void *z, const void *const x
 
 static ad_status choice_write(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]) {
   const indexed s = box_of(op);
-  return write_indexed(w, &s, op->z.dtype, false, z, x[0], x[1]);
+  return write_indexed(w, op, &s, false, z, x[0], x[1]);
 }
 
 static ad_var choice_vjp(ad_rule *r, int k) {
@@ -368,7 +381,7 @@ static ad_status addition_run(const ad_operation *op, void *z, const void *const
 static ad_status addition_write(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]) {
   const indexed s = transposed_box_of(op);
   write_copy(w, ad_type_count(op->z), z, x[0]);
-  return write_indexed(w, &s, op->z.dtype, true, z, x[2], x[1]);
+  return write_indexed(w, op, &s, true, z, x[2], x[1]);
 }
 
 static ad_var addition_vjp(ad_rule *r, int k) {

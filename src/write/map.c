@@ -139,13 +139,16 @@ static bool write_lanes(map_text *m) {
 static bool write_instances(map_text *m) {
   unit *u = m->c->u;
   set_arguments(m, 1);
+  const unit_info *callee = text_unit(m->c, m->f, m->call.wanted);
+  const int64_t parts = callee ? instance_parts(m, callee) : 1;
+  if (!callee) return false;
+  if (parts > 1) return write_instance_parts(m, callee, parts);
   unit_open(u, "for (int64_t at = 0; at < %lld; at++) ", (long long)m->c->c->n);
   unit_line(u, "(void)at;");
-  const unit_info *callee = text_unit(m->c, m->f, m->call.wanted);
-  if (callee) unit_call(u, callee, m->call.in, m->call.out);
+  unit_call(u, callee, m->call.in, m->call.out);
   write_sums(m, NULL);
   unit_close(u);
-  return callee != NULL;
+  return true;
 }
 
 static bool is_scalar(const map_text *m) {

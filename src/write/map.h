@@ -30,4 +30,10 @@ enum { MAP_PARALLEL_WORK = 1 << 18 };
 int64_t block_size(const map_text *m);
 bool write_blocks(map_text *m, int64_t size);
 
+/* In how many parts the instances of native code, calls of that function, are shared among threads; 1: they
+ * are not. */
+int64_t instance_parts(const map_text *m, const unit_info *callee);
+/* The loop over them, whose inputs are set. False when memory fails. */
+bool write_instance_parts(map_text *m, const unit_info *callee, int64_t parts);
+
 #endif

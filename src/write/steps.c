@@ -363,11 +363,12 @@ static bool write_host_call(unit *u, uint32_t i, const ad_operation *op, const c
   unit_line(u, "void *const to[] = { %s };", z);
   if (scratch) unit_line(u, "void *const room = (void *)(((uintptr_t)%s + 63)/64*64);",
                          unit_take(u, AD_BOOL, (int64_t)scratch + 64));
-  unit_line(u, "const int failed = host->run(host, %zu, to, from, %s);", u->w->steps - 1,
+  const bool sure = op->primitive->traits & AD_TRAIT_NEVER_FAILS;
+  unit_line(u, "%shost->run(host, %zu, to, from, %s);", sure ? "" : "const int failed = ", u->w->steps - 1,
             scratch ? "room" : "0");
-  unit_line(u, "if (failed) return failed;");
+  if (!sure) unit_line(u, "if (failed) return failed;");
   unit_close(u);
-  u->info->fails = true;
+  u->info->fails |= !sure;
   u->failed |= x.failed;
   written_free(&x);
   return true;
@@ -437,7 +438,7 @@ bool unit_structured(unit *u, uint32_t i) {
     write_rest(u, i, &rest);
   } else if (!unit_view(u, i, &part)) {
     declare(u, i);
-    u->step = p;
+    u->step = p, u->step_node = i;
     if (u->w->native && (!p->write || p->explain || is_large(&op))) good = host_operation(u, i, &op);
     else good = p->write ? by_rule(u, i, &op)
                          : writer_fail(u->w, AD_ERROR_UNSUPPORTED, "%s cannot be written as C", p->name);
@@ -476,6 +477,16 @@ const char *ad_write_scratch(ad_writer *w, ad_dtype dtype, int64_t n) {
 
 const char *ad_write_constants(ad_writer *w, ad_dtype dtype, const void *data, int64_t n) {
   return write_constants(w, dtype, data, n);
+}
+
+const void *ad_write_operand(const ad_writer *w, int k) {
+  const unit *u = w->current;
+  const run_graph *g = &u->q.g;
+  const uint32_t at = g->operand_start[u->step_node] + (uint32_t)k;
+  if (k < 0 || at >= g->operand_start[u->step_node + 1]) return NULL;
+  const uint32_t x = g->operand[at];
+  const bool constant = g->kind[x] == KIND_GIVEN && u->q.input_of[x] == NOWHERE;
+  return constant ? node_data(g->t, g->node[x]) : NULL;
 }
 
 bool ad_write_cblas(const ad_writer *w) { return w->options.cblas; }

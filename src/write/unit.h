@@ -32,6 +32,7 @@ typedef struct unit {
   plan p;                           /* for its places only */
   plan_request request;
   const ad_primitive *step;         /* whose statements are being written, a structured one */
+  uint32_t step_node;               /* and where it stands */
   uint32_t *target;                 /* nodes that are outputs, INVALID_INDEX: not wanted */
   uint32_t *part_of;                /* of each graph node: the part that computes it */
   unsigned char *gathers;           /* of each graph node: rows that their map chooses itself */

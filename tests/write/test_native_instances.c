@@ -1,0 +1,122 @@
+/* test_native_instances.c -- maps of functions of arrays as native code, whose instances threads share: against
+ * the interpreter, with the same bits however many threads there are; what may fail says so. */
+#define _DEFAULT_SOURCE
+#include "check.h"
+
+#include "adit.h"
+#include "adit/code.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+extern void omp_set_num_threads(int n) __attribute__((weak));
+
+static char folder[] = "/tmp/adit-instances-XXXXXX";
+
+enum { ROWS = 72, COLUMNS = 9, MOST = 130, OUTPUTS = 3 };
+
+typedef struct setting { ad_dtype dtype; int64_t n; bool solve; ad_function *each; } setting;
+
+/* (x, w shared) -> |tanh(w x[turned])|^2, the rows of x turned by five; or w is solved with instead. */
+static void record_instance(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  const setting *s = context;
+  int64_t turned[ROWS];
+  for (int i = 0; i < ROWS; i++) turned[i] = (i + 5)%ROWS - (i%2 ? ROWS : 0);
+  const ad_var x = ad_take(in[0], ad_constant(t, AD_I64(ROWS), turned), 0);
+  const ad_var y = s->solve ? ad_solve(in[1], x) : ad_matmul(in[1], x);
+  out[0] = ad_sum(ad_square(ad_tanh(y)), AD_ALL_AXES, false);
+}
+
+static void record_total(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  const setting *s = context;
+  ad_var each;
+  (void)t;
+  ad_map(s->each, (const ad_var[]){ in[0], in[1] }, &each);
+  out[0] = ad_sum(each, AD_ALL_AXES, false);
+}
+
+/* (x of all, w) -> total, its gradients by both. w is shared, since it has no axis of instances. */
+static ad_function *make(setting *s) {
+  const int64_t one[2] = { ROWS, COLUMNS }, all[3] = { s->n, ROWS, COLUMNS }, square[2] = { ROWS, ROWS };
+  const ad_type types[2] = { ad_type_make(s->dtype, 2, one), ad_type_make(s->dtype, 2, square) };
+  const ad_type whole[2] = { ad_type_make(s->dtype, 3, all), types[1] };
+  s->each = ad_function_trace("instance", record_instance, s, 2, types, 1);
+  ad_function *total = ad_function_trace("total", record_total, s, 2, whole, 1),
+              *f = ad_function_gradient(total, 2, NULL);
+  ad_function_free(total);
+  ad_function_free(s->each);
+  return f;
+}
+
+static double x[MOST*ROWS*COLUMNS], w[ROWS*ROWS];
+
+static void fill(ad_dtype dtype, double *to, int64_t n, double scale) {
+  uint32_t state = 7;
+  for (int64_t i = 0; i < n; i++) {
+    state = state*1664525u + 1013904223u;
+    const double v = scale*((double)(state >> 8)/0x1p23 - 1);
+    if (dtype == AD_F64) to[i] = v;
+    else ((float *)(void *)to)[i] = (float)v;
+  }
+}
+
+static size_t bytes_of(const ad_function *f, int j) { return ad_type_bytes(ad_function_output_type(f, j)); }
+
+static ad_status call(ad_function *f, char *const out[OUTPUTS]) {
+  return ad_function_call(f, (const void *[]){ x, w }, (void *[]){ out[0], out[1], out[2] }, NULL);
+}
+
+static void compare(const setting *s, const ad_function *f, char *const got[], char *const want[]) {
+  const double tolerance = s->dtype == AD_F64 ? 1e-13 : 2e-5;
+  for (int j = 0; j < OUTPUTS; j++) {
+    const int64_t n = ad_type_count(ad_function_output_type(f, j));
+    double most = 0, difference = 0;
+    for (int64_t i = 0; i < n; i++) {
+      const double a = check_element(s->dtype, got[j], i), b = check_element(s->dtype, want[j], i);
+      if (fabs(b) > most) most = fabs(b);
+      if (!(fabs(a - b) <= difference)) difference = fabs(a - b);
+    }
+    CHECK_THAT(difference <= tolerance*most, "%lld instances, output %d: %g of %g", (long long)s->n, j,
+               difference, most);
+  }
+}
+
+static void test_setting(setting s) {
+  char *out[4][OUTPUTS];
+  ad_function *f = make(&s);
+  if (!CHECK(f != NULL)) return;
+  fill(s.dtype, x, s.n*ROWS*COLUMNS, 1);
+  fill(s.dtype, w, ROWS*ROWS, 0.2);
+  for (int i = 0; i < ROWS && s.solve; i++) w[i*ROWS + i] += 16;
+  for (int k = 0; k < 4; k++)
+    for (int j = 0; j < OUTPUTS; j++) out[k][j] = calloc(bytes_of(f, j) + 8, 1);
+  CHECK_STATUS(call(f, out[0]), AD_OK);
+  CHECK_STATUS(ad_function_compile(f, &(ad_native){ .cache = folder }, NULL), AD_OK);
+  for (int threads = 1; threads <= 3; threads++) {
+    if (omp_set_num_threads) omp_set_num_threads(threads);
+    CHECK_STATUS(call(f, out[threads]), AD_OK);
+    for (int j = 0; j < OUTPUTS; j++)
+      CHECK_THAT(!memcmp(out[1][j], out[threads][j], bytes_of(f, j)), "%lld instances, %d threads, output %d",
+                 (long long)s.n, threads, j);
+  }
+  compare(&s, f, out[1], out[0]);
+  if (s.solve) {
+    memset(w, 0, sizeof w);
+    CHECK_STATUS(call(f, out[0]), AD_ERROR_SINGULAR);
+  }
+  for (int k = 0; k < 4; k++)
+    for (int j = 0; j < OUTPUTS; j++) free(out[k][j]);
+  ad_function_free(f);
+}
+
+int main(void) {
+  static const int64_t n[] = { 0, 1, 2, 3, 25, 65, MOST };
+  char command[64];
+  if (!CHECK(mkdtemp(folder) != NULL)) return 1;
+  for (int k = 0; k < 7; k++)
+    for (int wide = 0; wide < 2; wide++) test_setting((setting){ .dtype = wide ? AD_F64 : AD_F32, .n = n[k] });
+  test_setting((setting){ .dtype = AD_F64, .n = 20, .solve = true });
+  snprintf(command, sizeof command, "rm -rf %s", folder);
+  CHECK(system(command) == 0);
+  return check_summary();
+}
