@@ -131,9 +131,8 @@ static void place_entries(const job *j) {
 /* --- the job -------------------------------------------------------------------------------------------- */
 
 /* The outputs of the Jacobian are the values of the sparse matrix, one behind the other. */
-static bool open_outputs(job *j, const ad_function *f, const sizes *s) {
-  if (j->function == OBJECTIVE)
-    return add_output(j, ad_function_output_type(f, 0)) && add_output(j, ad_function_output_type(f, 1));
+static bool place_outputs(job *j, const sizes *s) {
+  if (j->function == OBJECTIVE) return true;
   if (!open_sparse(j, s)) return false;
   double *values = ((sparse *)j->more)->values;
   return place_output(j, values) && place_output(j, values + 2*COLUMNS*s->p);
@@ -156,7 +155,11 @@ static bool prepare(job *j, const json_t *input) {
   }
   ad_function *all = each ? ad_function_trace("ba", observations, each, INPUTS, types, 2) : NULL;
   ad_function_free(each);
-  if (!job_take(j, all) || !open_outputs(j, all, &s) || !fill(j, input, &s, types)) return false;
+  if (!place_outputs(j, &s)) {
+    ad_function_free(all);
+    return false;
+  }
+  if (!job_take(j, all) || !fill(j, input, &s, types)) return false;
   if (j->function == JACOBIAN) place_entries(j);
   return true;
 }

@@ -32,7 +32,6 @@ static bool prepare(job *j, const json_t *input) {
     return false;
   if (count != rows*rows) return job_refuse(j, "A does not have ell^2 elements");
   const ad_type a = AD_F64(count);
-  if (!add_output(j, AD_F64()) || (j->function == GRADIENT && !add_output(j, a))) return false;
   int n = (int)rows;
   ad_function *f = ad_function_trace("det", determinant, &n, 1, &a, 1);
   return j->function == PRIMAL ? job_take(j, f) : job_take_gradient(j, f, 1, (const int[]){ 0 });
@@ -40,7 +39,7 @@ static bool prepare(job *j, const json_t *input) {
 
 static json_t *answer(const job *j) {
   const int64_t n = ad_function_input_type(j->f, 0).dim[0];
-  return j->function == PRIMAL ? answer_number(j, 0) : answer_array(j->out[1], 1, &n);
+  return j->function == PRIMAL ? answer_number(j, 0) : answer_array(j->out[0], 1, &n);
 }
 
 const evaluation evaluation_det = { "det", { "primal", "gradient" }, prepare, answer };

@@ -90,9 +90,6 @@ static bool prepare(job *j, const json_t *input) {
       return job_refuse(j, "%s does not fit d, k and n", names[i]);
     types[i] = ad_type_make(AD_F64, i == ALPHA ? 1 : 2, want[i]);
   }
-  if (!add_output(j, AD_F64())) return false;
-  for (int i = 0; j->function == JACOBIAN && i < POINTS; i++)
-    if (!add_output(j, types[i])) return false;
   ad_function *f = ad_function_trace("gmm", objective, &s, INPUTS, types, 1);
   return j->function == OBJECTIVE ? job_take(j, f)
          : job_take_gradient(j, f, POINTS, (const int[]){ ALPHA, MU, LOG_DIAGONAL, BELOW });
@@ -100,7 +97,7 @@ static bool prepare(job *j, const json_t *input) {
 
 static json_t *part(const job *j, int i) {
   const ad_type type = ad_function_input_type(j->f, i);
-  return answer_array(j->out[1 + i], type.rank, type.dim);
+  return answer_array(j->out[i], type.rank, type.dim);
 }
 
 static json_t *answer(const job *j) {

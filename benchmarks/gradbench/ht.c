@@ -324,7 +324,7 @@ static bool record(job *j, hand *h) {
   const ad_type types[2] = { AD_F64(THETA), AD_F64(h->points, 2) };
   const bool value = j->function == OBJECTIVE;
   ad_function *f = ad_function_trace("ht", value ? objective : jacobian, h, h->inside ? 2 : 1, types, 1);
-  return job_take(j, f) && add_output(j, ad_function_output_type(f, 0));
+  return job_take(j, f);
 }
 
 static bool prepare(job *j, const json_t *input) {

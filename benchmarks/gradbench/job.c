@@ -95,7 +95,6 @@ static void *add(job *j, ad_type type, void *list[], int *count) {
 }
 
 void *add_input(job *j, ad_type type) { return add(j, type, j->in, &j->inputs); }
-void *add_output(job *j, ad_type type) { return add(j, type, j->out, &j->outputs); }
 
 bool place_output(job *j, void *data) {
   if (j->outputs == JOB_ARRAYS) return job_refuse(j, "too many outputs");
@@ -110,15 +109,30 @@ bool job_take(job *j, ad_function *f) {
   if (!f) return job_refuse(j, "the function cannot be recorded");
   ad_function_free(j->f);
   j->f = f;
+  for (int k = j->outputs; k < ad_function_outputs(f); k++)
+    if (!add(j, ad_function_output_type(f, k), j->out, &j->outputs)) return false;
   return true;
 }
 
+typedef struct slopes { ad_function *f; int n; const int *inputs; } slopes;
+
+static void record_slopes(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  const slopes *s = context;
+  ad_var y = ad_none(), by[JOB_ARRAYS];
+  (void)t;
+  ad_function_apply(s->f, in, &y);
+  for (int k = 0; k < s->n; k++) by[k] = in[s->inputs[k]];
+  ad_grad(y, s->n, by, out);
+}
+
 bool job_take_gradient(job *j, ad_function *f, int n, const int inputs[]) {
-  ad_function *gradient = f ? ad_function_gradient(f, n, inputs) : NULL;
-  const bool traced = f;
+  ad_type types[JOB_ARRAYS];
+  slopes s = { f, n, inputs };
+  if (!f) return job_refuse(j, "the function cannot be recorded");
+  for (int i = 0; i < ad_function_inputs(f); i++) types[i] = ad_function_input_type(f, i);
+  ad_function *gradient = ad_function_trace("gradient", record_slopes, &s, ad_function_inputs(f), types, n);
   ad_function_free(f);
-  if (gradient) return job_take(j, gradient);
-  return job_refuse(j, "the %s cannot be recorded", traced ? "gradient" : "function");
+  return gradient ? job_take(j, gradient) : job_refuse(j, "the gradient cannot be recorded");
 }
 
 /* --- answers -------------------------------------------------------------------------------------------- */

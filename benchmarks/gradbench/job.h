@@ -53,16 +53,14 @@ bool read_array(job *j, const json_t *input, const char *name, int rank, int64_t
 /* The same for any value, into memory of its own. */
 double *read_numbers(job *j, const json_t *value, const char *name, int rank, int64_t dim[]);
 
-/* Adds an input or output of that type: its memory, zeroed, or NULL. */
+/* Adds an input of that type: its memory, zeroed, or NULL. */
 void *add_input(job *j, ad_type type);
-void *add_output(job *j, ad_type type);
-/* Adds an output in memory that somebody else owns. */
+/* The next output is in memory that somebody else owns. */
 bool place_output(job *j, void *data);
 
-/* f becomes the function of the job; NULL is refused. */
+/* f becomes the function of the job, with memory for the outputs that have no place; NULL is refused. */
 bool job_take(job *j, ad_function *f);
-/* The same for the gradient of f, which is freed, by n of its inputs. Outputs: the value, then the
- * gradients. */
+/* The same for the gradient of f, which is freed, by n of its inputs: as many outputs, without the value. */
 bool job_take_gradient(job *j, ad_function *f, int n, const int inputs[]);
 
 /* Whether all that was computed can be written as JSON, which has neither infinities nor nan. */

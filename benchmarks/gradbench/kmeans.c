@@ -32,9 +32,7 @@ static bool prepare(job *j, const json_t *input) {
     return job_refuse(j, "no points, no centroids or no dimensions");
   if (centroids[1] != points[1]) return job_refuse(j, "points and centroids differ in dimensions");
   const ad_type types[2] = { ad_type_make(AD_F64, 2, points), ad_type_make(AD_F64, 2, centroids) };
-  const bool value = j->function == COST;
-  return add_output(j, value ? AD_F64() : types[1])
-         && job_take(j, ad_function_trace("kmeans", value ? cost : direction, NULL, 2, types, 1));
+  return job_take(j, ad_function_trace("kmeans", j->function == COST ? cost : direction, NULL, 2, types, 1));
 }
 
 static json_t *answer(const job *j) {

@@ -15,14 +15,13 @@ static bool prepare(job *j, const json_t *input) {
   if (!read_array(j, input, "x", 1, &n)) return false;
   if (n == 0) return job_refuse(j, "x is empty");
   const ad_type x = AD_F64(n);
-  if (!add_output(j, AD_F64()) || (j->function == GRADIENT && !add_output(j, x))) return false;
   ad_function *f = ad_function_trace("lse", logsumexp, NULL, 1, &x, 1);
   return j->function == PRIMAL ? job_take(j, f) : job_take_gradient(j, f, 1, (const int[]){ 0 });
 }
 
 static json_t *answer(const job *j) {
   const int64_t n = ad_function_input_type(j->f, 0).dim[0];
-  return j->function == PRIMAL ? answer_number(j, 0) : answer_array(j->out[1], 1, &n);
+  return j->function == PRIMAL ? answer_number(j, 0) : answer_array(j->out[0], 1, &n);
 }
 
 const evaluation evaluation_lse = { "lse", { "primal", "gradient" }, prepare, answer };

@@ -72,8 +72,6 @@ static bool prepare(job *j, const json_t *input) {
       return job_refuse(j, "%s has other sizes than the rest", names[i]);
     types[i] = ad_type_make(AD_F64, 2, want[i]);
   }
-  if (!add_output(j, AD_F64())) return false;
-  if (j->function == JACOBIAN && (!add_output(j, types[MAIN]) || !add_output(j, types[EXTRA]))) return false;
   ad_function *f = ad_function_trace("lstm", objective, &s, INPUTS, types, 1);
   return j->function == OBJECTIVE ? job_take(j, f) : job_take_gradient(j, f, 2, (const int[]){ MAIN, EXTRA });
 }
@@ -84,7 +82,7 @@ static json_t *answer(const job *j) {
   json_t *all = json_array();
   for (int i = MAIN; i <= EXTRA; i++) {
     const int64_t count = ad_type_count(ad_function_input_type(j->f, i));
-    json_t *part = answer_array(j->out[1 + i], 1, &count);
+    json_t *part = answer_array(j->out[i], 1, &count);
     const bool taken = part && !json_array_extend(all, part);
     json_decref(part);
     if (taken) continue;

@@ -45,14 +45,13 @@ static bool prepare(job *j, const json_t *input) {
   if (s.n == 0) return job_refuse(j, "x is empty");
   const ad_type x = AD_F64(s.n);
   if (j->function == PRIMAL)
-    return add_output(j, x) && job_take(j, ad_function_trace("ode", solution, &s, 1, &x, 1));
-  return add_output(j, AD_F64()) && add_output(j, x)
-         && job_take_gradient(j, ad_function_trace("ode", last, &s, 1, &x, 1), 1, (const int[]){ 0 });
+    return job_take(j, ad_function_trace("ode", solution, &s, 1, &x, 1));
+  return job_take_gradient(j, ad_function_trace("ode", last, &s, 1, &x, 1), 1, (const int[]){ 0 });
 }
 
 static json_t *answer(const job *j) {
   const int64_t n = ad_function_input_type(j->f, 0).dim[0];
-  return answer_array(j->out[j->function == PRIMAL ? 0 : 1], 1, &n);
+  return answer_array(j->out[0], 1, &n);
 }
 
 const evaluation evaluation_ode = { "ode", { "primal", "gradient" }, prepare, answer };

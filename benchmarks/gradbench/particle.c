@@ -72,7 +72,7 @@ static bool prepare(job *j, const json_t *input) {
   modes how = all[j->function];
   const ad_type w = AD_F64(1);
   double *start = add_input(j, w);
-  return start && read_number(j, input, "w", start) && add_output(j, AD_F64())
+  return start && read_number(j, input, "w", start)
          && job_take(j, ad_function_trace("particle", place, &how, 1, &w, 1));
 }
 

@@ -51,8 +51,7 @@ static bool prepare(job *j, const json_t *input) {
   if (!read_array(j, input, "start", 1, &n)) return false;
   if (n != 2) return job_refuse(j, "start does not have 2 elements");
   const ad_type start = AD_F64(2);
-  return add_output(j, AD_F64(4))
-         && job_take(j, ad_function_trace("saddle", saddle_point, &how, 1, &start, 1));
+  return job_take(j, ad_function_trace("saddle", saddle_point, &how, 1, &start, 1));
 }
 
 static json_t *answer(const job *j) {
