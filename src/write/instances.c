@@ -3,6 +3,8 @@
  * depend on threads, so neither do the bits. */
 #include "write/map.h"
 
+#include <stdio.h>
+
 /* THREADS_MOST: that there is work memory for; WORK_MOST, SUMS_MOST: bytes of it and of sums. */
 enum { THREADS_MOST = 16, PARTS_MOST = 64, WORK_MOST = 1 << 28, SUMS_MOST = 1 << 22 };
 
@@ -32,8 +34,8 @@ int64_t instance_parts(const map_text *m, const unit_info *callee) {
   return (n + length - 1)/length;
 }
 
-/* What a sum has: what the parts give, and what an instance gives; both for each part. */
-typedef struct part_sums { const char *part, *one; } part_sums;
+/* Memory of a sum: for what the parts give, and for what an instance gives; both for each part. */
+typedef struct part_sums { char part[WRITE_NAME], one[WRITE_NAME]; } part_sums;
 
 static const char *dtype_name(const map_text *m, int j) {
   return write_type(node_type(m->f->body, m->f->out[j])->type.dtype);
@@ -62,7 +64,7 @@ static void add_parts(const map_text *m, int j, const part_sums *s, int64_t part
 }
 
 /* Each thread's work memory, of what the step has. */
-static void open_work(map_text *m, const unit_info *callee, const char *const work[]) {
+static void open_work(map_text *m, const unit_info *callee, char work[][WRITE_NAME]) {
   for (int d = 0; d < AD_DTYPES; d++)
     if (callee->pool[d])
       unit_line(m->c->u, "%s *const own_%s = %s + ADIT_THREAD*%zu;", write_type((ad_dtype)d),
@@ -70,7 +72,7 @@ static void open_work(map_text *m, const unit_info *callee, const char *const wo
 }
 
 static void write_parts(map_text *m, const unit_info *callee, int64_t parts, const part_sums sums[],
-                        const char *const work[]) {
+                        char work[][WRITE_NAME]) {
   unit *u = m->c->u;
   const int64_t n = m->c->c->n, length = (n + parts - 1)/parts;
   unit_line(u, "#ifdef _OPENMP");
@@ -92,21 +94,26 @@ static void write_parts(map_text *m, const unit_info *callee, int64_t parts, con
   unit_close(u);
 }
 
+/* Names of memory stay good for a while only. */
+static void take_name(char to[WRITE_NAME], const char *name) { snprintf(to, WRITE_NAME, "%s", name); }
+
 bool write_instance_parts(map_text *m, const unit_info *callee, int64_t parts) {
   unit *u = m->c->u;
   ad_writer *w = u->w;
   const size_t bytes = ((size_t)m->f->n_out + 1)*sizeof(part_sums);
   part_sums *sums = memory_get_zeroed(&w->allocator, bytes, 1);
-  const char *work[AD_DTYPES] = { NULL };
+  char work[AD_DTYPES][WRITE_NAME];
   if (!sums) return writer_fail(w, AD_ERROR_MEMORY, "out of memory");
   for (int j = 0; j < m->f->n_out; j++) {
     if (!is_sum(m, j)) continue;
     const ad_dtype dtype = node_type(m->f->body, m->f->out[j])->type.dtype;
     const int64_t n = map_count_out(m, j)*parts;
-    sums[j].part = unit_take(u, dtype, n), sums[j].one = unit_take(u, dtype, n);
+    take_name(sums[j].part, unit_take(u, dtype, n));
+    take_name(sums[j].one, unit_take(u, dtype, n));
   }
   for (int d = 0; d < AD_DTYPES; d++)
-    if (callee->pool[d]) work[d] = unit_take(u, (ad_dtype)d, (int64_t)callee->need[d]*THREADS_MOST);
+    if (callee->pool[d])
+      take_name(work[d], unit_take(u, (ad_dtype)d, (int64_t)callee->need[d]*THREADS_MOST));
   write_parts(m, callee, parts, sums, work);
   for (int j = 0; j < m->f->n_out; j++)
     if (is_sum(m, j)) add_parts(m, j, &sums[j], parts);

@@ -121,7 +121,9 @@ bool arguments_open(argument_texts *a, ad_writer *w, int n, int m) {
   return true;
 }
 
-void arguments_close(argument_texts *a) { memory_release(&a->w->allocator, a->in, a->bytes); }
+void arguments_close(argument_texts *a) {
+  if (a->w) memory_release(&a->w->allocator, a->in, a->bytes);
+}
 
 static const char *keep(argument_texts *a, int at, const char *address) {
   char *to = a->room + (size_t)at*WRITE_NAME;

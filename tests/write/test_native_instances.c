@@ -13,17 +13,19 @@ extern void omp_set_num_threads(int n) __attribute__((weak));
 
 static char folder[] = "/tmp/adit-instances-XXXXXX";
 
-enum { ROWS = 72, COLUMNS = 9, MOST = 130, OUTPUTS = 3 };
+enum { ROWS = 72, COLUMNS = 9, MOST = 130, SHARED = 7, INPUTS = SHARED + 1, OUTPUTS = INPUTS + 1 };
 
 typedef struct setting { ad_dtype dtype; int64_t n; bool solve; ad_function *each; } setting;
 
-/* (x, w shared) -> |tanh(w x[turned])|^2, the rows of x turned by five; or w is solved with instead. */
+/* (x, w, columns v1, v2, ..) -> |tanh(w x[turned] + v1 + v2^2 + ..)|^2, the rows of x turned by five; or w is
+ * solved with instead. All but x are shared. */
 static void record_instance(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
   const setting *s = context;
   int64_t turned[ROWS];
   for (int i = 0; i < ROWS; i++) turned[i] = (i + 5)%ROWS - (i%2 ? ROWS : 0);
   const ad_var x = ad_take(in[0], ad_constant(t, AD_I64(ROWS), turned), 0);
-  const ad_var y = s->solve ? ad_solve(in[1], x) : ad_matmul(in[1], x);
+  ad_var y = s->solve ? ad_solve(in[1], x) : ad_matmul(in[1], x);
+  for (int k = 2; k < INPUTS; k++) y = ad_add(y, ad_powi(in[k], k - 1));
   out[0] = ad_sum(ad_square(ad_tanh(y)), AD_ALL_AXES, false);
 }
 
@@ -31,39 +33,43 @@ static void record_total(ad_tape *t, const ad_var in[], ad_var out[], void *cont
   const setting *s = context;
   ad_var each;
   (void)t;
-  ad_map(s->each, (const ad_var[]){ in[0], in[1] }, &each);
+  ad_map(s->each, in, &each);
   out[0] = ad_sum(each, AD_ALL_AXES, false);
 }
 
-/* (x of all, w) -> total, its gradients by both. w is shared, since it has no axis of instances. */
+/* (x of all, w, ..) -> total, its gradients by all. What has no axis of instances is shared. */
 static ad_function *make(setting *s) {
   const int64_t one[2] = { ROWS, COLUMNS }, all[3] = { s->n, ROWS, COLUMNS }, square[2] = { ROWS, ROWS };
-  const ad_type types[2] = { ad_type_make(s->dtype, 2, one), ad_type_make(s->dtype, 2, square) };
-  const ad_type whole[2] = { ad_type_make(s->dtype, 3, all), types[1] };
-  s->each = ad_function_trace("instance", record_instance, s, 2, types, 1);
-  ad_function *total = ad_function_trace("total", record_total, s, 2, whole, 1),
-              *f = ad_function_gradient(total, 2, NULL);
+  const int64_t column[2] = { ROWS, 1 };
+  ad_type types[INPUTS] = { ad_type_make(s->dtype, 2, one), ad_type_make(s->dtype, 2, square) };
+  for (int k = 2; k < INPUTS; k++) types[k] = ad_type_make(s->dtype, 2, column);
+  s->each = ad_function_trace("instance", record_instance, s, INPUTS, types, 1);
+  types[0] = ad_type_make(s->dtype, 3, all);
+  ad_function *total = ad_function_trace("total", record_total, s, INPUTS, types, 1),
+              *f = ad_function_gradient(total, INPUTS, NULL);
   ad_function_free(total);
   ad_function_free(s->each);
   return f;
 }
 
-static double x[MOST*ROWS*COLUMNS], w[ROWS*ROWS];
+static double x[MOST*ROWS*COLUMNS], w[ROWS*ROWS], v[ROWS];
 
 static void fill(ad_dtype dtype, double *to, int64_t n, double scale) {
   uint32_t state = 7;
   for (int64_t i = 0; i < n; i++) {
     state = state*1664525u + 1013904223u;
-    const double v = scale*((double)(state >> 8)/0x1p23 - 1);
-    if (dtype == AD_F64) to[i] = v;
-    else ((float *)(void *)to)[i] = (float)v;
+    const double drawn = scale*((double)(state >> 8)/0x1p23 - 1);
+    if (dtype == AD_F64) to[i] = drawn;
+    else ((float *)(void *)to)[i] = (float)drawn;
   }
 }
 
 static size_t bytes_of(const ad_function *f, int j) { return ad_type_bytes(ad_function_output_type(f, j)); }
 
 static ad_status call(ad_function *f, char *const out[OUTPUTS]) {
-  return ad_function_call(f, (const void *[]){ x, w }, (void *[]){ out[0], out[1], out[2] }, NULL);
+  const void *in[INPUTS] = { x, w };
+  for (int k = 2; k < INPUTS; k++) in[k] = v;
+  return ad_function_call(f, in, (void *const *)out, NULL);
 }
 
 static void compare(const setting *s, const ad_function *f, char *const got[], char *const want[]) {
@@ -87,6 +93,7 @@ static void test_setting(setting s) {
   if (!CHECK(f != NULL)) return;
   fill(s.dtype, x, s.n*ROWS*COLUMNS, 1);
   fill(s.dtype, w, ROWS*ROWS, 0.2);
+  fill(s.dtype, v, ROWS, 0.7);
   for (int i = 0; i < ROWS && s.solve; i++) w[i*ROWS + i] += 16;
   for (int k = 0; k < 4; k++)
     for (int j = 0; j < OUTPUTS; j++) out[k][j] = calloc(bytes_of(f, j) + 8, 1);
