@@ -101,7 +101,7 @@ static bool chosen_rows(const blocks *b, int k, uint32_t *table, uint32_t *index
  * before them. apart: to[e*block + l] = row[l][e]; together: to[l*count + e] = from[e*block + l];
  * lane_sums: to[e] = the sum of from[e*block + l] over l < block, 16, 32 or 64, in halves. */
 static const char transpositions[] =
-  "#ifdef __AVX512F__\n"
+  "#if defined __AVX512F__ && (defined __clang__ || __GNUC__ >= 12)\n"
   "typedef REAL HELPER(eight)\n"
   "  __attribute__((vector_size(8*sizeof(REAL)), aligned(sizeof(REAL)), may_alias));\n"
   "static inline void HELPER(transpose)(HELPER(eight) *v) {\n"
@@ -120,7 +120,7 @@ static const char transpositions[] =
   "#endif\n"
   "static inline __attribute__((always_inline)) void HELPER(apart)(REAL *restrict to, int64_t block,\n"
   "                                                              const REAL *const *row, int64_t count) {\n"
-  "#ifdef __AVX512F__\n"
+  "#if defined __AVX512F__ && (defined __clang__ || __GNUC__ >= 12)\n"
   "  for (int64_t l = 0; l < block && count >= 8; l += 8)\n"
   "    for (int64_t e = 0; e < count; e += 8) {\n"
   "      const int64_t at = e + 8 > count ? count - 8 : e;\n"
@@ -137,7 +137,7 @@ static const char transpositions[] =
   "static inline __attribute__((always_inline)) void HELPER(together)(REAL *restrict to, int64_t lanes,\n"
   "                                           const REAL *restrict from, int64_t block, int64_t count) {\n"
   "  int64_t l = 0;\n"
-  "#ifdef __AVX512F__\n"
+  "#if defined __AVX512F__ && (defined __clang__ || __GNUC__ >= 12)\n"
   "  for (; l + 8 <= lanes && count >= 8; l += 8)\n"
   "    for (int64_t e = 0; e < count; e += 8) {\n"
   "      const int64_t at = e + 8 > count ? count - 8 : e;\n"
@@ -153,7 +153,7 @@ static const char transpositions[] =
   "static inline void HELPER(lane_sums)(REAL *restrict to, const REAL *restrict from, int64_t block,\n"
   "                                     int64_t count) {\n"
   "  int64_t e = 0;\n"
-  "#ifdef __AVX512F__\n"
+  "#if defined __AVX512F__ && (defined __clang__ || __GNUC__ >= 12)\n"
   "  for (; e + 8 <= count; e += 8) {\n"
   "    HELPER(eight) v[8];\n"
   "    for (int i = 0; i < 8; i++) {\n"
