@@ -5,8 +5,9 @@
 
 #include <stdio.h>
 
-/* THREADS_MOST: that there is work memory for; WORK_MOST, SUMS_MOST: bytes of it and of sums. */
-enum { THREADS_MOST = 16, PARTS_MOST = 64, WORK_MOST = 1 << 28, SUMS_MOST = 1 << 22 };
+/* THREADS_MOST: that there is work memory for; WORK_MOST, SUMS_MOST: bytes of it and of sums; PARTS_SUMMED:
+ * parts where they have sums, each of which is one more to join. */
+enum { THREADS_MOST = 16, PARTS_MOST = 64, PARTS_SUMMED = 16, WORK_MOST = 1 << 28, SUMS_MOST = 1 << 22 };
 
 /* Elements that an instance computes. */
 static double work_of(const ad_function *f) {
@@ -27,7 +28,8 @@ int64_t instance_parts(const map_text *m, const unit_info *callee) {
   for (int j = 0; j < m->f->n_out; j++)
     if (is_sum(m, j)) sums += 2*node_type(m->f->body, m->f->out[j])->bytes;
   if (memory > WORK_MOST/THREADS_MOST) return 1;
-  int64_t parts = n < PARTS_MOST ? n : PARTS_MOST;
+  const int64_t most = sums > 1 ? PARTS_SUMMED : PARTS_MOST;
+  int64_t parts = n < most ? n : most;
   if ((size_t)parts > SUMS_MOST/sums) parts = (int64_t)(SUMS_MOST/sums);
   if (parts < 2) return 1;
   const int64_t length = (n + parts - 1)/parts;
