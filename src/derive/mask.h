@@ -35,9 +35,9 @@ bool mask_constant(const ad_tape *t, uint32_t i, double *number);
 
 /* The same mask, none included. */
 bool mask_same(ad_var m, ad_var n);
-/* Is it so that, within a third mask (none: everywhere), m holds where n does not, and the other way round, as
- * their nodes tell? One is the negation of the other then, or they are == and != of the same operands. *first:
- * which of them holds, within *within. */
+/* Is it so that, within a third mask (none: everywhere), m holds where n does not, and the other way round,
+ * as their nodes tell? One is the negation of the other then, or they are == and != of the same operands.
+ * *first: which of them holds, within *within. */
 bool mask_is_choice(ad_tape *t, ad_var m, ad_var n, ad_var *first, ad_var *within);
 /* Elements in both; ad_none() is everywhere. */
 ad_var mask_both(ad_var m, ad_var n);

@@ -15,6 +15,13 @@ int carrier_states(const carrier *c) {
   return count;
 }
 
+int carrier_next(const carrier *c, int k) {
+  int number = 0, j = 0;
+  for (int i = 0; i < k; i++) number += role_in(c)[i] == ROLE_STATE;
+  while (role_out(c)[j] != ROLE_STATE || number-- > 0) j++;
+  return j;
+}
+
 void carrier_step_flags(const carrier *c, bool in[], bool out[], bool sums[]) {
   const ad_tape *t = c->f->body;
   for (int k = 0; k < c->n_in; k++) {

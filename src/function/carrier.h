@@ -66,6 +66,8 @@ static inline const unsigned char *active_in(const carrier *c) { return c->flag 
 static inline const unsigned char *active_out(const carrier *c) { return c->flag + 2*c->n_in + c->n_out; }
 static inline const unsigned char *still_in(const carrier *c) { return c->flag + 2*(c->n_in + c->n_out); }
 static inline int selectors(const carrier *c) { return c->kind == CARRIER_BRANCH || c->counted; }
+/* Which output is the next value of the state that input k is. */
+int carrier_next(const carrier *c, int k);
 /* Number of states among the inputs; does a scan stack them for its adjoint? */
 int carrier_states(const carrier *c);
 bool carrier_has_record(const carrier *c);

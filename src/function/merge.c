@@ -160,14 +160,6 @@ static ad_type type_of(const merge *m, int at) {
   return node_type(f->body, f->in[k])->type;
 }
 
-/* The output that state number k among the inputs of c becomes. */
-static int next_of(const carrier *c, int k) {
-  int number = 0, j = 0;
-  for (int i = 0; i < k; i++) number += role_in(c)[i] == ROLE_STATE;
-  while (role_out(c)[j] != ROLE_STATE || number-- > 0) j++;
-  return j;
-}
-
 /* --- which inputs are the same -------------------------------------------------------------------------- */
 
 /* The class with that input of an earlier member at the same position, -1: none. */
@@ -196,7 +188,7 @@ static void find_classes(merge *m, const bool apart[]) {
       const bool state = role_in(member(m, i))[k] == ROLE_STATE;
       const int found = i && !apart[at] ? find_class(m, at, k) : -1;
       if (found >= 0) m->class_of[at] = found;
-      else new_class(m, at, state ? first + next_of(member(m, i), k) : -1);
+      else new_class(m, at, state ? first + carrier_next(member(m, i), k) : -1);
     }
 }
 
@@ -237,7 +229,7 @@ static bool separate(const merge *m, bool apart[]) {
     for (int k = 0; k < member(m, i)->n_in; k++, at++) {
       const int c = m->class_of[at];
       if (m->place[c] == at || role_in(member(m, i))[k] != ROLE_STATE) continue;
-      if (m->f->out[m->next[c]] != m->f->out[first + next_of(member(m, i), k)]) any = apart[at] = true;
+      if (m->f->out[m->next[c]] != m->f->out[first + carrier_next(member(m, i), k)]) any = apart[at] = true;
     }
   return any;
 }
@@ -310,7 +302,7 @@ static bool find_life(merge *m) {
   for (int k = 0; c->g && k < c->g->n_in; k++) m->live[k] = true;
   for (int i = 0, at = 0, first = 0; i < m->members; first += member(m, i++)->n_out)
     for (int k = 0; k < member(m, i)->n_in; k++, at++)
-      if (role_of(m, at) == ROLE_STATE && m->used[first + next_of(member(m, i), k)])
+      if (role_of(m, at) == ROLE_STATE && m->used[first + carrier_next(member(m, i), k)])
         m->live[m->class_of[at]] = true;
   while (spread_life(m, alive)) { }
   memory_release(&m->dst->allocator, alive, bytes);
@@ -348,7 +340,7 @@ static void number_results(merge *m, const int output[], int n) {
   for (int i = 0, at = 0, first = 0; i < m->members; first += member(m, i++)->n_out)
     for (int k = 0; k < member(m, i)->n_in; k++, at++)
       if (role_of(m, at) == ROLE_STATE)
-        m->result_of[first + next_of(member(m, i), k)] = m->result_of[m->next[m->class_of[at]]];
+        m->result_of[first + carrier_next(member(m, i), k)] = m->result_of[m->next[m->class_of[at]]];
 }
 
 typedef struct selection { const merge *m; const int *input, *output; int n, n_out; } selection;

@@ -11,14 +11,6 @@ typedef struct reach {
   bool *in, *out, *back_in, *back_out;
 } reach;
 
-/* The output of the state that input k is. */
-static int state_output(const carrier *c, int k) {
-  int number = 0, j = 0;
-  for (int i = 0; i < k; i++) number += role_in(c)[i] == ROLE_STATE;
-  while (role_out(c)[j] != ROLE_STATE || number-- > 0) j++;
-  return j;
-}
-
 static bool reach_forwards(reach *r) {
   bool more = true;
   for (int k = 0; k < r->c->n_in; k++) r->in[k] = active_in(r->c)[k];
@@ -27,7 +19,7 @@ static bool reach_forwards(reach *r) {
     more = false;
     for (int k = 0; k < r->c->n_in; k++) {
       if (role_in(r->c)[k] != ROLE_STATE || r->in[k]) continue;
-      more |= r->in[k] = r->out[state_output(r->c, k)];
+      more |= r->in[k] = r->out[carrier_next(r->c, k)];
     }
   }
   return true;
@@ -41,7 +33,7 @@ static bool reach_backwards(reach *r) {
     more = false;
     for (int k = 0; k < r->c->n_in; k++) {
       if (role_in(r->c)[k] != ROLE_STATE || !r->back_in[k]) continue;
-      bool *out = &r->back_out[state_output(r->c, k)];
+      bool *out = &r->back_out[carrier_next(r->c, k)];
       more |= !*out;
       *out = true;
     }
@@ -54,7 +46,7 @@ static void mark(reach *r, bool trim) {
   unsigned char *in = c->flag + c->n_in + c->n_out, *out = in + c->n_in, *still = out + c->n_out;
   for (int k = 0; k < c->n_in; k++) {
     const bool state = role_in(c)[k] == ROLE_STATE;
-    const int j = state ? state_output(c, k) : 0;
+    const int j = state ? carrier_next(c, k) : 0;
     const bool reaches = state ? r->back_out[j] : r->back_in[k];
     if (trim && !reaches) in[k] = 0;
     if (!state) continue;

@@ -42,6 +42,16 @@ ad_type axes_reduce(ad_type x, unsigned mask, bool keep) {
   return z;
 }
 
+int64_t axes_met_element(const ad_type *x, const ad_type *z, int64_t e) {
+  int64_t at = 0, step = 1;
+  for (int d = z->rank - 1, k = x->rank - 1; k >= 0; d--, k--) {
+    if (x->dim[k] != 1) at += e%z->dim[d]*step;
+    step *= x->dim[k];
+    e /= z->dim[d];
+  }
+  return at;
+}
+
 int64_t axes_product(const ad_type *x, int from, int to) {
   int64_t product = 1;
   for (int d = from; d < to; d++) product *= x->dim[d];

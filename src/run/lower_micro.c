@@ -1,5 +1,6 @@
 /* lower_micro.c -- see lower_micro.h. */
 #include "run/lower_micro.h"
+#include "primitives/axes.h"
 #include "primitives/library.h"
 #include "run/region.h"
 #include "tape/tuple.h"
@@ -133,17 +134,6 @@ static bool fits_elementwise(const run_graph *g, uint32_t i) {
   return row_code(g, i, n) >= 0 || (operands_of(g, i).n <= 2 && kernel_of(g, i));
 }
 
-/* Element e of a result of type z meets this element of an operand of type x. */
-static int64_t met_element(const ad_type *x, const ad_type *z, int64_t e) {
-  int64_t at = 0, step = 1;
-  for (int d = z->rank - 1, k = x->rank - 1; k >= 0; d--, k--) {
-    if (x->dim[k] != 1) at += e%z->dim[d]*step;
-    step *= x->dim[k];
-    e /= z->dim[d];
-  }
-  return at;
-}
-
 /* Operand k of node i as an instruction reads it. */
 static bool add_operand(micro_builder *b, const micro_scope *s, uint32_t i, uint32_t k, uint32_t *at,
                         uint8_t *stride) {
@@ -160,7 +150,7 @@ static bool add_operand(micro_builder *b, const micro_scope *s, uint32_t i, uint
   *at = micro_reserve(b, (size_t)n*size);
   for (int64_t e = 0; e < n; e++)
     if (*at == MICRO_NOWHERE || !micro_copy(b, *at + (uint32_t)((size_t)e*size),
-                                            from + (uint32_t)((size_t)met_element(x, z, e)*size), size))
+                                            from + (uint32_t)((size_t)axes_met_element(x, z, e)*size), size))
       return false;
   return true;
 }

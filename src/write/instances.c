@@ -1,5 +1,5 @@
-/* instances.c -- maps of functions of arrays in native code, shared among threads: each thread has work memory
- * of its own. Cotangents of shared inputs are added up part by part, and the parts in order: parts do not
+/* instances.c -- maps of functions of arrays in native code, shared among threads: each thread has work
+ * memory of its own. Cotangents of shared inputs are added up part by part, and the parts in order: parts do not
  * depend on threads, so neither do the bits. */
 #include "write/map.h"
 
@@ -47,21 +47,22 @@ static const char *dtype_name(const map_text *m, int j) {
 static void open_sum(map_text *m, int j, const part_sums *s) {
   unit *u = m->c->u;
   const long long n = (long long)map_count_out(m, j);
-  unit_line(u, "%s *const sum%d = %s + p*%lld, *const one%d = %s + p*%lld;", dtype_name(m, j), j, s->part, n, j,
-            s->one, n);
+  unit_line(u, "%s *const sum%d = %s + p*%lld, *const one%d = %s + p*%lld;", dtype_name(m, j), j, s->part, n,
+            j, s->one, n);
   unit_line(u, "for (int64_t i = 0; i < %lld; i++) sum%d[i] = 0;", n, j);
   set_out(&m->call, j, writer_text(u->w, "one%d", j));
 }
 
 static void add_instance(const map_text *m, int j) {
-  unit_line(m->c->u, "for (int64_t i = 0; i < %lld; i++) sum%d[i] += one%d[i];", (long long)map_count_out(m, j),
-            j, j);
+  const long long n = (long long)map_count_out(m, j);
+  unit_line(m->c->u, "for (int64_t i = 0; i < %lld; i++) sum%d[i] += one%d[i];", n, j, j);
 }
 
 static void add_parts(const map_text *m, int j, const part_sums *s, int64_t parts) {
   const long long n = (long long)map_count_out(m, j);
   unit_open(m->c->u, "for (int64_t p = 0; p < %lld; p++) ", (long long)parts);
-  unit_line(m->c->u, "for (int64_t i = 0; i < %lld; i++) %s[i] += %s[p*%lld + i];", n, m->c->z[j], s->part, n);
+  unit_line(m->c->u, "for (int64_t i = 0; i < %lld; i++) %s[i] += %s[p*%lld + i];", n, m->c->z[j], s->part,
+            n);
   unit_close(m->c->u);
 }
 

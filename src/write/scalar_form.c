@@ -6,6 +6,7 @@
  * are, there is no scalar form.
  */
 #include "function/derived.h"
+#include "primitives/axes.h"
 #include "primitives/elements.h"
 #include "primitives/library.h"
 #include "tape/tuple.h"
@@ -124,21 +125,10 @@ static void record_constants(const scalars *s, ad_tape *t, uint32_t i, ad_var z[
     z[e] = ad_constant(t, one, data + (size_t)e*ad_dtype_bytes(type->dtype));
 }
 
-/* Which element of an operand meets element e of a result, aligned at the last axis. */
-static int64_t met_element(const ad_type *x, const ad_type *z, int64_t e) {
-  int64_t at = 0, step = 1;
-  for (int d = z->rank - 1, k = x->rank - 1; k >= 0; d--, k--) {
-    if (x->dim[k] != 1) at += e%z->dim[d]*step;
-    step *= x->dim[k];
-    e /= z->dim[d];
-  }
-  return at;
-}
-
 static void record_elementwise(const scalars *s, ad_tape *t, const ad_operation *op, ad_var z[]) {
   ad_var x[8];
   for (int64_t e = 0; e < ad_type_count(op->z); e++) {
-    for (int k = 0; k < op->n && k < 8; k++) x[k] = s->x[k][met_element(op->x[k], &op->z, e)];
+    for (int k = 0; k < op->n && k < 8; k++) x[k] = s->x[k][axes_met_element(op->x[k], &op->z, e)];
     z[e] = ad_record(t, op->primitive, op->n, x, op->attribute, op->attribute_size);
   }
 }

@@ -105,7 +105,8 @@ static void test_block_ends(void) {
 
 int main(void) {
   for (unsigned seed = 1; seed <= 60; seed++)
-    for (unsigned changes = 1; changes <= 81; changes *= 3) compare(seed, changes, false), compare(seed, changes, true);
+    for (unsigned changes = 1; changes <= 81; changes *= 3)
+      compare(seed, changes, false), compare(seed, changes, true);
   test_sign_of_zero();
   test_block_ends();
   return check_summary();

@@ -1,5 +1,5 @@
-/* test_native_instances.c -- maps of functions of arrays as native code, whose instances threads share: against
- * the interpreter, with the same bits however many threads there are; what may fail says so. */
+/* test_native_instances.c -- maps of functions of arrays as native code, whose instances threads share:
+ * against the interpreter, with the same bits however many threads there are; what may fail says so. */
 #define _DEFAULT_SOURCE
 #include "check.h"
 
@@ -121,7 +121,8 @@ int main(void) {
   char command[64];
   if (!CHECK(mkdtemp(folder) != NULL)) return 1;
   for (int k = 0; k < 7; k++)
-    for (int wide = 0; wide < 2; wide++) test_setting((setting){ .dtype = wide ? AD_F64 : AD_F32, .n = n[k] });
+    for (int wide = 0; wide < 2; wide++)
+      test_setting((setting){ .dtype = wide ? AD_F64 : AD_F32, .n = n[k] });
   test_setting((setting){ .dtype = AD_F64, .n = 20, .solve = true });
   snprintf(command, sizeof command, "rm -rf %s", folder);
   CHECK(system(command) == 0);
