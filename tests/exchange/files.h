@@ -1,35 +1,17 @@
-/* files.h -- a folder that is gone at the end, and files as bytes. */
+/* files.h -- a folder for the whole program, and files as bytes. */
 #ifndef ADIT_TESTS_FILES_H
 #define ADIT_TESTS_FILES_H
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
+#include "folder.h"
 
-static char folder[256];
+static const char *folder;
 
-static inline void folder_make(void) {
-  const char *where = getenv("TMPDIR");
-  if (!where) where = access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm";  /* in memory, where that is possible */
-  snprintf(folder, sizeof folder, "%.200s/adit-XXXXXX", where);
-  if (!mkdtemp(folder)) exit(2);
+static inline void files_begin(void) {
+  folder = folder_make();
+  if (!folder) exit(2);
 }
 
-static inline void folder_remove(void) {
-  char command[300];
-  snprintf(command, sizeof command, "rm -rf '%s'", folder);
-  if (system(command)) exit(2);
-}
-
-/* folder/name, valid until the eighth call from now. */
-static inline const char *path_of(const char *name) {
-  static char path[8][300];
-  static int next;
-  next = (next + 1)%8;
-  snprintf(path[next], sizeof path[next], "%s/%s", folder, name);
-  return path[next];
-}
+static inline const char *path_of(const char *name) { return folder_path(folder, name); }
 
 static inline void put_file(const char *path, const void *bytes, size_t size) {
   FILE *f = fopen(path, "wb");

@@ -401,7 +401,7 @@ static void test_names(void) {
 }
 
 int main(void) {
-  folder_make();
+  files_begin();
   test_npy_round_trip();
   test_npz_round_trip(UINT32_MAX);
   test_npz_round_trip(0);
@@ -418,6 +418,6 @@ int main(void) {
   test_kill();
   test_places_to_write();
   test_names();
-  folder_remove();
+  folder_remove(folder);
   return check_summary();
 }

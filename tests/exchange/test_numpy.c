@@ -175,7 +175,7 @@ static void test_numpy_writes(void) {
 }
 
 int main(void) {
-  folder_make();
+  files_begin();
   const bool there = find_numpy();
   if (there) {
     test_numpy_reads();
@@ -184,6 +184,6 @@ int main(void) {
     CHECK(!there);
     printf("Python has no NumPy here: nothing was compared\n");
   }
-  folder_remove();
+  folder_remove(folder);
   return check_summary();
 }

@@ -4,47 +4,25 @@
 #ifndef ADIT_TESTS_CUSTOM_H
 #define ADIT_TESTS_CUSTOM_H
 
-#include "check.h"
 #include "adit.h"
-
-#include <stdlib.h>
+#include "function/same.h"
 
 /* --- comparing two functions ---------------------------------------------------------------------------- */
 
-enum { MOST = 40, ROOM = 4096 };
-
-/* Calls both on the same numbers between 0.3 and 1.2; ints are 0 to 2. */
-static inline void same(const char *what, ad_function *got, ad_function *want) {
-  if (!CHECK_THAT(got && want, "%s: could not be made", what)) return;
-  if (!CHECK_THAT(ad_function_inputs(got) == ad_function_inputs(want)
-                      && ad_function_outputs(got) == ad_function_outputs(want),
-                  "%s: other numbers of inputs, outputs", what))
-    return;
-  const int n = ad_function_inputs(got), m = ad_function_outputs(got);
-  void *in[MOST], *out[2][MOST];
+/* Numbers between 0.3 and 1.2; ints are 0 to 2. */
+static inline void custom_fill(ad_function *f, const void *how, void *const in[]) {
   uint64_t state = 7;
-  for (int i = 0; i < n; i++) {
-    const ad_type type = ad_function_input_type(got, i);
-    in[i] = calloc(ROOM, 1);
+  (void)how;
+  for (int i = 0; i < ad_function_inputs(f); i++) {
+    const ad_type type = ad_function_input_type(f, i);
     for (int64_t e = 0; e < ad_type_count(type); e++)
       check_set_element(type.dtype, in[i], e,
                         type.dtype < AD_F32 ? check_below(&state, 3) : check_uniform(&state, 0.3, 1.2));
   }
-  for (int j = 0; j < m; j++) out[0][j] = calloc(ROOM, 1), out[1][j] = calloc(ROOM, 1);
-  const ad_status status = ad_function_call(got, (const void *const *)in, out[0], NULL);
-  CHECK_STATUS(status, AD_OK);
-  CHECK_STATUS(ad_function_call(want, (const void *const *)in, out[1], NULL), AD_OK);
-  for (int j = 0; j < m && status == AD_OK; j++) {
-    const ad_type type = ad_function_output_type(want, j);
-    CHECK_THAT(ad_type_equal(type, ad_function_output_type(got, j)), "%s: type of output %d", what, j);
-    for (int64_t e = 0; e < ad_type_count(type); e++) {
-      const double a = check_element(type.dtype, out[0][j], e), b = check_element(type.dtype, out[1][j], e);
-      CHECK_THAT(check_near(a, b, type.dtype == AD_F32 ? 1e-5 : 1e-12),
-                 "%s: output %d[%lld] is %.17g, not %.17g", what, j, (long long)e, a, b);
-    }
-  }
-  for (int i = 0; i < n; i++) free(in[i]);
-  for (int j = 0; j < m; j++) free(out[0][j]), free(out[1][j]);
+}
+
+static inline void same(const char *what, ad_function *got, ad_function *want) {
+  same_on(what, got, want, custom_fill, NULL, (const double[2]){ 1e-12, 1e-5 });
 }
 
 /* The same of what is derived from them, which is given back. */

@@ -2,9 +2,9 @@
  * derivatives in every mix of modes both adjoints must give to about the tolerances; differences, for steps
  * of fixed size; orders of convergence.
  */
-#include "check.h"
-#include "heap.h"
 #include "adit.h"
+#include "function/same.h"
+#include "heap.h"
 
 #include <stdlib.h>
 
@@ -149,15 +149,13 @@ static ad_function *integral(problem *p) {
 
 /* --- comparing two functions ---------------------------------------------------------------------------- */
 
-enum { MOST = 40, ROOM = 1024 };
-
 /* Inputs between 0.3 and 1.2; the second one increases, or decreases. */
-static void fill(ad_function *f, bool backwards, void *in[]) {
+static void fill(ad_function *f, const void *how, void *const in[]) {
+  const bool backwards = *(const bool *)how;
   uint64_t state = 5;
   for (int i = 0; i < ad_function_inputs(f); i++) {
     const ad_type type = ad_function_input_type(f, i);
     const int64_t n = ad_type_count(type);
-    in[i] = calloc(ROOM, 1);
     for (int64_t e = 0; e < n; e++) {
       const double time = (double)e + check_uniform(&state, 0.2, 0.8);
       check_set_element(type.dtype, in[i], e, i == 1 && n > 1       ? (backwards ? 1 - time : time)/2
@@ -168,30 +166,7 @@ static void fill(ad_function *f, bool backwards, void *in[]) {
 }
 
 static void same(const char *what, ad_function *got, ad_function *want, bool backwards, double tolerance) {
-  if (!CHECK_THAT(got && want, "%s: could not be made", what)) return;
-  const int m = ad_function_outputs(got);
-  if (!CHECK_THAT(ad_function_inputs(got) == ad_function_inputs(want) && m == ad_function_outputs(want),
-                  "%s: other numbers of inputs, outputs", what))
-    return;
-  void *in[MOST], *out[2][MOST];
-  fill(got, backwards, in);
-  for (int j = 0; j < m; j++) out[0][j] = calloc(ROOM, 1), out[1][j] = calloc(ROOM, 1);
-  ad_workspace *space = ad_workspace_new();
-  const ad_status status = ad_function_call(got, (const void *const *)in, out[0], space);
-  CHECK_THAT(status == AD_OK, "%s: %s: %s", what, ad_status_sentence(status), ad_workspace_message(space));
-  CHECK_STATUS(ad_function_call(want, (const void *const *)in, out[1], NULL), AD_OK);
-  for (int j = 0; j < m && status == AD_OK; j++) {
-    const ad_type type = ad_function_output_type(want, j);
-    CHECK_THAT(ad_type_equal(type, ad_function_output_type(got, j)), "%s: type of output %d", what, j);
-    for (int64_t e = 0; e < ad_type_count(type); e++) {
-      const double a = check_element(type.dtype, out[0][j], e), b = check_element(type.dtype, out[1][j], e);
-      CHECK_THAT(check_near(a, b, tolerance), "%s: output %d[%lld] is %.17g, not %.17g", what, j,
-                 (long long)e, a, b);
-    }
-  }
-  for (int i = 0; i < ad_function_inputs(got); i++) free(in[i]);
-  for (int j = 0; j < m; j++) free(out[0][j]), free(out[1][j]);
-  ad_workspace_free(space);
+  same_on(what, got, want, fill, &backwards, (const double[2]){ tolerance, tolerance });
 }
 
 /* looser: by how much the tolerance grows with each order. */

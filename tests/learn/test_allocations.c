@@ -10,8 +10,8 @@
 
 /* --- work ----------------------------------------------------------------------------------------------- */
 
-static folder here;
-static char csv[128], idx[128], checkpoint[128];
+static const char *here;
+static char csv[FOLDER_PATH], idx[FOLDER_PATH], checkpoint[FOLDER_PATH];
 
 /* What a piece of work came to: the first status that is not AD_OK, and a number that stands for its
  * result. */
@@ -123,23 +123,23 @@ static void test_failing(const char *name, outcome (*work)(const ad_allocator *a
   }
 }
 
-static void write_file(const char *name, char path[128], const void *bytes, size_t size) {
-  FILE *f = fopen(folder_file(&here, name, path), "wb");
+static void write_file(const char *name, char path[FOLDER_PATH], const void *bytes, size_t size) {
+  FILE *f = fopen(folder_file(here, name, path), "wb");
   CHECK(f && fwrite(bytes, 1, size, f) == size && !fclose(f));
 }
 
 int main(void) {
   static const char table[] = "a,b,kind\n1,2,x\n3,4,y\n5,6,x\n7,8,z\n";
   static const char array[] = { 0, 0, 8, 1, 0, 0, 0, 3, 5, 6, 7 };
-  if (!folder_make(&here)) return 1;
+  if (!(here = folder_make())) return 1;
   write_file("table.csv", csv, table, sizeof table - 1);
   write_file("array.idx", idx, array, sizeof array);
-  folder_file(&here, "check.npz", checkpoint);
+  folder_file(here, "check.npz", checkpoint);
   test_failing("csv", read_csv);
   test_failing("idx", read_idx);
   test_failing("optimiser", step_on_tape);
   test_failing("lbfgs", least);
   test_failing("training", train);
-  folder_remove(&here);
+  folder_remove(here);
   return check_summary();
 }

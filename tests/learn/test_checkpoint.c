@@ -9,8 +9,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-static folder here;
-static char path[128], previous[160];
+static const char *here;
+static char path[FOLDER_PATH], previous[FOLDER_PATH + 10];
 
 /* The library's renames come through here: how many went to the checkpoint, and how many of these found none
  * there, so that a process killed just before would have left none. */
@@ -235,12 +235,12 @@ static void test_others(void) {
 static void test_unwritable(void) {
   setup s;
   ad_report report;
-  char missing[128];
+  char missing[FOLDER_PATH];
   forget_files();
   open_run(&s, 0, NULL);
   CHECK_STATUS(ad_trainer_resume(s.t, path, &report), AD_OK);
   CHECK(strstr(report.message, "no checkpoint yet") && ad_trainer_step(s.t) == 0);
-  CHECK_STATUS(ad_trainer_save(s.t, folder_file(&here, "none/check.npz", missing), &report), AD_ERROR_IO);
+  CHECK_STATUS(ad_trainer_save(s.t, folder_file(here, "none/check.npz", missing), &report), AD_ERROR_IO);
   CHECK(strstr(report.message, "none/check.npz"));
   CHECK_STATUS(ad_trainer_save(s.t, path, &report), AD_OK);
   *(double *)ad_parameters_data(s.p, 2) = NAN;
@@ -252,8 +252,8 @@ static void test_unwritable(void) {
 }
 
 int main(void) {
-  if (!folder_make(&here)) return 1;
-  folder_file(&here, "check.npz", path);
+  if (!(here = folder_make())) return 1;
+  folder_file(here, "check.npz", path);
   snprintf(previous, sizeof previous, "%s.previous", path);
   for (int which = 0; which < 3; which++)
     for (int64_t every = 1; every < 12; every += every < 3 ? 1 : 4) test_interrupted(which, every);
@@ -261,6 +261,6 @@ int main(void) {
   test_previous();
   test_others();
   test_unwritable();
-  folder_remove(&here);
+  folder_remove(here);
   return check_summary();
 }

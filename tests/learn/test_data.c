@@ -8,11 +8,11 @@
 
 #include <math.h>
 
-static folder here;
-static char path[128];
+static const char *here;
+static char path[FOLDER_PATH];
 
 static const char *file_with(const char *name, const void *bytes, size_t size) {
-  folder_file(&here, name, path);
+  folder_file(here, name, path);
   FILE *f = fopen(path, "wb");
   CHECK(f && fwrite(bytes, 1, size, f) == size && !fclose(f));
   return path;
@@ -167,7 +167,7 @@ static const unsigned char images[16 + 12] = { 0, 0, 8, 3, 0, 0, 0, 3, 0, 0, 0, 
 static const unsigned char labels[8 + 3] = { 0, 0, 8, 1, 0, 0, 0, 3, 5, 0, 9 };
 
 static void test_idx(void) {
-  char other[128];
+  char other[FOLDER_PATH];
   strcpy(other, file_with("images", images, sizeof images));
   const char *const both[2] = { other, file_with("labels", labels, sizeof labels) };
   const ad_dtype dtype[2] = { AD_F32, AD_I64 };
@@ -238,7 +238,7 @@ static void test_damaged_idx(void) {
   expect_idx(bad, sizeof images, NULL, AD_ERROR_SIZE, "too large");
   bad[0] = 0x1F, bad[1] = 0x8B;
   expect_idx(bad, sizeof images, NULL, AD_ERROR_UNSUPPORTED, "compressed");
-  char other[128];
+  char other[FOLDER_PATH];
   strcpy(other, file_with("images", images, sizeof images));
   unsigned char two[10] = { 0, 0, 8, 1, 0, 0, 0, 2, 5, 0 };
   const char *const both[2] = { other, file_with("labels", two, sizeof two) };
@@ -278,7 +278,7 @@ static void test_dataset(void) {
 }
 
 int main(void) {
-  if (!folder_make(&here)) return 1;
+  if (!(here = folder_make())) return 1;
   test_decimals();
   test_plain();
   test_labels();
@@ -290,6 +290,6 @@ int main(void) {
   test_idx_types();
   test_damaged_idx();
   test_dataset();
-  folder_remove(&here);
+  folder_remove(here);
   return check_summary();
 }

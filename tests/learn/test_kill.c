@@ -10,8 +10,9 @@
 #include <sys/wait.h>
 #include <time.h>
 
-static folder here;
-static char checkpoint[128], previous[160], log_file[128], result[128], want[128], want_log[128];
+static const char *here;
+static char checkpoint[FOLDER_PATH], previous[FOLDER_PATH], log_file[FOLDER_PATH], result[FOLDER_PATH],
+            want[FOLDER_PATH], want_log[FOLDER_PATH];
 
 /* --- the run, in a process of its own ------------------------------------------------------------------- */
 
@@ -118,10 +119,10 @@ int main(void) {
   const char *number = getenv("ADIT_KILLS");
   const int wanted = number ? atoi(number) : 6;
   uint64_t state = (uint64_t)(1e6*now());
-  if (!folder_make(&here)) return 1;
-  folder_file(&here, "check.npz", checkpoint), folder_file(&here, "check.npz.previous", previous);
-  folder_file(&here, "log.csv", log_file), folder_file(&here, "want.csv", want_log);
-  folder_file(&here, "result.npz", result), folder_file(&here, "want.npz", want);
+  if (!(here = folder_make())) return 1;
+  folder_file(here, "check.npz", checkpoint), folder_file(here, "check.npz.previous", previous);
+  folder_file(here, "log.csv", log_file), folder_file(here, "want.csv", want_log);
+  folder_file(here, "result.npz", result), folder_file(here, "want.npz", want);
   CHECK(wait_for(start(true)) == 0);
   const double began = now();
   forget_files();
@@ -130,6 +131,6 @@ int main(void) {
   int kills = 0, runs = 0;
   for (; kills < wanted && checks_failed == 0; runs++) kills += killed_run(wanted - kills, whole, &state);
   printf("%d kills in %d runs of %.2f s\n", kills, runs, whole);
-  folder_remove(&here);
+  folder_remove(here);
   return check_summary();
 }

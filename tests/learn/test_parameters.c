@@ -367,7 +367,7 @@ static void test_memory(void) {
 }
 
 int main(void) {
-  folder_make();
+  files_begin();
   test_building();
   test_names();
   test_distributions(AD_F64);
@@ -380,6 +380,6 @@ int main(void) {
   test_files();
   test_files_that_do_not_fit();
   test_memory();
-  folder_remove();
+  folder_remove(folder);
   return check_summary();
 }

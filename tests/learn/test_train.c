@@ -9,10 +9,10 @@
 #include "adit/plot.h"
 #include "adit/primitive.h"
 
-static folder here;
-static char path[2][128];
+static const char *here;
+static char path[2][FOLDER_PATH];
 
-static const char *file_named(int which, const char *name) { return folder_file(&here, name, path[which]); }
+static const char *file_named(int which, const char *name) { return folder_file(here, name, path[which]); }
 
 /* --- the same by hand ----------------------------------------------------------------------------------- */
 
@@ -363,7 +363,7 @@ static void test_pictures(void) {
     CHECK(strstr(report.message, "/nonexistent/a.svg"));
   }
   char *old = strdup(getenv("PATH") ? getenv("PATH") : "");
-  setenv("PATH", here.path, 1);
+  setenv("PATH", here, 1);
   CHECK_STATUS(ad_plot_svg(file_named(1, "two.svg"), NULL, 1, &one, &report), AD_ERROR_UNSUPPORTED);
   CHECK(strstr(report.message, "gnuplot is not installed") && access(path[1], F_OK) != 0);
   setenv("PATH", old, 1);
@@ -432,7 +432,7 @@ static void test_refusals(void) {
 }
 
 int main(void) {
-  if (!folder_make(&here)) return 1;
+  if (!(here = folder_make())) return 1;
   for (int k = 0; k < 4; k++) test_by_hand(k & 1, k >> 1);
   test_learns(AD_F64);
   test_learns(AD_F32);
@@ -448,6 +448,6 @@ int main(void) {
   test_logs();
   test_pictures();
   test_refusals();
-  folder_remove(&here);
+  folder_remove(here);
   return check_summary();
 }

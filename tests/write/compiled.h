@@ -7,20 +7,20 @@
 #define ADIT_TESTS_COMPILED_H
 
 #include "adit/code.h"
+#include "folder.h"
 
 #include <dlfcn.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { COMPILED_MOST = 256, COMPILED_POOLS = 5, COMPILED_GUARD = 64 };
 
 typedef int compiled_call(const void *const in[], void *const out[], void *const work[]);
 
 typedef struct compiled {
-  char folder[64];
+  const char *folder;
   int n;
   ad_function *f[COMPILED_MOST];
   char name[COMPILED_MOST][16];
@@ -62,8 +62,7 @@ static void compiled_thunk(FILE *to, const ad_function *f, const char *name) {
 }
 
 static FILE *compiled_file(compiled *w, const char *name, const char *mode) {
-  char path[128];
-  snprintf(path, sizeof path, "%s/%s", w->folder, name);
+  const char *const path = folder_path(w->folder, name);
   FILE *f = fopen(path, mode);
   if (!f) compiled_fail(w, "%s cannot be opened", path);
   return f;
@@ -76,8 +75,7 @@ static bool compiled_write(compiled *w, const ad_code *options) {
   ad_code code = options ? *options : (ad_code){ 0 };
   code.name = "p";
   for (int i = 0; i < w->n; i++) names[i] = w->name[i];
-  strcpy(w->folder, "/tmp/adit-written-XXXXXX");
-  if (!mkdtemp(w->folder)) return compiled_fail(w, "no folder");
+  if (!(w->folder = folder_make())) return compiled_fail(w, "no folder");
   FILE *c = compiled_file(w, "p.c", "w"), *h = compiled_file(w, "p.h", "w"),
        *t = compiled_file(w, "thunk.c", "w");
   if (!c || !h || !t) return false;
@@ -90,9 +88,9 @@ static bool compiled_write(compiled *w, const ad_code *options) {
 
 /* Compiles p.c strictly, and loads it. */
 static bool compiled_build(compiled *w, const char *compiler, const char *flags) {
-  char command[1000], path[128], line[300] = "";
+  char command[1000], line[300] = "";
   snprintf(command, sizeof command,
-           "cd %s && %s -std=c11 -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror -fPIC %s -c p.c "
+           "cd '%s' && %s -std=c11 -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror -fPIC %s -c p.c "
            ">log 2>&1 && %s -w -fPIC -shared %s thunk.c p.o -o p.so -lm >>log 2>&1",
            w->folder, compiler, flags, compiler, flags);
   if (system(command)) {
@@ -101,8 +99,7 @@ static bool compiled_build(compiled *w, const char *compiler, const char *flags)
     if (log) fclose(log);
     return compiled_fail(w, "%s %s: %s", compiler, flags, line);
   }
-  snprintf(path, sizeof path, "%s/p.so", w->folder);
-  w->object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+  w->object = dlopen(folder_path(w->folder, "p.so"), RTLD_NOW | RTLD_LOCAL);
   return w->object || compiled_fail(w, "%s", dlerror());
 }
 
@@ -112,10 +109,8 @@ static void compiled_unload(compiled *w) {
 }
 
 static void compiled_close(compiled *w) {
-  char command[200];
   compiled_unload(w);
-  snprintf(command, sizeof command, "rm -rf %s", w->folder);
-  if (w->folder[0] && system(command)) fprintf(stderr, "%s stays\n", w->folder);
+  folder_remove(w->folder);
 }
 
 /* Calls entry i; -1 where it wrote behind its work memory. */

@@ -3,12 +3,12 @@
  * that are missing, both integer types, both real types. */
 #define _POSIX_C_SOURCE 200809L
 #include "check.h"
+#include "folder.h"
 
 #include "adit.h"
 
 #include <dlfcn.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 enum { ARRAYS_MOST = 16, GUARD = 32 };
 
@@ -162,14 +162,12 @@ static bool run(const char *folder, const char *format, ...) {
   va_start(list, format);
   vsnprintf(rest, sizeof rest, format, list);
   va_end(list);
-  snprintf(command, sizeof command, "cd %s && %s", folder, rest);
+  snprintf(command, sizeof command, "cd '%s' && %s", folder, rest);
   return system(command) == 0;
 }
 
 static FILE *open_in(const char *folder, const char *name) {
-  char path[128];
-  snprintf(path, sizeof path, "%s/%s", folder, name);
-  FILE *f = fopen(path, "w");
+  FILE *f = fopen(folder_path(folder, name), "w");
   if (!f) abort();
   return f;
 }
@@ -187,15 +185,13 @@ static bool write_functions(const char *folder, int n, ad_function *const f[], c
 
 /* Compiles strictly, looks at what the object has and wants, and loads the library. */
 static void *compile(const char *folder, const build *b) {
-  char path[128];
   if (!CHECK_THAT(run(folder, "%s %s %s -fPIC -c p.c", b->compiler, strict, b->flags),
                   "it does not compile: %s %s", b->compiler, b->flags))
     return NULL;
   CHECK_THAT(!run(folder, "nm p.o | grep -E ' U .*(alloc|free|printf|abort|exit)'"), "it calls that");
   CHECK_THAT(!run(folder, "nm p.o | grep -E ' [bBdDC] '"), "it has memory of its own");
   CHECK(run(folder, "%s -shared p.o -o p.so -lm", b->compiler));
-  snprintf(path, sizeof path, "%s/p.so", folder);
-  void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+  void *library = dlopen(folder_path(folder, "p.so"), RTLD_NOW | RTLD_LOCAL);
   CHECK_THAT(library != NULL, "%s", library ? "" : dlerror());
   return library;
 }
@@ -322,8 +318,8 @@ static ad_function *derived(ad_function *f, unsigned entry) {
 /* f, which ends here, and those derivatives, in every build. */
 static void compare_entries(ad_function *f, unsigned entries) {
   static const char *const name[] = { "p", "p_jvp", "p_vjp", "p_gradient", "p_jacobian", "p_hessian" };
-  char folder[] = "/tmp/adit-casadi-XXXXXX";
-  if (!CHECK(f != NULL) || !CHECK(mkdtemp(folder) != NULL)) return;
+  const char *const folder = folder_make();
+  if (!CHECK(f != NULL) || !CHECK(folder != NULL)) return;
   for (int k = 0; k < BUILDS; k++) {
     const ad_code code = { .name = "p", .entries = entries, .convention = builds[k].convention };
     if (!write_functions(folder, 1, &f, NULL, &code)) break;
@@ -336,7 +332,7 @@ static void compare_entries(ad_function *f, unsigned entries) {
     }
     if (library) dlclose(library);
   }
-  run("/tmp", "rm -rf %s", folder);
+  folder_remove(folder);
   ad_function_free(f);
 }
 
@@ -456,8 +452,8 @@ static void test_several_functions(void) {
   const ad_type in[] = { AD_F64(2, 3), AD_F64(3, 4), AD_F64(3), AD_F64() };
   ad_function *f[2] = { ad_function_trace("matrices", matrices_body, NULL, 4, in, 4),
                         energy() };
-  char folder[] = "/tmp/adit-casadi-XXXXXX";
-  if (!CHECK(mkdtemp(folder) != NULL)) return;
+  const char *const folder = folder_make();
+  if (!CHECK(folder != NULL)) return;
   for (int k = 0; k < 2; k++) {
     const ad_code code = { .name = "p", .convention = builds[k].convention };
     if (!write_functions(folder, 2, f, (const char *const[]){ "matrices", "energy" }, &code)) break;
@@ -470,23 +466,23 @@ static void test_several_functions(void) {
   CHECK_THAT(run(folder,
                  "printf '#include \"p.h\"\\nint main() { return (int)p_energy_n_in() - 2; }\\n' >m.cpp && "
                  "gcc -c p.c && g++ -Wall -Wextra -Werror m.cpp p.o -lm -o m && ./m"), "C++ cannot call it");
-  run("/tmp", "rm -rf %s", folder);
+  folder_remove(folder);
   ad_function_free(f[0]);
   ad_function_free(f[1]);
 }
 
 /* Without the header the source has the declarations. */
 static void test_one_file(void) {
-  char folder[] = "/tmp/adit-casadi-XXXXXX";
+  const char *const folder = folder_make();
   ad_function *f = energy();
-  if (!CHECK(f != NULL) || !CHECK(mkdtemp(folder) != NULL)) return;
+  if (!CHECK(f != NULL) || !CHECK(folder != NULL)) return;
   FILE *c = open_in(folder, "p.c");
   CHECK_STATUS(ad_function_emit_c(f, c, NULL, &(ad_code){ .name = "p", .convention = AD_CODE_CASADI }, NULL),
                AD_OK);
   fclose(c);
   void *library = compile(folder, &builds[0]);
   if (library) compare(library, &builds[0], "p", f), dlclose(library);
-  run("/tmp", "rm -rf %s", folder);
+  folder_remove(folder);
   ad_function_free(f);
 }
 

@@ -2,6 +2,7 @@
  * working function and say why; in the background; from several threads and processes at once. */
 #define _DEFAULT_SOURCE
 #include "check.h"
+#include "folder.h"
 #include "adit/arrays.h"
 #include "adit/code.h"
 #include "adit/control.h"
@@ -18,17 +19,10 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
-static char folder[] = "/tmp/adit-native-XXXXXX";
+static const char *folder;
 
-static const char *inside(const char *name) {
-  static _Thread_local char path[4][128];
-  static _Thread_local unsigned next;
-  char *to = path[next++ % 4];
-  snprintf(to, sizeof path[0], "%s/%s", folder, name);
-  return to;
-}
+static const char *inside(const char *name) { return folder_path(folder, name); }
 
 static void body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
   (void)t;
@@ -52,9 +46,9 @@ static void check_values(ad_function *f, double factor) {
 }
 
 static int count_objects(const char *cache) {
-  char command[200];
+  char command[FOLDER_PATH + 100];
   int n = -1;
-  snprintf(command, sizeof command, "ls %s | grep -c '\\.so$'", cache);
+  snprintf(command, sizeof command, "ls '%s' | grep -c '\\.so$'", cache);
   FILE *p = popen(command, "r");
   if (p && fscanf(p, "%d", &n) != 1) n = -1;
   if (p) pclose(p);
@@ -342,12 +336,12 @@ static void test_refusals(void) {
 
 /* An object that is damaged is refused by the loader. */
 static void test_damaged_object(void) {
-  char command[300];
+  char command[FOLDER_PATH + 100];
   const ad_native options = { .cache = inside("damaged") };
   ad_function *f = make(4);
   CHECK_STATUS(ad_function_compile(f, &options, NULL), AD_OK);
   ad_function_free(f);
-  snprintf(command, sizeof command, "for f in %s/*.so; do echo broken >$f.new; mv $f.new $f; done",
+  snprintf(command, sizeof command, "cd '%s' && for f in *.so; do echo broken >$f.new; mv $f.new $f; done",
            options.cache);
   CHECK(system(command) == 0);
   ad_report report;
@@ -411,8 +405,7 @@ static void test_races(void) {
 }
 
 int main(void) {
-  char command[100];
-  if (!mkdtemp(folder)) return 1;
+  if (!CHECK((folder = folder_make()) != NULL)) return 1;
   test_calls();
   test_failing_steps();
   test_messages_of_iterations();
@@ -421,7 +414,6 @@ int main(void) {
   test_damaged_object();
   test_background();
   test_races();
-  snprintf(command, sizeof command, "rm -rf %s", folder);
-  CHECK(system(command) == 0);
+  folder_remove(folder);
   return check_summary();
 }

@@ -2,16 +2,16 @@
  * against the interpreter, with the same bits however many threads there are; what may fail says so. */
 #define _DEFAULT_SOURCE
 #include "check.h"
+#include "folder.h"
 
 #include "adit.h"
 #include "adit/code.h"
 
 #include <stdlib.h>
-#include <unistd.h>
 
 extern void omp_set_num_threads(int n) __attribute__((weak));
 
-static char folder[] = "/tmp/adit-instances-XXXXXX";
+static const char *folder;
 
 enum { ROWS = 72, COLUMNS = 9, MOST = 130, SHARED = 7, INPUTS = SHARED + 1, OUTPUTS = INPUTS + 1 };
 
@@ -118,13 +118,11 @@ static void test_setting(setting s) {
 
 int main(void) {
   static const int64_t n[] = { 0, 1, 2, 3, 25, 65, MOST };
-  char command[64];
-  if (!CHECK(mkdtemp(folder) != NULL)) return 1;
+  if (!CHECK((folder = folder_make()) != NULL)) return 1;
   for (int k = 0; k < 7; k++)
     for (int wide = 0; wide < 2; wide++)
       test_setting((setting){ .dtype = wide ? AD_F64 : AD_F32, .n = n[k] });
   test_setting((setting){ .dtype = AD_F64, .n = 20, .solve = true });
-  snprintf(command, sizeof command, "rm -rf %s", folder);
-  CHECK(system(command) == 0);
+  folder_remove(folder);
   return check_summary();
 }

@@ -2,12 +2,12 @@
  * every policy and number of steps. Compiled natively against closed forms, and by what the text has. */
 #define _POSIX_C_SOURCE 200809L
 #include "check.h"
+#include "folder.h"
 
 #include "adit.h"
 #include "adit/code.h"
 
 #include <stdlib.h>
-#include <unistd.h>
 
 enum { MOST = 9, WRITTEN_STEPS = 1000 };      /* that is most_steps by default */
 
@@ -155,8 +155,8 @@ static void test_text(const setting *s, bool keeps) {
 
 int main(void) {
   static const int n[] = { 1, 2, 8, 9 };
-  char cache[] = "/tmp/adit-loops-XXXXXX", command[64];
-  if (!CHECK(mkdtemp(cache) != NULL)) return 1;
+  const char *const cache = folder_make();
+  if (!CHECK(cache != NULL)) return 1;
   for (int k = 0; k < 4; k++) {
     const ad_dtype dtype = k%2 ? AD_F32 : AD_F64;
     const setting all = { n[k], dtype, { .limit = 1000000 } };
@@ -173,7 +173,6 @@ int main(void) {
     test_text(&binomial, false);
   }
   test_limits(cache);
-  snprintf(command, sizeof command, "rm -rf %s", cache);
-  CHECK(system(command) == 0);
+  folder_remove(cache);
   return check_summary();
 }

@@ -2,6 +2,7 @@
  * parts, rows chosen by an index, sums of shared cotangents; against loops over instances written here. */
 #define _DEFAULT_SOURCE
 #include "check.h"
+#include "folder.h"
 #include "heap.h"
 
 #include "adit/arrays.h"
@@ -12,11 +13,10 @@
 
 #include <float.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 extern void omp_set_num_threads(int n) __attribute__((weak));
 
-static char folder[] = "/tmp/adit-maps-XXXXXX";
+static const char *folder;
 
 enum { X = 9, P = 3, S = 2, Y = 10, ROWS = 7 };
 
@@ -329,8 +329,7 @@ static void test_memory(void) {
 
 int main(void) {
   static const int64_t deep[7] = { 8, 16, 21, 33, 64, 1000, 3000 };
-  char command[100];
-  if (!mkdtemp(folder)) return 1;
+  if (!CHECK((folder = folder_make()) != NULL)) return 1;
   fill();
   test_sizes();
   test_nonfinite();
@@ -338,7 +337,6 @@ int main(void) {
   for (int i = 0; i < 14; i++) test_deep(i%2 ? AD_F32 : AD_F64, deep[i/2]);
   test_threads();
   test_memory();
-  snprintf(command, sizeof command, "rm -rf %s", folder);
-  CHECK(system(command) == 0);
+  folder_remove(folder);
   return check_summary();
 }

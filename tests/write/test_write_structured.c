@@ -11,10 +11,10 @@
 #include "adit/elementwise.h"
 #include "adit/losses.h"
 #include "check.h"
+#include "folder.h"
 
 #include <dlfcn.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 /* --- the cases ------------------------------------------------------------------------------------------ */
 
@@ -424,27 +424,15 @@ static void check_programs(int n, const program p[], const char *folder, int chu
   dlclose(library);
 }
 
-static void remove_files(const char *folder) {
-  static const char *const file[] = { "p.c", "p.h", "p0.so", "p2.so" };
-  char path[512];
-  for (int k = 0; k < 4; k++) {
-    snprintf(path, sizeof path, "%s/%s", folder, file[k]);
-    remove(path);
-  }
-  rmdir(folder);
-}
-
 int main(void) {
-  const char *temporary = getenv("TMPDIR"), *keep = getenv("ADIT_TEST_KEEP");
-  char folder[256];
+  const char *const folder = folder_make();
   program *p = calloc(ORDERS*COUNT, sizeof *p);
   int n = 0;
-  snprintf(folder, sizeof folder, "%s/adit_write_XXXXXX", temporary && *temporary ? temporary : "/tmp");
-  if (!CHECK(p && mkdtemp(folder))) return check_summary();
+  if (!CHECK(p && folder)) return check_summary();
   for (int k = 0; k < (int)COUNT; k++) n += make_programs(&cases[k], p + n);
   check_programs(n, p, folder, 0);
   check_programs(n, p, folder, 2);            /* operations in functions of their own */
-  if (!keep) remove_files(folder);
+  folder_remove(folder);
   for (int k = 0; k < n; k++) ad_function_free(p[k].f);
   free(p);
   return check_summary();

@@ -1,17 +1,9 @@
 /* test_written_entries_slow.c -- every derivative that can be had of functions with random numbers and
- * implicit operations, by themselves, in maps and in loops: written as C and compiled natively, they agree with
- * the interpreter.
+ * implicit operations, by themselves, in maps and in loops: written as C and compiled natively, they agree
+ * with the interpreter.
  */
 #define _POSIX_C_SOURCE 200809L
-#include "written_all.h"
-
-#include "adit.h"
-
-#define SHAPE(dtype, ...)                                                                                    \
-  ad_type_make(dtype, (int)(sizeof (int64_t[]){ __VA_ARGS__ }/sizeof(int64_t)),                              \
-               (const int64_t[]){ __VA_ARGS__ })
-
-static const double tolerance[2] = { 1e-9, 2e-4 };
+#include "equations.h"
 
 /* Any keys; numbers between 0.3 and 1.2. */
 static void fill(int i, int trial, int k, ad_type type, void *to) {
@@ -45,15 +37,6 @@ static void dropout_body(ad_tape *t, const ad_var in[], ad_var out[], void *cont
   out[0] = ad_mul(ad_mul(kept, ad_tanh(ad_mul(in[1], in[2]))), ad_add(1, ad_mul(u, in[2])));
 }
 
-/* y^3 + y = p + the mean of sin y */
-static void cubic_body(ad_tape *t, const ad_var x[], ad_var y[], void *context) {
-  (void)t, (void)context;
-  y[0] = ad_sub(ad_add(ad_powi(x[0], 3), x[0]), ad_add(x[1], ad_mean(ad_sin(x[0]), AD_ALL_AXES, false)));
-}
-static void contraction_body(ad_tape *t, const ad_var x[], ad_var y[], void *context) {
-  (void)t, (void)context;
-  y[0] = ad_add(ad_mul(0.5, ad_cos(ad_add(x[0], x[1]))), ad_mul(0.2, ad_mean(x[0], AD_ALL_AXES, false)));
-}
 static void bowl_body(ad_tape *t, const ad_var x[], ad_var y[], void *context) {
   (void)t, (void)context;
   const ad_var line = ad_mul(ad_add(x[1], 1), x[0]);
@@ -184,18 +167,14 @@ static void test_written(ad_dtype dtype) {
   all_run(&w, 2, tolerance, fill);
 }
 
-static void run_native(ad_function *f, void *cache) {
-  all_native(f, cache, tolerance, fill);
-  ad_function_free(f);
-}
+static void run_native(ad_function *f, void *cache) { all_native(f, *(const char **)cache, tolerance, fill); }
 
 int main(void) {
-  char cache[] = "/tmp/adit-cache-XXXXXX", command[64];
+  const char *cache = folder_make();
   test_written(AD_F64);
   test_written(AD_F32);
-  if (!CHECK(mkdtemp(cache) != NULL)) return 1;
-  for_all(AD_F64, 3, run_native, cache);
-  snprintf(command, sizeof command, "rm -rf %s", cache);
-  CHECK(system(command) == 0);
+  if (!CHECK(cache != NULL)) return 1;
+  for_all(AD_F64, 3, run_native, &cache);
+  folder_remove(cache);
   return check_summary();
 }

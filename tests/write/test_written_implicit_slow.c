@@ -1,15 +1,7 @@
-/* test_written_implicit_slow.c -- roots, fixed points, minima and differential equations as C: values, derivatives
- * and failures as the interpreter has them; callbacks are refused by name. */
+/* test_written_implicit_slow.c -- roots, fixed points, minima and differential equations as C: values,
+ * derivatives and failures as the interpreter has them; callbacks are refused by name. */
 #define _POSIX_C_SOURCE 200809L
-#include "written_all.h"
-
-#include "adit.h"
-
-#define SHAPE(dtype, ...)                                                                                    \
-  ad_type_make(dtype, (int)(sizeof (int64_t[]){ __VA_ARGS__ }/sizeof(int64_t)),                              \
-               (const int64_t[]){ __VA_ARGS__ })
-
-static const double tolerance[2] = { 1e-9, 2e-4 };
+#include "equations.h"
 
 static void fill(int i, int trial, int k, ad_type type, void *to) {
   uint64_t seed = (uint64_t)(1000*i + 100*trial + k + 1);
@@ -18,19 +10,6 @@ static void fill(int i, int trial, int k, ad_type type, void *to) {
 }
 
 /* --- equations: (x, p) ---------------------------------------------------------------------------------- */
-
-/* x^3 + x = p + the mean of x, element by element and coupled. */
-static void cubic_body(ad_tape *t, const ad_var x[], ad_var y[], void *context) {
-  (void)t, (void)context;
-  y[0] = ad_sub(ad_add(ad_powi(x[0], 3), x[0]), ad_add(x[1], ad_mul(0.5, ad_mean(ad_sin(x[0]), AD_ALL_AXES,
-      false))));
-}
-
-/* A contraction with a matrix in it. */
-static void contraction_body(ad_tape *t, const ad_var x[], ad_var y[], void *context) {
-  (void)t, (void)context;
-  y[0] = ad_add(ad_mul(0.6, ad_cos(ad_add(x[0], x[1]))), ad_mul(0.1, ad_mean(x[0], AD_ALL_AXES, false)));
-}
 
 /* Not convex: sum of (x^2 - p)^2 + x/4 + coupling. */
 static void wells_body(ad_tape *t, const ad_var x[], ad_var y[], void *context) {
@@ -238,31 +217,25 @@ static void test_equations(void) {
 
 /* --- native code: small systems as text, large ones by calls of the library ----------------------------- */
 
-static void native_one(ad_function *f, const char *cache, const double most[2]) {
-  if (CHECK(f != NULL)) all_native(f, cache, most, fill);
-  ad_function_free(f);
-}
-
 static void test_native(void) {
   static ad_body *const body[3] = { cubic_body, contraction_body, wells_body };
   static const ad_solver hurried = { .iterations = 1 };
-  char cache[] = "/tmp/adit-cache-XXXXXX", command[64];
+  const char *const cache = folder_make();
   const ad_type in[3] = { AD_F64(), SHAPE(AD_F64, 2), AD_F64() };
-  if (!CHECK(mkdtemp(cache) != NULL)) return;
+  if (!CHECK(cache != NULL)) return;
   for (int kind = 0; kind < 3; kind++)
-    for (int64_t n = 3; n < 60; n += 40) native_one(solver(kind, body[kind], SHAPE(AD_F64, n), NULL), cache,
-                                                tolerance);
+    for (int64_t n = 3; n < 60; n += 40)
+      all_native(solver(kind, body[kind], SHAPE(AD_F64, n), NULL), cache, tolerance, fill);
   for (int i = 0; i < MIXTURES; i++)
-    for (int64_t n = 3; n < 60; n += 40) native_one(mixed_solver(i, n), cache, coarse);
-  native_one(solver(0, cubic_body, SHAPE(AD_F64, 3), &hurried), cache, tolerance);
+    for (int64_t n = 3; n < 60; n += 40) all_native(mixed_solver(i, n), cache, coarse, fill);
+  all_native(solver(0, cubic_body, SHAPE(AD_F64, 3), &hurried), cache, tolerance, fill);
   ad_function *f = ad_function_trace("pendulum", pendulum_body, NULL, 3, in, 1);
   integrating way = { f, { .adjoint = AD_ADJOINT_CONTINUOUS } };
   ad_function *g = ad_function_trace("way", integrate_body, &way, 2, in + 1, 1);
-  native_one(ad_function_vjp(g), cache, tolerance);
+  all_native(ad_function_vjp(g), cache, tolerance, fill);
   ad_function_free(g);
   ad_function_free(f);
-  snprintf(command, sizeof command, "rm -rf %s", cache);
-  CHECK(system(command) == 0);
+  folder_remove(cache);
 }
 
 /* --- what stays in the library -------------------------------------------------------------------------- */

@@ -386,15 +386,14 @@ static void test_tanh(const char *cache) {
 }
 
 int main(void) {
-  char cache[] = "/tmp/adit-cache-XXXXXX", command[64];
-  if (!CHECK(mkdtemp(cache) != NULL)) return 1;
+  const char *const cache = folder_make();
+  if (!CHECK(cache != NULL)) return 1;
   for (ad_dtype dtype = AD_F32; dtype <= AD_F64; dtype++) {
     test_native(dtype, cache);
     test_written(dtype, "-O1");
     test_written(dtype, "-O3 -march=native");
   }
   test_tanh(cache);
-  snprintf(command, sizeof command, "rm -rf %s", cache);
-  CHECK(system(command) == 0);
+  folder_remove(cache);
   return check_summary();
 }

@@ -172,13 +172,10 @@ int main(void) {
   const char *number = getenv("ADIT_PROGRAMS"), *seed = getenv("ADIT_PROGRAM_SEED");
   const int n = number ? atoi(number) : 40;
   const uint64_t first = seed ? strtoull(seed, NULL, 10) : 1000;
-  char cache[] = "/tmp/adit-cache-XXXXXX", command[64];
+  const char *const cache = folder_make();
   for (int k = 0; k < n; k += GROUP) test_group(first + (uint64_t)k, n - k < GROUP ? n - k : GROUP);
-  if (mkdtemp(cache)) {
-    test_native(first, n/6 + 1, cache);
-    snprintf(command, sizeof command, "rm -rf %s", cache);
-    CHECK(system(command) == 0);
-  }
+  if (CHECK(cache != NULL)) test_native(first, n/6 + 1, cache);
+  folder_remove(cache);
   printf("%ld comparisons of %d programs (%ld could not be traced), worst %.2g\n", compared, n, refused,
          worst);
   CHECK(compared > n);

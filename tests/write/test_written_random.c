@@ -5,10 +5,6 @@
 
 #include "adit.h"
 
-#define SHAPE(dtype, ...)                                                                                    \
-  ad_type_make(dtype, (int)(sizeof (int64_t[]){ __VA_ARGS__ }/sizeof(int64_t)),                              \
-               (const int64_t[]){ __VA_ARGS__ })
-
 static const double exact[2] = { 0, 0 }, close_to[2] = { 1e-14, 2e-6 };
 
 /* Keys of all magnitudes; numbers between 0.2 and 1. */
@@ -137,20 +133,17 @@ static void test_derivatives(void) {
 
 /* Small arrays by written text, large ones by calls of the library. */
 static void test_native(void) {
-  char cache[] = "/tmp/adit-cache-XXXXXX", command[64];
+  const char *const cache = folder_make();
   const ad_type key = AD_I64(), choices[2] = { AD_I64(), SHAPE(AD_F64, 6) };
-  if (!CHECK(mkdtemp(cache) != NULL)) return;
+  if (!CHECK(cache != NULL)) return;
   for (int64_t n = 5; n < 6000; n += 5000) {
     sampled s = { 1, SHAPE(AD_F64, n) };
     ad_function *f = ad_function_trace("sample", sample_body, &s, 1, &key, 1);
     all_native(f, cache, exact, fill);
-    ad_function_free(f);
   }
   ad_function *f = ad_function_trace("choices", choices_body, NULL, 2, choices, 4);
   all_native(f, cache, exact, fill);
-  ad_function_free(f);
-  snprintf(command, sizeof command, "rm -rf %s", cache);
-  CHECK(system(command) == 0);
+  folder_remove(cache);
 }
 
 int main(void) {

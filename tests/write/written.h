@@ -4,10 +4,10 @@
 
 #include "adit/code.h"
 #include "check.h"
+#include "folder.h"
 
 #include <dlfcn.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 enum { WRITTEN_MOST = 64, WRITTEN_ARRAYS_MOST = 24 };
 #define WRITTEN_FLAGS "-std=c11 -O1 -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror -shared -fPIC"
@@ -16,21 +16,15 @@ enum { WRITTEN_MOST = 64, WRITTEN_ARRAYS_MOST = 24 };
 typedef struct written {
   int n;
   ad_function *f[WRITTEN_MOST];
-  char folder[64];
+  const char *folder;
   void *library;
 } written;
-
-static void written_path(const written *s, const char *name, char path[128]) {
-  snprintf(path, 128, "%s/%s", s->folder, name);
-}
 
 /* call_0(void *const *a) and so on: inputs, outputs; work memory is static. */
 static bool written_shim(const written *s) {
   static const char *const pool[] = { "_F32", "_I64", "_I32", "_BOOL" };
   static const char *const type[] = { "float", "int64_t", "int32_t", "unsigned char" };
-  char path[128];
-  written_path(s, "call.c", path);
-  FILE *file = fopen(path, "w");
+  FILE *file = fopen(folder_path(s->folder, "call.c"), "w");
   if (!file) return false;
   fprintf(file, "#include \"t.h\"\n");
   for (int i = 0; i < s->n; i++) {
@@ -50,18 +44,17 @@ static bool written_shim(const written *s) {
 }
 
 static bool written_emit(written *s, const ad_code *how) {
-  char path[2][128], names[WRITTEN_MOST][8];
+  char names[WRITTEN_MOST][8];
   const char *name[WRITTEN_MOST];
   ad_code options = how ? *how : (ad_code){ 0 };
   ad_report report = { 0 };
   options.name = "t";
-  written_path(s, "t.c", path[0]);
-  written_path(s, "t.h", path[1]);
   for (int i = 0; i < s->n; i++) {
     snprintf(names[i], sizeof names[i], "e%d", i);
     name[i] = names[i];
   }
-  FILE *source = fopen(path[0], "w"), *header = fopen(path[1], "w");
+  FILE *source = fopen(folder_path(s->folder, "t.c"), "w"),
+       *header = fopen(folder_path(s->folder, "t.h"), "w");
   const bool open = source && header;
   ad_status status = AD_ERROR_IO;
   if (open) status = ad_functions_emit_c(s->n, s->f, name, source, header, &options, &report);
@@ -72,28 +65,22 @@ static bool written_emit(written *s, const ad_code *how) {
 
 /* Compiled as float too, to see that it compiles. */
 static bool written_open(written *s, const ad_code *how, const char *link) {
-  char command[512];
-  snprintf(s->folder, sizeof s->folder, "/tmp/adit-written-XXXXXX");
+  char command[700];
   s->library = NULL;
-  if (!mkdtemp(s->folder) || !written_emit(s, how) || !CHECK(written_shim(s))) return false;
-  snprintf(command, sizeof command, "cd %s && cc " WRITTEN_FLAGS " -Dt_FLOAT -o float.so t.c call.c",
+  if (!(s->folder = folder_make()) || !written_emit(s, how) || !CHECK(written_shim(s))) return false;
+  snprintf(command, sizeof command, "cd '%s' && cc " WRITTEN_FLAGS " -Dt_FLOAT -o float.so t.c call.c",
            s->folder);
   if (!CHECK_THAT(system(command) == 0, "the text does not compile with floats")) return false;
-  snprintf(command, sizeof command, "cd %s && cc " WRITTEN_FLAGS " -o t.so t.c call.c %s -lm", s->folder,
+  snprintf(command, sizeof command, "cd '%s' && cc " WRITTEN_FLAGS " -o t.so t.c call.c %s -lm", s->folder,
            link);
   if (!CHECK_THAT(system(command) == 0, "the text does not compile")) return false;
-  snprintf(command, sizeof command, "%s/t.so", s->folder);
-  s->library = dlopen(command, RTLD_NOW | RTLD_LOCAL);
+  s->library = dlopen(folder_path(s->folder, "t.so"), RTLD_NOW | RTLD_LOCAL);
   return CHECK_THAT(s->library != NULL, "%s", s->library ? "" : dlerror());
 }
 
 static void written_close(written *s) {
-  char command[128];
   if (s->library) dlclose(s->library);
-  if (!getenv("ADIT_KEEP")) {
-    snprintf(command, sizeof command, "rm -rf %s", s->folder);
-    if (s->folder[0] && system(command) != 0) CHECK_THAT(false, "%s stays", s->folder);
-  }
+  folder_remove(s->folder);
   for (int i = 0; i < s->n; i++) ad_function_free(s->f[i]);
 }
 

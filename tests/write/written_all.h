@@ -8,6 +8,10 @@
 
 enum { ALL_ARRAYS = 32 };
 
+#define SHAPE(dtype, ...)                                                                                    \
+  ad_type_make(dtype, (int)(sizeof (int64_t[]){ __VA_ARGS__ }/sizeof(int64_t)),                              \
+               (const int64_t[]){ __VA_ARGS__ })
+
 /* Inputs of entry i for trial number `trial`. */
 typedef void all_fill(int i, int trial, int k, ad_type type, void *to);
 
@@ -53,9 +57,9 @@ static void all_compare(const compiled *w, int i, int trial, const char *how, co
 
 /* p.o calls mathematics alone, has no memory of its own, and is the same text when written again. */
 static void all_check_text(const compiled *w) {
-  char command[600];
+  char command[1200];
   snprintf(command, sizeof command,
-           "cd %s && ! nm p.o | grep -E ' [bBdDC] ' "
+           "cd '%s' && ! nm p.o | grep -E ' [bBdDC] ' "
            "&& ! nm -u p.o | grep -E 'alloc|free|abort|exit|print|rand'",
            w->folder);
   CHECK_THAT(system(command) == 0, "the object has memory of its own, or calls what it must not");
@@ -63,16 +67,16 @@ static void all_check_text(const compiled *w) {
   memcpy(again.f, w->f, sizeof again.f);
   memcpy(again.name, w->name, sizeof again.name);
   if (CHECK_THAT(compiled_write(&again, NULL), "%s", again.error)) {
-    snprintf(command, sizeof command, "cmp %s/p.c %s/p.c && cmp %s/p.h %s/p.h", w->folder, again.folder,
-        w->folder,
-             again.folder);
+    snprintf(command, sizeof command, "cmp '%s/p.c' '%s/p.c' && cmp '%s/p.h' '%s/p.h'", w->folder,
+             again.folder, w->folder, again.folder);
     CHECK_THAT(system(command) == 0, "written twice, the text differs");
   }
   compiled_close(&again);
 }
 
-/* Native code, too: a call before f is compiled, and one after. */
+/* Native code, too: a call before f is compiled, and one after. f ends here. */
 static void all_native(ad_function *f, const char *cache, const double tolerance[2], all_fill *fill) {
+  if (!CHECK(f != NULL)) return;
   const int n = ad_function_inputs(f), m = ad_function_outputs(f);
   void *in[ALL_ARRAYS], *out[2][ALL_ARRAYS];
   ad_status status[2];
@@ -99,6 +103,7 @@ static void all_native(ad_function *f, const char *cache, const double tolerance
   }
   for (int k = 0; k < n; k++) free(in[k]);
   for (int j = 0; j < m; j++) free(out[0][j]), free(out[1][j]);
+  ad_function_free(f);
 }
 
 /* The functions are the list's from here on. */
