@@ -5,6 +5,7 @@
 #include "primitives/axes.h"
 #include "primitives/construct.h"
 #include "primitives/library.h"
+#include "primitives/matmul.h"
 #include "tape/tuple.h"
 
 bool flow_passes(const ad_tape *t, uint32_t i, int k) {
@@ -111,9 +112,38 @@ static flow forward_elementwise(ad_tape *t, uint32_t i, const flow xdot[], unsig
   return zdot;
 }
 
+/* Does broadcasting `to` to `from` repeat along the last axis but one? */
+static bool repeats_rows(const ad_type *from, const ad_type *to) {
+  const int rows = from->rank - 2, leading = from->rank - to->rank;
+  if (rows < 0 || leading < 0 || from->dim[rows] == 1) return false;
+  return rows < leading || to->dim[rows - leading] == 1;
+}
+
+/* The sum over the rows of a product of matrices, or of its negative, is the product of the sum over the
+ * rows of its first factor: one row goes through the matrix for all. What rows have in common (the centre of
+ * points that a matrix multiplies) has such a cotangent. The axis is kept; ad_none() where g is something
+ * else. */
+static ad_var sum_rows(ad_tape *t, ad_var g) {
+  const ad_type *types[2];
+  bool negative = false;
+  int n = 0;
+  if (is_literal(g) || !ad_is_valid(g)) return ad_none();
+  uint32_t i = g.at.node.index;
+  for (; node_primitive_number(&t->node[i]) == ROW_neg; i = *node_operands(t, i, &n)) negative = !negative;
+  const uint32_t *x = node_is_leaf(t, i) ? NULL : node_operands(t, i, &n);
+  if (!x || n != 2 || node_tuple(t, i) || !node_is_float(t, i)) return ad_none();
+  const ad_var factors[2] = { handle(t, x[0]), handle(t, x[1]) };
+  const ad_operation op = node_operation(t, i, types);
+  const ad_var z = product_sum_rows(&op, factors);
+  if (ad_is_none(z)) return z;
+  return ad_expand(negative ? ad_neg(z) : z, -2);
+}
+
 /* The transpose of broadcasting `to` to `from`. */
-static flow sum_flow(flow f, const ad_type *from, const ad_type *to, unsigned how) {
-  flow z = flow_of(sum_to_shape(mask_shaped(flow_settle(f), from), *to));
+static flow sum_flow(ad_tape *t, flow f, const ad_type *from, const ad_type *to, unsigned how) {
+  const ad_var g = mask_shaped(flow_settle(f), from);
+  const ad_var rows = repeats_rows(from, to) ? sum_rows(t, g) : ad_none();
+  flow z = flow_of(sum_to_shape(ad_is_none(rows) ? g : rows, *to));
   if (ad_is_none(f.mask) || type_of(f.mask)->rank == 0) z.mask = f.mask;
   else if (how & FLOW_MASK) z.mask = mask_of_numbers(sum_to_shape(mask_as_numbers(f.mask, from), *to));
   return z;
@@ -124,7 +154,7 @@ static flow reverse_elementwise(ad_tape *t, uint32_t i, int k, flow zbar, unsign
   if (!flow_connected(f) || !ad_is_valid(f.value)) return f;
   int n;
   const ad_type *z = &node_type(t, i)->type, *x = &node_type(t, node_operands(t, i, &n)[k])->type;
-  return same_shape(z, x) ? (flow){ mask_shaped(f.value, x), f.mask, f.zeros } : sum_flow(f, z, x, how);
+  return same_shape(z, x) ? (flow){ mask_shaped(f.value, x), f.mask, f.zeros } : sum_flow(t, f, z, x, how);
 }
 
 /* --- rules of structured primitives --------------------------------------------------------------- */

@@ -484,6 +484,15 @@ ad_var product_sum_first(const ad_operation *op, const ad_var x[]) {
   return product_record(a, x[0], x[1]);
 }
 
+ad_var product_sum_rows(const ad_operation *op, const ad_var x[]) {
+  if (op->primitive != &matmul_primitive) return ad_none();
+  product a = *(const product *)op->attribute;
+  if (a.no_m || a.no_k || a.no_n) return ad_none();
+  const ad_var rows = ad_sum(x[0], a.tx ? AD_AXES(-1) : AD_AXES(-2), false);
+  a.no_m = 1;
+  return product_record(a, rows, x[1]);
+}
+
 /* One more batch axis, the outermost: operand k gets axes of size 1 between it and its own where the other
  * one has more. The kernel makes one product of many where a matrix is shared. */
 static ad_var product_batch(const ad_batch *b) {
