@@ -122,30 +122,23 @@ static ad_status extremum_type(ad_operation *op) {
   return ad_refuse(op, AD_ERROR_SHAPE, "nothing to choose from in %s", ad_type_print(*t, text, sizeof text));
 }
 
-static void write_extremum(ad_writer *w, const char *z, ad_dtype dtype, const written_fold *fold,
-                           const written_line *line) {
-  char value[WRITTEN_CALL];
-  ad_write(w, "%s = %s;", z, written_fold_call(w, value, dtype, fold, line, NULL));
-}
-
-static void write_min(ad_writer *w, const ad_operation *op, const char *z, const written_line *line) {
+static const written_fold *fold_of(const ad_operation *op) {
   static const written_fold smallest[2] = {
     { "smallest", "REAL", "v", "b < a ? b : a", "0", NULL },
     { "smallest", "REAL", "v", "a == a ? (b < a ? b : a) : b", "0", NULL } };
-  write_extremum(w, z, op->z.dtype, &smallest[op->z.dtype >= AD_F32], line);
+  static const written_fold largest = { "largest", "REAL", "v", "b > a ? b : a", "0", NULL };
+  const bool floats = op->z.dtype >= AD_F32;
+  if (op->primitive == &min_primitive) return &smallest[floats];
+  return floats ? &written_max : &largest;
 }
 
-static void write_max(ad_writer *w, const ad_operation *op, const char *z, const written_line *line) {
-  static const written_fold of_integers = { "largest", "REAL", "v", "b > a ? b : a", "0", NULL };
-  write_extremum(w, z, op->z.dtype, op->z.dtype < AD_F32 ? &of_integers : &written_max, line);
+static void write_extremum(ad_writer *w, const ad_operation *op, const char *z, const written_line *line) {
+  char value[WRITTEN_CALL];
+  ad_write(w, "%s = %s;", z, written_fold_call(w, value, op->z.dtype, fold_of(op), line, NULL));
 }
 
-static ad_status min_write(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]) {
-  return write_lines(w, op, ((const reduction *)op->attribute)->mask, z, x[0], write_min, "0");
-}
-
-static ad_status max_write(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]) {
-  return write_lines(w, op, ((const reduction *)op->attribute)->mask, z, x[0], write_max, "0");
+static ad_status extremum_write(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]) {
+  return write_fold_lines(w, op, z, x[0], fold_of(op), write_extremum);
 }
 
 /* Where an element of x is the one in z; a nan in z comes from every element. Of the shape of x. */
@@ -182,12 +175,12 @@ static const ad_primitive min_primitive = {
   .name = "reduce_min", .doc = "smallest element over axes", .traits = AD_TRAIT_FINITE_WEIGHTS,
   .type = extremum_type, .run = reduction_run, .work = work_fold,
   .scratch_bytes = reduction_scratch, .jvp = extremum_jvp, .vjp = extremum_vjp,
-  .batch = reduction_batch, .trail = trail_alike, .write = min_write };
+  .batch = reduction_batch, .trail = trail_alike, .write = extremum_write };
 static const ad_primitive max_primitive = {
   .name = "reduce_max", .doc = "largest element over axes", .traits = AD_TRAIT_FINITE_WEIGHTS,
   .type = extremum_type, .run = reduction_run, .work = work_fold,
   .scratch_bytes = reduction_scratch, .jvp = extremum_jvp, .vjp = extremum_vjp,
-  .batch = reduction_batch, .trail = trail_alike, .write = max_write };
+  .batch = reduction_batch, .trail = trail_alike, .write = extremum_write };
 
 static ad_var record_extremum(const ad_primitive *p, ad_var x, ad_axes axes, bool keep) {
   ad_type z;

@@ -134,16 +134,19 @@ static ad_status sum_type(ad_operation *op) {
   return reduction_type(op, d < AD_F32 ? AD_I64 : d);
 }
 
-static void write_sum(ad_writer *w, const ad_operation *op, const char *z, const written_line *line) {
+static const written_fold *sum_fold(const ad_operation *op) {
   static const written_fold of_integers = { "sum", "uint64_t", "(uint64_t)v", "a + b", "0", NULL };
-  const ad_dtype dtype = op->x[0]->dtype;
+  return op->x[0]->dtype < AD_F32 ? &of_integers : &written_sum;
+}
+
+static void write_sum(ad_writer *w, const ad_operation *op, const char *z, const written_line *line) {
   char sum[WRITTEN_CALL];
-  written_fold_call(w, sum, dtype, dtype < AD_F32 ? &of_integers : &written_sum, line, NULL);
+  written_fold_call(w, sum, op->x[0]->dtype, sum_fold(op), line, NULL);
   ad_write(w, "%s = (%s)%s;", z, ad_write_type(op->z.dtype), sum);
 }
 
 static ad_status sum_write(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]) {
-  return write_lines(w, op, ((const reduction *)op->attribute)->mask, z, x[0], write_sum, "0");
+  return write_fold_lines(w, op, z, x[0], sum_fold(op), write_sum);
 }
 
 /* xbar = zbar, for every element that went into z */

@@ -124,7 +124,53 @@ static const char rest_text[] =
 static const char pairs_text[] =
   "  for (l = 0; l < PAIRS; l++) { a = lane[l]; b = lane[l + HALF]; lane[l] = COMBINE; }\n";
 
-enum { FOLD_TEXT = 4096, FOLD_WORDS = 12, FOLD_BLOCK = 512, FOLD_LANES = 16 };
+/* Columns side by side: lanes and levels have an element for each. EACH_OF(n): the elements e of n rows,
+ * which lie at x[AT]. */
+static const char columns_text[] =
+  "/* ELEMENTS rows of WIDTH columns: blocks of 512 rows, in 16 lanes each; lanes and blocks pairwise. */\n"
+  "#define EACH_OF(n) EACH\n"
+  "static void HELPER(NAME)(const REAL *x, RESULT *z) {\n"
+  "  SUM lane[LANES*WIDTH] = { 0 }, level[LEVELS*WIDTH] = { 0 }, a, b;\n"
+  "  int64_t blocks = 0;\n"
+  "  int some = 0;\n"
+  "  REAL v;\n"
+  "  for (int64_t begin = 0; begin < ELEMENTS; begin += 512) {\n"
+  "    const int64_t m = ELEMENTS - begin < 512 ? ELEMENTS - begin : 512;\n"
+  "    int64_t i, e, k, lanes = m < LANES ? m : LANES;\n"
+  "    EACH_OF(lanes) { v = x[begin*STEP + AT]; lane[e] = TERM; }\n"
+  "    for (i = LANES; i + LANES <= m; i += LANES)\n"
+  "      EACH_OF(LANES) { v = x[(begin + i)*STEP + AT]; a = lane[e]; b = TERM; lane[e] = COMBINE; }\n"
+  "    EACH_OF(m - i) { v = x[(begin + i)*STEP + AT]; a = lane[e]; b = TERM; lane[e] = COMBINE; }\n"
+  "    for (i = 8; i > 0; i /= 2) {\n"
+  "      for (e = 0; e < (lanes - i)*WIDTH; e++) {\n"
+  "        a = lane[e]; b = lane[e + i*WIDTH];\n"
+  "        lane[e] = COMBINE;\n"
+  "      }\n"
+  "      if (lanes > i) lanes = i;\n"
+  "    }\n"
+  "    if (m < 512) { some = 1; break; }\n"
+  "    for (k = 0; blocks >> k & 1; k++)\n"
+  "      for (e = 0; e < WIDTH; e++) { a = level[k*WIDTH + e]; b = lane[e]; lane[e] = COMBINE; }\n"
+  "    for (e = 0; e < WIDTH; e++) level[k*WIDTH + e] = lane[e];\n"
+  "    blocks++;\n"
+  "  }\n"
+  "  for (int64_t k = 0; blocks >> k; k++) {\n"
+  "    if (!(blocks >> k & 1)) continue;\n"
+  "    for (int64_t e = 0; e < WIDTH; e++) {\n"
+  "      a = level[k*WIDTH + e]; b = some ? lane[e] : a;\n"
+  "      lane[e] = some ? COMBINE : a;\n"
+  "    }\n"
+  "    some = 1;\n"
+  "  }\n"
+  "  for (int64_t e = 0; e < WIDTH; e++) z[e] = (RESULT)lane[e];\n"
+  "}\n"
+  "#undef EACH_OF\n";
+
+/* COLUMNS_LEAST, COLUMNS_MOST: so many are folded side by side; ROWS_LEAST: of them. */
+enum {
+  FOLD_TEXT = 4096, FOLD_WORDS = 13, FOLD_BLOCK = 512, FOLD_LANES = 16, COLUMNS_LEAST = 3, COLUMNS_MOST = 64,
+  ROWS_LEAST = 4
+};
 
 typedef struct word { const char *name, *text; } word;
 
@@ -206,6 +252,66 @@ const char *written_fold_call(ad_writer *w, char to[WRITTEN_CALL], ad_dtype dtyp
   snprintf(to, WRITTEN_CALL, "%s(%s, %lld%s%s%s)", write_fold(w, dtype, fold, dense), line->at,
            (long long)line->n, step, shift ? ", " : "", shift ? shift : "");
   return to;
+}
+
+/* --- columns */
+
+/* The innermost axis of z lies densely in x, and the reduced axis is the rows. */
+static bool is_columns(const written_walk *a) {
+  if (a->kept == 0 || a->rank != a->kept + 1 || a->x[a->kept - 1] != 1) return false;
+  return a->dim[a->kept - 1] >= COLUMNS_LEAST && a->n >= ROWS_LEAST;
+}
+
+/* The routine for so many columns of rows that are `step` apart. */
+static const char *write_columns_fold(ad_writer *w, const ad_operation *op, const written_fold *fold,
+                                      int64_t n, int64_t columns, int64_t step) {
+  char text[FOLD_TEXT], name[80], number[5][24], each[120], at[48];
+  int levels = 1;
+  while (n/FOLD_BLOCK >> levels) levels++;
+  const long long values[5] = { n, columns, step, levels, n < FOLD_LANES ? n : FOLD_LANES };
+  for (int k = 0; k < 5; k++) snprintf(number[k], sizeof number[k], "%lld", values[k]);
+  snprintf(name, sizeof name, "%s_%s_by_%s_of_%s", fold->name, number[0], number[1], number[2]);
+  snprintf(at, sizeof at, step == columns ? "e" : "(e + l*%lld)", (long long)(step - columns));
+  snprintf(each, sizeof each, step == columns ? "for (e = 0; e < (n)*%s; e++)"
+           : "for (int64_t l = 0; l < (n); l++) for (e = l*%s; e < (l + 1)*%s; e++)", number[1], number[1]);
+  const word words[FOLD_WORDS] = {
+    { "SUM", fold->sum }, { "NAME", name }, { "TERM", fold->term }, { "COMBINE", fold->combine },
+    { "ELEMENTS", number[0] }, { "WIDTH", number[1] }, { "STEP", number[2] }, { "LEVELS", number[3] },
+    { "LANES", number[4] }, { "RESULT", ad_write_type(op->z.dtype) }, { "EACH_OF", "EACH_OF" },
+    { "EACH", each }, { "AT", at }
+  };
+  fill_in(text, text + FOLD_TEXT - 1, columns_text, words);
+  return ad_write_routine(w, op->x[0]->dtype, name, text);
+}
+
+/* Wide rows go in tiles of columns. */
+static void write_columns(ad_writer *w, const ad_operation *op, const char *z, const char *x,
+                          const written_fold *fold, const written_walk *a) {
+  char from[WRITTEN_INDEX], to[WRITTEN_INDEX];
+  const int outer = a->kept - 1;
+  const long long width = a->dim[outer], rest = width%COLUMNS_MOST, whole = width - rest;
+  write_open_loops(w, a->dim, 0, outer);
+  written_index(from, outer, a->x, 0);
+  written_index(to, outer, a->z, 0);
+  if (whole) {
+    ad_write(w, "for (int64_t c = 0; c < %lld; c += %d)", whole, COLUMNS_MOST);
+    ad_write(w, "  %s(%s + %s + c, %s + %s + c);",
+             write_columns_fold(w, op, fold, a->n, COLUMNS_MOST, width), x, from, z, to);
+  }
+  if (rest)
+    ad_write(w, "%s(%s + %s + %lld, %s + %s + %lld);", write_columns_fold(w, op, fold, a->n, rest, width), x,
+             from, whole, z, to, whole);
+  write_close_loops(w, outer);
+}
+
+ad_status write_fold_lines(ad_writer *w, const ad_operation *op, const char *z, const char *x,
+                           const written_fold *fold, write_line *line) {
+  const unsigned mask = ((const reduction *)op->attribute)->mask;
+  const written_walk a = written_walk_of(op->x[0], mask);
+  if (a.n == 0 || ad_type_count(op->z) == 0 || !is_columns(&a))
+    return write_lines(w, op, mask, z, x, line, fold->empty);
+  write_columns(w, op, z, x, fold, &a);
+  return AD_OK;
 }
 
 const written_fold written_sum = { "sum", "R", "(R)v", "a + b", "0", NULL };

@@ -49,6 +49,12 @@ enum { WRITTEN_CALL = 512 };
 const char *written_fold_call(ad_writer *w, char to[WRITTEN_CALL], ad_dtype dtype, const written_fold *fold,
                               const written_line *line, const char *shift);
 
+/* write_lines for a reduction that is such a fold, without an argument, and nothing else: line writes it for
+ * one element of z. Neighbouring elements of z, columns of a matrix, are folded side by side, in one way
+ * through its rows. */
+ad_status write_fold_lines(ad_writer *w, const ad_operation *op, const char *z, const char *x,
+                           const written_fold *fold, write_line *line);
+
 /* Those that more than one reduction uses: of floats, in the file's real numbers. */
 extern const written_fold written_sum, written_max;
 

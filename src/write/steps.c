@@ -3,6 +3,7 @@
 #include "write/unit.h"
 #include "primitives/library.h"
 #include "primitives/matmul.h"
+#include "primitives/reduce.h"
 #include "run/region.h"
 
 #include <stdio.h>
@@ -319,8 +320,9 @@ static bool by_rule(unit *u, uint32_t i, const ad_operation *op) {
 /* --- back into the library ------------------------------------------------------------------------------ */
 
 /* Written loops win where arrays are small; from here on the library's own kernels do: elements of an
- * array, the same where elements are only moved or added up, multiplications in a product of matrices. */
-enum { HOST_ELEMENTS = 512, HOST_MOVED = 16384, HOST_PRODUCT = 4096 };
+ * array, the same where elements are only moved or added up, where they are summed over axes (kernels share that
+ * among threads), multiplications in a product of matrices. */
+enum { HOST_ELEMENTS = 512, HOST_MOVED = 16384, HOST_SUMMED = 1 << 18, HOST_PRODUCT = 4096 };
 
 static bool is_large(const ad_operation *op) {
   const unsigned moves = AD_TRAIT_LINEAR | AD_TRAIT_UNIT_WEIGHTS;
@@ -329,7 +331,8 @@ static bool is_large(const ad_operation *op) {
   int64_t most = ad_type_count(op->z);
   for (int k = 0; k < op->n; k++)
     if (ad_type_count(*op->x[k]) > most) most = ad_type_count(*op->x[k]);
-  return most > ((op->primitive->traits & moves) == moves ? HOST_MOVED : HOST_ELEMENTS);
+  if ((op->primitive->traits & moves) != moves) return most > HOST_ELEMENTS;
+  return most > (reduction_kernel_of(op) ? HOST_SUMMED : HOST_MOVED);
 }
 
 /* Keeps the operation for calls; its types are the tape's, the list of them is copied. */
