@@ -48,6 +48,7 @@ typedef struct copying {
   /* The outputs of calls that were opened: those of one call begin where its entry in the map says. */
   uint32_t *opened;
   size_t outputs, opened_room;
+  loop_index loops;                 /* open once there is a loop */
   merge *merge;                     /* loops that took the place of several */
   size_t merges, merge_room;
 } copying;
@@ -80,10 +81,9 @@ static uint32_t open_call(copying *p, const carrier *c) {
 
 /* Result j of node i: of a loop that was merged with others, another one. */
 static int moved_result(const copying *p, uint32_t i, int j) {
-  for (size_t m = 0; m < p->merges; m++)
-    for (int k = 0; k < p->merge[m].members; k++)
-      if (p->merge[m].node[k] == i) return merge_result(&p->merge[m], k, j);
-  return j;
+  const uint32_t l = p->merges ? loop_find(&p->loops, i) : NO_LOOP;
+  if (l == NO_LOOP || !p->loops.loop[l].merge) return j;
+  return merge_result(&p->merge[p->loops.loop[l].merge - 1], p->loops.loop[l].member, j);
 }
 
 static uint32_t copy_result(const copying *p, uint32_t i) {
@@ -141,13 +141,17 @@ static bool copy_node(copying *p, uint32_t i) {
 }
 
 /* The loop that takes the place of node i and others, when it has what those need. */
-static bool copy_merged(copying *p, const merge *m) {
+static bool copy_merged(copying *p, const merge *m, uint32_t number) {
   const uint32_t first = m->node[0], last = m->node[m->members - 1];
   const size_t bytes = (size_t)(last - first) + 1;
   unsigned char *cone = memory_get_zeroed(&p->dst->allocator, bytes, 1);
   bool good = cone != NULL;
   if (!cone) tape_fail(p->dst, AD_ERROR_MEMORY, "out of memory");
-  for (int k = 0; k < m->members; k++) p->needed[m->node[k]] |= COPIED;
+  for (int k = 0; k < m->members; k++) {
+    loop_entry *e = &p->loops.loop[loop_find(&p->loops, m->node[k])];
+    e->merge = number, e->member = k;
+    p->needed[m->node[k]] |= COPIED;
+  }
   if (good) merge_cone(m, cone);
   for (uint32_t i = first; i < last && good; i++)
     if (cone[i - first] && p->needed[i] == NEEDED) good = copy_node(p, i);
@@ -160,16 +164,21 @@ static bool copy_merged(copying *p, const merge *m) {
 
 /* Loops of a function's body are merged when it is made; true: node i is one, or has failed to be. */
 static bool copy_loop(copying *p, uint32_t i, bool *good) {
-  if (!p->dst->closed || node_is_leaf(p->src, i) || !node_tuple(p->src, i)) return false;
+  if (!p->dst->closed || !loop_is(p->src, i)) return false;
   merge m;
-  if (!merge_open(&m, p->dst, p->src, i, p->needed, p->highest)) {
+  if (!p->loops.loop && !loop_index_open(&p->loops, &p->dst->allocator, p->src, p->needed, p->highest)) {
+    tape_fail(p->dst, AD_ERROR_MEMORY, "out of memory");
+    *good = false;
+    return true;
+  }
+  if (!merge_open(&m, p->dst, p->src, &p->loops, i, p->needed)) {
     *good = p->dst->status == AD_OK;
     return !*good;
   }
   *good = memory_reserve(&p->dst->allocator, &p->merge, &p->merge_room, p->merges + 1, sizeof m);
   if (*good) p->merge[p->merges++] = m;
   else merge_close(&m), tape_fail(p->dst, AD_ERROR_MEMORY, "out of memory");
-  *good = *good && copy_merged(p, &p->merge[p->merges - 1]);
+  *good = *good && copy_merged(p, &p->merge[p->merges - 1], (uint32_t)p->merges);
   return true;
 }
 
@@ -182,6 +191,7 @@ static ad_status copy_needed(copying *p) {
   const ad_allocator *a = &p->dst->allocator;
   for (size_t m = 0; m < p->merges; m++) merge_close(&p->merge[m]);
   memory_release(a, p->merge, p->merge_room*sizeof *p->merge);
+  if (p->loops.loop) loop_index_close(&p->loops, a);
   if (p->x != p->few) memory_release(a, p->x, p->room*sizeof *p->x);
   memory_release(a, p->opened, p->opened_room*sizeof *p->opened);
   return good ? AD_OK : p->dst->status == AD_OK ? AD_ERROR_MEMORY : p->dst->status;

@@ -15,35 +15,7 @@ static bool fail(const merge *m) {
 
 static const carrier *member(const merge *m, int k) { return carrier_at(m->src, m->node[k]); }
 
-static bool is_loop(const ad_tape *t, uint32_t i) {
-  if (node_is_leaf(t, i)) return false;
-  const ad_primitive *p = node_primitive(t, i);
-  return p == &carrier_primitives[CARRIER_SCAN] || p == &carrier_primitives[CARRIER_LOOP];
-}
-
 /* --- which loops ---------------------------------------------------------------------------------------- */
-
-/* Are results beyond the outputs looked at, but for a loop's number of steps? */
-static bool is_recorded(const merge *m, uint32_t i) {
-  const carrier *c = carrier_at(m->src, i);
-  if (c->kind == CARRIER_LOOP) return false;
-  for (uint32_t k = i + 1; k <= m->highest; k++) {
-    int n;
-    if ((m->needed[k] & 3) == 1 && node_is_result(m->src, k) && *node_operands(m->src, k, &n) == i
-        && result_number(m->src, k) >= c->n_out) return true;
-  }
-  return false;
-}
-
-static bool same_schedule(const merge *m, uint32_t i, uint32_t j) {
-  const carrier *a = carrier_at(m->src, i), *b = carrier_at(m->src, j);
-  int n;
-  if (a->kind != b->kind || a->g != b->g || a->n != b->n || a->limit != b->limit || a->keep != b->keep
-      || a->bytes != b->bytes || a->policy != b->policy || a->backwards != b->backwards
-      || a->counted != b->counted) return false;
-  return !a->counted
-         || node_operands(m->src, i, &n)[a->n_in] == node_operands(m->src, j, &n)[b->n_in];
-}
 
 /* Do the first inputs have the same operands: all that a loop's condition looks at, or most of a scan's? */
 static bool same_beginning(const merge *m, uint32_t i, uint32_t j) {
@@ -55,28 +27,6 @@ static bool same_beginning(const merge *m, uint32_t i, uint32_t j) {
   return same > 0 && (a->g ? same >= a->g->n_in : 2*same >= fewer);
 }
 
-/* Marks what the operands of node j need, down to node i. */
-static void mark_cone(const merge *m, uint32_t i, uint32_t j, unsigned char cone[]) {
-  int n;
-  cone[j - i] = 1;
-  for (uint32_t k = j; k > i; k--) {
-    if (!cone[k - i] || node_is_leaf(m->src, k) || m->needed[k] & 2) continue;
-    const uint32_t *x = node_operands(m->src, k, &n);
-    for (int e = 0; e < n; e++)
-      if (x[e] >= i) cone[x[e] - i] = 1;
-  }
-}
-
-/* May node j be computed where the first member is, without any other? */
-static bool is_independent(const merge *m, uint32_t j, unsigned char cone[]) {
-  const uint32_t i = m->node[0];
-  memset(cone, 0, (size_t)(j - i) + 1);
-  mark_cone(m, i, j, cone);
-  for (int k = 0; k < m->members; k++)
-    if (cone[m->node[k] - i]) return false;
-  return true;
-}
-
 static bool add_member(merge *m, uint32_t i) {
   const size_t count = (size_t)m->members + 1;
   if (!memory_reserve(&m->dst->allocator, &m->node, &m->room, count, sizeof *m->node)) return fail(m);
@@ -84,19 +34,46 @@ static bool add_member(merge *m, uint32_t i) {
   return true;
 }
 
-static bool find_members(merge *m, uint32_t i, unsigned char cone[]) {
-  bool good = add_member(m, i);
-  for (uint32_t j = i + 1; j <= m->highest && good; j++) {
-    if (m->needed[j] != 1 || !is_loop(m->src, j) || carrier_at(m->src, j)->r) continue;
-    if (!same_schedule(m, i, j) || !same_beginning(m, i, j) || is_recorded(m, j)) continue;
-    if (is_independent(m, j, cone)) good = add_member(m, j);
+/* Of nodes first to last: which need a member, those before being known. */
+static void spread_reach(const merge *m, uint32_t first, uint32_t last) {
+  unsigned char *reached = m->loops->reached;
+  for (uint32_t k = first; k <= last; k++) {
+    int n;
+    if (node_is_leaf(m->src, k) || m->needed[k] & 2) continue;
+    const uint32_t *x = node_operands(m->src, k, &n);
+    for (int e = 0; e < n && !reached[k]; e++) reached[k] = reached[x[e]];
   }
+}
+
+/* Loops that may be computed where the first one is, since none of them needs another. */
+static bool find_members(merge *m, uint32_t i) {
+  const loop_index *x = m->loops;
+  uint32_t seen = i;
+  bool good = add_member(m, i);
+  x->reached[i] = 1;
+  for (uint32_t l = x->loop[loop_find(x, i)].next; l != NO_LOOP && good; l = x->loop[l].next) {
+    const uint32_t j = x->loop[l].node;
+    if (m->needed[j] != 1 || x->loop[l].recorded || !same_beginning(m, i, j)) continue;
+    spread_reach(m, seen + 1, j);
+    seen = j;
+    if (x->reached[j]) continue;
+    good = add_member(m, j);
+    x->reached[j] = 1;
+  }
+  memset(x->reached + i, 0, (size_t)(seen - i) + 1);
   return good;
 }
 
 void merge_cone(const merge *m, unsigned char cone[]) {
   const uint32_t i = m->node[0];
-  for (int k = m->members; k-- > 1;) mark_cone(m, i, m->node[k], cone);
+  for (int k = 1; k < m->members; k++) cone[m->node[k] - i] = 1;
+  for (uint32_t k = m->node[m->members - 1]; k > i; k--) {
+    int n;
+    if (!cone[k - i] || node_is_leaf(m->src, k) || m->needed[k] & 2) continue;
+    const uint32_t *x = node_operands(m->src, k, &n);
+    for (int e = 0; e < n; e++)
+      if (x[e] >= i) cone[x[e] - i] = 1;
+  }
   for (int k = 0; k < m->members; k++) cone[m->node[k] - i] = 0;
 }
 
@@ -104,92 +81,97 @@ void merge_cone(const merge *m, unsigned char cone[]) {
 
 static void count_all(merge *m) {
   m->inputs = m->outputs = 0;
-  for (int k = 0; k < m->members; k++) m->inputs += member(m, k)->n_in, m->outputs += member(m, k)->n_out;
+  for (int k = 0; k < m->members; k++) {
+    const carrier *c = member(m, k);
+    m->first_in[k] = m->inputs, m->first_out[k] = m->outputs;
+    for (int i = 0; i < c->n_in; i++) m->owner[m->inputs + i] = k;
+    m->inputs += c->n_in, m->outputs += c->n_out;
+  }
 }
 
 static bool open_lists(merge *m) {
-  count_all(m);
-  const size_t n = (size_t)m->inputs, o = (size_t)m->outputs;
-  m->bytes = (3*n + o)*sizeof(int) + n + o + 1;
+  size_t n = 0, o = 0, slots = 4;
+  const size_t members = (size_t)m->members;
+  for (int k = 0; k < m->members; k++) n += (size_t)member(m, k)->n_in, o += (size_t)member(m, k)->n_out;
+  while (slots < 2*n) slots *= 2;
+  m->slots = (unsigned)slots;
+  m->bytes = (4*n + o + 2*members + slots)*sizeof(int) + n + o + 1;
   m->class_of = memory_get_zeroed(&m->dst->allocator, m->bytes, 1);
   if (!m->class_of) return fail(m);
   m->place = m->class_of + n;
   m->next = m->place + n;
-  m->result_of = m->next + n;
-  m->used = (bool *)(m->result_of + o);
+  m->owner = m->next + n;
+  m->result_of = m->owner + n;
+  m->first_in = m->result_of + o;
+  m->first_out = m->first_in + members;
+  m->table = m->first_out + members;
+  m->used = (bool *)(m->table + slots);
   m->live = m->used + o;
+  count_all(m);
   return true;
 }
 
 static void mark_used(const merge *m) {
+  const loop_index *x = m->loops;
   memset(m->used, 0, (size_t)m->outputs);
-  for (uint32_t i = m->node[0] + 1; i <= m->highest; i++) {
-    int n, first = 0;
-    if ((m->needed[i] & 3) != 1 || !node_is_result(m->src, i)) continue;
-    const uint32_t owner = *node_operands(m->src, i, &n);
-    for (int k = 0; k < m->members; first += member(m, k++)->n_out) {
-      const int j = result_number(m->src, i);
-      if (m->node[k] == owner && j < member(m, k)->n_out) m->used[first + j] = true;
+  for (int k = 0; k < m->members; k++) {
+    const loop_entry *e = &x->loop[loop_find(x, m->node[k])];
+    for (uint32_t r = 0; r < e->results; r++) {
+      const uint32_t j = x->result[e->first + r];
+      if (j < (uint32_t)member(m, k)->n_out) m->used[m->first_out[k] + (int)j] = true;
     }
   }
 }
 
-/* The member that number `at` among all inputs belongs to; *k: which of its inputs. */
-static int owner_of(const merge *m, int at, int *k) {
-  int i = 0;
-  for (; at >= member(m, i)->n_in; i++) at -= member(m, i)->n_in;
-  *k = at;
-  return i;
-}
+/* Which of its member's inputs number `at` among all is. */
+static int input_of(const merge *m, int at) { return at - m->first_in[m->owner[at]]; }
 
 static uint32_t operand_of(const merge *m, int at) {
-  int k, n;
-  const int i = owner_of(m, at, &k);
-  return node_operands(m->src, m->node[i], &n)[k];
+  int n;
+  return node_operands(m->src, m->node[m->owner[at]], &n)[input_of(m, at)];
 }
 
-static int role_of(const merge *m, int at) {
-  int k;
-  const int i = owner_of(m, at, &k);
-  return role_in(member(m, i))[k];
-}
+static int role_of(const merge *m, int at) { return role_in(member(m, m->owner[at]))[input_of(m, at)]; }
 
 static ad_type type_of(const merge *m, int at) {
-  int k;
-  const ad_function *f = member(m, owner_of(m, at, &k))->f;
-  return node_type(f->body, f->in[k])->type;
+  const ad_function *f = member(m, m->owner[at])->f;
+  return node_type(f->body, f->in[input_of(m, at)])->type;
 }
 
 /* --- which inputs are the same -------------------------------------------------------------------------- */
 
-/* The class with that input of an earlier member at the same position, -1: none. */
-static int find_class(const merge *m, int at, int k) {
-  for (int c = 0; c < m->classes; c++) {
-    const int first = m->place[c];
-    int other;
-    owner_of(m, first, &other);
-    if (other != k || operand_of(m, first) != operand_of(m, at)) continue;
-    if (role_of(m, first) == role_of(m, at)) return c;
-  }
-  return -1;
+static bool same_input(const merge *m, int at, int other) {
+  return input_of(m, at) == input_of(m, other) && operand_of(m, at) == operand_of(m, other)
+         && role_of(m, at) == role_of(m, other);
 }
 
-static void new_class(merge *m, int at, int next) {
+/* Where in the table the class is, or would be, with that input of an earlier member at the same position. */
+static int *find_class(const merge *m, int at) {
+  const unsigned hash = (operand_of(m, at)*31u + (unsigned)input_of(m, at))*2654435761u;
+  unsigned slot = (hash ^ hash >> 15) & (m->slots - 1);
+  while (m->table[slot] >= 0 && !same_input(m, at, m->place[m->table[slot]]))
+    slot = (slot + 1) & (m->slots - 1);
+  return &m->table[slot];
+}
+
+static int new_class(merge *m, int at) {
+  const carrier *c = member(m, m->owner[at]);
+  const int k = input_of(m, at), state = role_in(c)[k] == ROLE_STATE;
   m->place[m->classes] = at;
-  m->next[m->classes] = next;
-  m->class_of[at] = m->classes++;
+  m->next[m->classes] = state ? m->first_out[m->owner[at]] + carrier_next(c, k) : -1;
+  return m->classes++;
 }
 
 /* apart[at]: the input is known not to be the same as others. */
 static void find_classes(merge *m, const bool apart[]) {
   m->classes = 0;
-  for (int i = 0, at = 0, first = 0; i < m->members; first += member(m, i++)->n_out)
-    for (int k = 0; k < member(m, i)->n_in; k++, at++) {
-      const bool state = role_in(member(m, i))[k] == ROLE_STATE;
-      const int found = i && !apart[at] ? find_class(m, at, k) : -1;
-      if (found >= 0) m->class_of[at] = found;
-      else new_class(m, at, state ? first + carrier_next(member(m, i), k) : -1);
-    }
+  memset(m->table, 0xFF, m->slots*sizeof *m->table);
+  for (int at = 0; at < m->inputs; at++) {
+    int *found = apart[at] ? NULL : find_class(m, at);
+    const int c = found && *found >= 0 ? *found : new_class(m, at);
+    if (found) *found = c;
+    m->class_of[at] = c;
+  }
 }
 
 /* A step of all members, one after the other. */
@@ -202,10 +184,9 @@ static void all_steps(ad_tape *t, const ad_var in[], ad_var out[], void *context
     return;
   }
   for (int at = 0; at < m->inputs; at++) x[at] = in[m->class_of[at]];
-  for (int i = 0, at = 0, first = 0; i < m->members; i++) {
+  for (int i = 0; i < m->members; i++) {
     ad_function *f = member(m, i)->f;
-    function_copy(t, f->body, f->n_in, f->in, x + at, f->n_out, f->out, out + first);
-    at += f->n_in, first += f->n_out;
+    function_copy(t, f->body, f->n_in, f->in, x + m->first_in[i], f->n_out, f->out, out + m->first_out[i]);
   }
   memory_release(&t->allocator, x, n*sizeof *x + 1);
 }
@@ -222,25 +203,41 @@ static ad_function *trace(const merge *m, ad_body *body, void *context, const in
   return f;
 }
 
+/* Which of all outputs is the next value of a state. */
+static int next_of(const merge *m, int at) {
+  const int i = m->owner[at];
+  return m->first_out[i] + carrier_next(member(m, i), input_of(m, at));
+}
+
 /* Separates states that one step of m->f makes different; true if there were some. */
 static bool separate(const merge *m, bool apart[]) {
   bool any = false;
-  for (int i = 0, at = 0, first = 0; i < m->members; first += member(m, i++)->n_out)
-    for (int k = 0; k < member(m, i)->n_in; k++, at++) {
-      const int c = m->class_of[at];
-      if (m->place[c] == at || role_in(member(m, i))[k] != ROLE_STATE) continue;
-      if (m->f->out[m->next[c]] != m->f->out[first + carrier_next(member(m, i), k)]) any = apart[at] = true;
-    }
+  for (int at = 0; at < m->inputs; at++) {
+    const int c = m->class_of[at];
+    if (m->place[c] == at || role_of(m, at) != ROLE_STATE) continue;
+    if (m->f->out[m->next[c]] != m->f->out[next_of(m, at)]) any = apart[at] = true;
+  }
   return any;
 }
 
-/* A member that may not go on for as long as the first one; 0: none. */
-static int stray_member(const merge *m) {
-  const carrier *c = member(m, 0);
-  for (int i = 0, at = 0; i < m->members; at += member(m, i++)->n_in)
-    for (int k = 0; c->g && k < c->g->n_in; k++)
-      if (m->class_of[at + k] != k) return i;
-  return 0;
+/* May member i not go on for as long as the first one? */
+static bool is_stray(const merge *m, int i) {
+  const ad_function *g = member(m, i)->g;
+  for (int k = 0; g && k < g->n_in; k++)
+    if (m->class_of[m->first_in[i] + k] != k) return true;
+  return false;
+}
+
+/* Without members that may not; true if there were some. Whether one may is a matter of it and the first. */
+static bool drop_strays(merge *m) {
+  int kept = 0;
+  for (int i = 0; i < m->members; i++)
+    if (!is_stray(m, i)) m->node[kept++] = m->node[i];
+  if (kept == m->members) return false;
+  m->members = kept;
+  count_all(m);
+  mark_used(m);
+  return true;
 }
 
 /* The step of all members, once those states that are the same are known. */
@@ -263,11 +260,7 @@ static bool join_members(merge *m) {
   bool *apart = memory_get(&m->dst->allocator, bytes);
   if (!apart) return fail(m);
   bool good = join_steps(m, apart);
-  for (int k; good && (k = stray_member(m)) != 0; good = join_steps(m, apart)) {
-    memmove(m->node + k, m->node + k + 1, (size_t)(--m->members - k)*sizeof *m->node);
-    count_all(m);
-    mark_used(m);
-  }
+  while (good && drop_strays(m)) good = join_steps(m, apart);
   memory_release(&m->dst->allocator, apart, bytes);
   return good;
 }
@@ -300,10 +293,8 @@ static bool find_life(merge *m) {
   unsigned char *alive = memory_get(&m->dst->allocator, bytes);
   if (!alive) return fail(m);
   for (int k = 0; c->g && k < c->g->n_in; k++) m->live[k] = true;
-  for (int i = 0, at = 0, first = 0; i < m->members; first += member(m, i++)->n_out)
-    for (int k = 0; k < member(m, i)->n_in; k++, at++)
-      if (role_of(m, at) == ROLE_STATE && m->used[first + carrier_next(member(m, i), k)])
-        m->live[m->class_of[at]] = true;
+  for (int at = 0; at < m->inputs; at++)
+    if (role_of(m, at) == ROLE_STATE && m->used[next_of(m, at)]) m->live[m->class_of[at]] = true;
   while (spread_life(m, alive)) { }
   memory_release(&m->dst->allocator, alive, bytes);
   return true;
@@ -332,15 +323,11 @@ static int list_outputs(const merge *m, int output[]) {
 
 /* Which output of the new step each one is. */
 static void number_results(merge *m, const int output[], int n) {
-  for (int j = 0; j < m->outputs; j++) {
-    m->result_of[j] = -1;
-    for (int o = 0; o < n; o++)
-      if (output[o] == j) m->result_of[j] = o;
-  }
-  for (int i = 0, at = 0, first = 0; i < m->members; first += member(m, i++)->n_out)
-    for (int k = 0; k < member(m, i)->n_in; k++, at++)
-      if (role_of(m, at) == ROLE_STATE)
-        m->result_of[first + carrier_next(member(m, i), k)] = m->result_of[m->next[m->class_of[at]]];
+  for (int j = 0; j < m->outputs; j++) m->result_of[j] = -1;
+  for (int o = 0; o < n; o++) m->result_of[output[o]] = o;
+  for (int at = 0; at < m->inputs; at++)
+    if (role_of(m, at) == ROLE_STATE)
+      m->result_of[next_of(m, at)] = m->result_of[m->next[m->class_of[at]]];
 }
 
 typedef struct selection { const merge *m; const int *input, *output; int n, n_out; } selection;
@@ -387,20 +374,11 @@ static bool is_all_used(const merge *m) {
   return true;
 }
 
-static bool list_members(merge *m, uint32_t i) {
-  const size_t bytes = (size_t)(m->highest - i) + 2;
-  unsigned char *cone = memory_get(&m->dst->allocator, bytes);
-  if (!cone) return fail(m);
-  const bool good = find_members(m, i, cone);
-  memory_release(&m->dst->allocator, cone, bytes);
-  return good;
-}
-
-bool merge_open(merge *m, ad_tape *dst, ad_tape *src, uint32_t i, const unsigned char *needed,
-                uint32_t highest) {
-  *m = (merge){ .dst = dst, .src = src, .needed = needed, .highest = highest };
-  if (!is_loop(src, i) || carrier_at(src, i)->r || is_recorded(m, i)) return false;
-  bool good = list_members(m, i) && open_lists(m);
+bool merge_open(merge *m, ad_tape *dst, ad_tape *src, const loop_index *loops, uint32_t i,
+                const unsigned char *needed) {
+  *m = (merge){ .dst = dst, .src = src, .loops = loops, .needed = needed };
+  if (carrier_at(src, i)->r || loops->loop[loop_find(loops, i)].recorded) return false;
+  bool good = find_members(m, i) && open_lists(m);
   if (good) mark_used(m);
   good = good && (m->members > 1 || !is_all_used(m)) && join_members(m) && find_life(m) && select_step(m);
   if (!good) merge_close(m);
@@ -416,9 +394,7 @@ void merge_close(merge *m) {
 }
 
 int merge_result(const merge *m, int k, int j) {
-  int first = 0;
-  for (int i = 0; i < k; i++) first += member(m, i)->n_out;
-  return j < member(m, k)->n_out ? m->result_of[first + j] : m->f->n_out + j - member(m, k)->n_out;
+  return j < member(m, k)->n_out ? m->result_of[m->first_out[k] + j] : m->f->n_out + j - member(m, k)->n_out;
 }
 
 /* The carrier: roles of live inputs, of states and of what is stacked. */

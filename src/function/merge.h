@@ -10,7 +10,7 @@
 #ifndef ADIT_FUNCTION_MERGE_H
 #define ADIT_FUNCTION_MERGE_H
 
-#include "function/carrier.h"
+#include "function/loop_index.h"
 
 /* One loop that takes the place of others; members' operands and outputs one after the other in the lists. */
 typedef struct merge {
@@ -18,8 +18,10 @@ typedef struct merge {
   int members, inputs, outputs;     /* of all members together */
   uint32_t *node;                   /* members, on src; the first one is where the new one is recorded */
   size_t room;
-  const unsigned char *needed;      /* of each node of src up to highest, as function_copy has it */
-  uint32_t highest;
+  const loop_index *loops;          /* of src */
+  const unsigned char *needed;      /* of each node of src that they know, as function_copy has it */
+  int *first_in, *first_out;        /* of each member: the numbers of its first input and output */
+  int *owner;                       /* of each input: its member */
   int *class_of;                    /* of each input: which of the different ones it is */
   int *result_of;                   /* of each output: which one of the new loop it is, -1: none */
   bool *used;                       /* of each output: is it looked at? */
@@ -28,14 +30,16 @@ typedef struct merge {
   int *place;                       /* number among the members' inputs of the first one of the class */
   int *next;                        /* of a state: which of the members' outputs is its next value, else -1 */
   bool *live;
+  int *table;                       /* of find_class, with so many slots */
+  unsigned slots;
   ad_function *f;                   /* the step of the new loop, or of all members: retained */
   size_t bytes;
 } merge;
 
-/* What may take the place of node i of src, a scan or loop, and of others behind it; false: nothing does, or
- * memory has failed, which leaves an error on dst. Close only what has been opened. */
-bool merge_open(merge *m, ad_tape *dst, ad_tape *src, uint32_t i, const unsigned char *needed,
-                uint32_t highest);
+/* What may take the place of node i of src, one of the loops, and of others behind it; false: nothing does,
+ * or memory has failed, which leaves an error on dst. Close only what has been opened. */
+bool merge_open(merge *m, ad_tape *dst, ad_tape *src, const loop_index *loops, uint32_t i,
+                const unsigned char *needed);
 /* Marks, in cone[node - m->node[0]], what has to be there before it is recorded. */
 void merge_cone(const merge *m, unsigned char cone[]);
 /* Records it, map[] of src's operands; INVALID_INDEX on failure. */

@@ -260,6 +260,170 @@ static void test_apart(void) {
   ad_function_free(f);
 }
 
+/* u <- a u + p twice, by loops that differ in one thing. */
+typedef struct schedules { ad_loop first, second; } schedules;
+
+static void affine(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  (void)t, (void)context;
+  out[0] = ad_add(ad_mul(in[0], in[1]), in[2]);
+}
+static void two_folds(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  const schedules *s = context;
+  const ad_type types[3] = { AD_F64(), AD_F64(), AD_F64() };
+  ad_function *f = ad_function_trace("affine", affine, NULL, 3, types, 1);
+  (void)t;
+  ad_fold(f, 1, &s->first, in, &out[0]);
+  ad_fold(f, 1, &s->second, (const ad_var[]){ in[0], in[1], ad_mul(in[2], 2) }, &out[1]);
+  ad_function_free(f);
+}
+
+/* u <- a u + p[i], n times. */
+static double affine_end(double u, double a, const double p[], int n, bool backwards) {
+  for (int i = 0; i < n; i++) u = u*a + p[backwards ? n - 1 - i : i];
+  return u;
+}
+
+static void check_folds(const char *what, schedules s, bool rows, int n, int second, int loops) {
+  const ad_type types[3] = { AD_F64(), AD_F64(), rows ? AD_F64(4) : AD_F64() };
+  ad_function *f = ad_function_trace("folds", two_folds, &s, 3, types, 2);
+  const double u = 0.5, a = 0.75, p[4] = { 1, rows ? -2 : 1, rows ? 3 : 1, rows ? 0.25 : 1 };
+  const double twice[4] = { 2*p[0], 2*p[1], 2*p[2], 2*p[3] };
+  double z[2] = { 0 };
+  if (!CHECK_THAT(f && scans_in(f, NULL) == loops, "%s", what)) return;
+  CHECK_STATUS(ad_function_call(f, (const void *[]){ &u, &a, p }, (void *[]){ z, z + 1 }, NULL), AD_OK);
+  CHECK_NUMBER(z[0], affine_end(u, a, p, n, s.first.backwards), 1e-15);
+  CHECK_NUMBER(z[1], affine_end(u, a, twice, second, s.second.backwards), 1e-15);
+  ad_function_free(f);
+}
+
+static void test_schedules(void) {
+  const ad_loop three = { .steps = 3 }, four = { .steps = 4 }, little = { .steps = 3, .bytes = 16 };
+  const ad_loop every = { .steps = 3, .keep = AD_KEEP_EVERY, .k = 2 };
+  const ad_loop rarely = { .steps = 3, .keep = AD_KEEP_EVERY, .k = 3 };
+  const ad_loop along = { .steps = 4 }, back = { .steps = 4, .backwards = true };
+  check_folds("the same", (schedules){ three, three }, false, 3, 3, 1);
+  check_folds("the same, of rows", (schedules){ along, along }, true, 4, 4, 1);
+  check_folds("the same, backwards", (schedules){ back, back }, true, 4, 4, 1);
+  check_folds("steps", (schedules){ three, four }, false, 3, 4, 2);
+  check_folds("directions", (schedules){ along, back }, true, 4, 4, 2);
+  check_folds("policies", (schedules){ three, every }, false, 3, 3, 2);
+  check_folds("states kept", (schedules){ every, rarely }, false, 3, 3, 2);
+  check_folds("bytes", (schedules){ little, three }, false, 3, 3, 2);
+}
+
+/* (x, y) -> halves of x and of y until the count is ten, within one limit and within another. */
+static void two_limits(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  const int64_t *limit = context, zero = 0;
+  const ad_type types[2] = { AD_F64(), AD_I64() };
+  int by = 1;
+  ad_function *p = ad_function_trace("below ten", below_ten, NULL, 2, types, 1),
+              *f = ad_function_trace("by one", half, &by, 2, types, 2);
+  const ad_var count = ad_constant(t, AD_I64(), &zero);
+  for (int k = 0; k < 2; k++) {
+    ad_var end[2];
+    ad_while(p, f, &(ad_loop){ .limit = limit[k] }, (const ad_var[]){ in[0], count }, end);
+    out[k] = ad_add(end[0], ad_cast(end[1], AD_F64));
+  }
+  ad_function_free(p), ad_function_free(f);
+}
+
+/* Ten steps are more than nine, in whichever loop they are too many. */
+static void test_limits(void) {
+  const int64_t limits[4][2] = { { 10, 10 }, { 10, 11 }, { 10, 9 }, { 9, 10 } };
+  const ad_type one = AD_F64();
+  const double x = 3;
+  for (int i = 0; i < 4; i++) {
+    double z[2] = { 0 };
+    int64_t limit[2] = { limits[i][0], limits[i][1] };
+    ad_function *f = ad_function_trace("limits", two_limits, limit, 1, &one, 2);
+    if (!CHECK(f && loops_in(f, NULL) == (i ? 2 : 1))) return;
+    CHECK_STATUS(ad_function_call(f, (const void *[]){ &x }, (void *[]){ z, z + 1 }, NULL),
+                 i < 2 ? AD_OK : AD_ERROR_LIMIT);
+    for (int k = 0; k < 2 && i < 2; k++) CHECK(z[k] == 10 + 3*0x1p-10);
+    ad_function_free(f);
+  }
+}
+
+/* --- many loops ----------------------------------------------------------------------------------------- */
+
+enum { MANY = 200 };
+
+/* (u, a, p[MANY]) -> u <- a u + p[k], three times, summed over k. */
+static void many_folds(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  const ad_type types[3] = { AD_F64(), AD_F64(), AD_F64() };
+  ad_function *f = ad_function_trace("affine", affine, NULL, 3, types, 1);
+  ad_var end[MANY];
+  (void)t, (void)context;
+  for (int64_t k = 0; k < MANY; k++)
+    ad_fold(f, 1, &(ad_loop){ .steps = 3 }, (const ad_var[]){ in[0], in[1], ad_at(in[2], 1, &k) }, &end[k]);
+  out[0] = ad_sum(ad_stack(MANY, end, 0), AD_ALL_AXES, false);
+  ad_function_free(f);
+}
+
+/* MANY (u a^3) + (1 + a + a^2) (the sum of p) */
+static void test_many_folds(void) {
+  const ad_type types[3] = { AD_F64(), AD_F64(), AD_F64(MANY) };
+  ad_function *f = ad_function_trace("many", many_folds, NULL, 3, types, 1),
+              *g = f ? ad_function_gradient(f, 0, NULL) : NULL;
+  const double u = 0.5, a = 0.75;
+  double p[MANY], z = 0, by_u = 0, by_a = 0, by_p[MANY], sum = 0;
+  for (int k = 0; k < MANY; k++) p[k] = (k%7 - 3)*0.125, sum += p[k];
+  if (!CHECK(g && scans_in(f, NULL) == 1)) return;
+  CHECK_STATUS(ad_function_call(g, (const void *[]){ &u, &a, p }, (void *[]){ &z, &by_u, &by_a, by_p }, NULL),
+               AD_OK);
+  CHECK_NUMBER(z, MANY*u*a*a*a + (1 + a + a*a)*sum, 1e-13);
+  CHECK_NUMBER(by_u, MANY*a*a*a, 1e-13);
+  CHECK_NUMBER(by_a, 3*MANY*u*a*a + (1 + 2*a)*sum, 1e-13);
+  for (int k = 0; k < MANY; k++) CHECK_NUMBER(by_p[k], 1 + a + a*a, 1e-15);
+  ad_function_free(g);
+  ad_function_free(f);
+}
+
+static void count_and_half(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  (void)t;
+  out[0] = ad_add(in[0], ad_integer(*(const int *)context));
+  out[1] = ad_mul(in[1], 0.5);
+}
+static void count_below_ten(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  (void)t, (void)context;
+  out[0] = ad_less(in[0], ad_integer(10));
+}
+
+/* x + k halved, counting by one and by five in turn, from zero to ten; the last two loops begin where the
+ * first ones have ended. Sums over those by one, and over those by five. */
+static void many_loops(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  const ad_type types[2] = { AD_I64(), AD_F64() };
+  const int64_t zero = 0;
+  int by[2] = { 1, 5 };
+  ad_var end[MANY + 2][2];
+  ad_function *step[2], *p = ad_function_trace("below ten", count_below_ten, NULL, 1, types, 1);
+  (void)context;
+  for (int k = 0; k < 2; k++) step[k] = ad_function_trace("half", count_and_half, &by[k], 2, types, 2);
+  const ad_var count = ad_constant(t, AD_I64(), &zero);
+  for (int k = 0; k < MANY + 2; k++) {
+    const ad_var x = k < MANY ? ad_add(in[0], k) : end[k - MANY][1];
+    ad_while(p, step[k%2], NULL, (const ad_var[]){ count, x }, end[k]);
+    out[k%2] = k < 2 ? end[k][1] : ad_add(out[k%2], end[k][1]);
+  }
+  for (int k = 0; k < 2; k++) ad_function_free(step[k]);
+  ad_function_free(p);
+}
+
+/* Four loops: those by one, those by five, and the two that come after them. */
+static void test_many_loops(void) {
+  const ad_type one = AD_F64();
+  ad_function *f = ad_function_trace("many", many_loops, NULL, 1, &one, 2);
+  const double x = 3, half_of[2] = { 0x1p-10, 0x1p-2 };
+  double z[2] = { 0 }, want[2] = { 0 };
+  for (int k = 0; k < MANY; k++) want[k%2] += (x + k)*half_of[k%2];
+  for (int k = 0; k < 2; k++) want[k] += (x + k)*half_of[k]*half_of[k];
+  if (!CHECK(f != NULL)) return;
+  CHECK_THAT(loops_in(f, NULL) == 4, "%d loops", loops_in(f, NULL));
+  CHECK_STATUS(ad_function_call(f, (const void *[]){ &x }, (void *[]){ z, z + 1 }, NULL), AD_OK);
+  for (int k = 0; k < 2; k++) CHECK_NUMBER(z[k], want[k], 1e-13);
+  ad_function_free(f);
+}
+
 /* --- scans, and loops in loops -------------------------------------------------------------------------- */
 
 enum { TERMS = 5 };
@@ -408,6 +572,10 @@ int main(void) {
   }
   test_orders();
   test_apart();
+  test_schedules();
+  test_limits();
+  test_many_folds();
+  test_many_loops();
   test_nested();
   test_constants();
   test_failing_memory();
