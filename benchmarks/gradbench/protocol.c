@@ -87,6 +87,7 @@ static bool prepare(const evaluation *e, job *j, const json_t *input, timings *a
   if (!j->workspace) return job_refuse(j, "out of memory");
   if (!e->prepare(j, input)) return job_refuse(j, "the input cannot be used");
   if (!j->how->interpreter) ad_function_compile(j->f, NULL, NULL);
+  if (ad_function_prepare(j->f, NULL, j->workspace) != AD_OK) return job_refuse(j, "out of memory");
   all->prepare = nanoseconds() - start;
   return true;
 }

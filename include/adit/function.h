@@ -60,6 +60,11 @@ AD_API size_t ad_function_size(const ad_function *f);                    /* numb
  * the function's pool. After the first call with a workspace and a set of outputs nothing is allocated. */
 AD_API ad_status ad_function_call(ad_function *f, const void *const in[], void *const out[],
                                   ad_workspace *workspace);
+/* Makes now what the first call would make, so that it allocates nothing either: how the wanted outputs are
+ * computed (wanted: one for each output; NULL: all of them), and room in the workspace (NULL: in one of the
+ * function's pool). For loops that must not wait. After ad_function_compile, whose code wants room of its own.
+ * Several threads may do so at once, each with its own workspace. Fails as the call would. */
+AD_API ad_status ad_function_prepare(ad_function *f, const bool wanted[], ad_workspace *workspace);
 /* Runs f, all of whose inputs and outputs are scalars, at n points: in[i] and out[j] are arrays of n. The
  * points are the lanes of the interpreter. NULL and shared memory as in ad_function_call, but outputs in the
  * memory of inputs cost the lanes: the points run one by one. AD_ERROR_ARGUMENT if an input or output is an

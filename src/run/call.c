@@ -142,15 +142,19 @@ static ad_status find_plan(ad_function *f, void *const out[], bool lanes, const 
   return status;
 }
 
-ad_status function_plan(ad_function *f, const bool wanted[], const plan **p) {
+static ad_status plan_of(ad_function *f, const bool wanted[], const plan **p, char *message, size_t size) {
   static char somewhere;
   const size_t bytes = (size_t)f->n_out*sizeof(void *) + 1;
   void **out = memory_get(&f->body->allocator, bytes);
   if (!out) return AD_ERROR_MEMORY;
   for (int j = 0; j < f->n_out; j++) out[j] = !wanted || wanted[j] ? &somewhere : NULL;
-  const ad_status status = find_plan(f, out, false, p, NULL, 0);
+  const ad_status status = find_plan(f, out, false, p, message, size);
   memory_release(&f->body->allocator, out, bytes);
   return status;
+}
+
+ad_status function_plan(ad_function *f, const bool wanted[], const plan **p) {
+  return plan_of(f, wanted, p, NULL, 0);
 }
 
 /* --- calls ---------------------------------------------------------------------------------------- */
@@ -180,10 +184,14 @@ static ad_status run_in(ad_function *f, const void *const in[], void *const out[
   return memory ? plan_run(p, in, out, memory, w->message, sizeof w->message) : AD_ERROR_MEMORY;
 }
 
-/* What a call cannot do without: NULL if all is there. */
-static const char *missing(const ad_function *f, const void *const in[], void *const out[]) {
+/* Why a function cannot be called, and what a call cannot do without: NULL if all is there. */
+static const char *unfit(const ad_function *f) {
   if (!f) return "no function";
-  if (f->captures) return "has captured variables, which no call supplies";
+  return f->captures ? "has captured variables, which no call supplies" : NULL;
+}
+static const char *missing(const ad_function *f, const void *const in[], void *const out[]) {
+  const char *wrong = unfit(f);
+  if (wrong) return wrong;
   return f->n_in && !in ? "no inputs" : f->n_out && !out ? "no outputs" : NULL;
 }
 
@@ -198,6 +206,28 @@ ad_status ad_function_call(ad_function *f, const void *const in[], void *const o
   if (w) return run_in(f, in, out, w);
   if (!(w = take_spare(f))) return AD_ERROR_MEMORY;
   ad_status status = run_in(f, in, out, w);
+  put_spare(f, w);
+  return status;
+}
+
+/* Compiled code computes all outputs, or is not used. */
+static ad_status prepare_in(ad_function *f, const bool wanted[], ad_workspace *w) {
+  const plan *p = NULL;
+  const native_code *code = atomic_load_explicit(&f->native, memory_order_acquire);
+  for (int j = 0; j < f->n_out && wanted; j++)
+    if (!wanted[j]) code = NULL;
+  w->message[0] = 0;
+  const ad_status status = code ? AD_OK : plan_of(f, wanted, &p, w->message, sizeof w->message);
+  if (status != AD_OK) return status;
+  return workspace_memory(w, code ? code->bytes : p->workspace) ? AD_OK : AD_ERROR_MEMORY;
+}
+
+ad_status ad_function_prepare(ad_function *f, const bool wanted[], ad_workspace *w) {
+  const char *wrong = unfit(f);
+  if (wrong) return refuse(f, wrong, w);
+  if (w) return prepare_in(f, wanted, w);
+  if (!(w = take_spare(f))) return AD_ERROR_MEMORY;
+  const ad_status status = prepare_in(f, wanted, w);
   put_spare(f, w);
   return status;
 }

@@ -1,6 +1,7 @@
 /* test_function.c -- functions: traced, cut, called, applied, and their derivatives as functions, under
  * each other. */
 #include "check.h"
+#include "heap.h"
 
 #include "adit/arrays.h"
 #include "adit/derive.h"
@@ -9,6 +10,7 @@
 #include "adit/primitive.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define IN(...) ((const void *const[]){ __VA_ARGS__ })
 #define OUT(...) ((void *const[]){ __VA_ARGS__ })
@@ -475,6 +477,77 @@ static void test_trace_errors(void) {
   ad_tape_free(outer);
 }
 
+/* --- prepared calls ------------------------------------------------------------------------------------- */
+
+FUNCTION(sum_and_sines) {
+  UNUSED;
+  out[0] = ad_sum(in[0], AD_ALL_AXES, false);
+  out[1] = ad_sin(ad_cumsum(in[0], 0));
+}
+
+static ad_function *prepared_function(heap *h, const ad_allocator *a) {
+  const ad_type type = AD_F64(40);
+  *h = (heap){ 0 };
+  return ad_function_trace_with(a, "prepared", sum_and_sines, NULL, 1, &type, 2, NULL);
+}
+
+/* What was prepared is called without an allocation, the first time too; other outputs are not. */
+static void test_prepare(void) {
+  heap h;
+  const ad_allocator a = heap_allocator(&h);
+  double x[40], sum = 0, sines[40];
+  for (int i = 0; i < 40; i++) x[i] = 1;
+  for (int some = 0; some < 2; some++) {
+    ad_function *f = prepared_function(&h, &a);
+    CHECK_STATUS(ad_function_prepare(f, some ? (const bool[]){ false, true } : NULL, NULL), AD_OK);
+    const long calls = h.calls;
+    CHECK_STATUS(ad_function_call(f, IN(x), (void *[]){ some ? NULL : &sum, sines }, NULL), AD_OK);
+    CHECK_THAT(h.calls == calls, "%ld allocations", h.calls - calls);
+    for (int i = 0; i < 40; i++) CHECK_NUMBER(sines[i], sin(i + 1), 1e-15);
+    CHECK_STATUS(ad_function_call(f, IN(x), (void *[]){ &sum, some ? (void *)sines : NULL }, NULL), AD_OK);
+    CHECK(h.calls > calls && sum == 40);
+    ad_function_free(f);
+    CHECK_THAT(heap_is_empty(&h), "%s", heap_text(&h));
+  }
+}
+
+/* With the k-th allocation failing the status says so, and the function is as good as before. */
+static void test_prepare_failing(void) {
+  heap h;
+  const ad_allocator a = heap_allocator(&h);
+  ad_function *f = prepared_function(&h, &a);
+  bool done = false;
+  double x[40] = { 0 }, sum = 1, sines[40];
+  for (long k = 1; !done && k < 1000; k++) {
+    heap_fail(&h, k, false);
+    const ad_status status = ad_function_prepare(f, NULL, NULL);
+    done = heap_has_served(&h);
+    CHECK(status == (done ? AD_OK : AD_ERROR_MEMORY));
+  }
+  heap_fail(&h, 0, false);
+  CHECK(done);
+  CHECK_STATUS(ad_function_call(f, IN(x), OUT(&sum, sines), NULL), AD_OK);
+  CHECK(sum == 0);
+  ad_function_free(f);
+  CHECK_THAT(heap_is_empty(&h), "%s", heap_text(&h));
+}
+
+static void test_prepare_refused(void) {
+  const ad_type type = AD_F64(40);
+  double x[40] = { 0 }, sum = 1;
+  ad_workspace *w = ad_workspace_new();
+  CHECK_STATUS(ad_function_prepare(NULL, NULL, w), AD_ERROR_ARGUMENT);
+  CHECK(strstr(ad_workspace_message(w), "no function"));
+  CHECK_STATUS(ad_function_prepare(NULL, NULL, NULL), AD_ERROR_ARGUMENT);
+  ad_function *f = trace("sum and sines", sum_and_sines, 1, &type, 2);
+  CHECK_STATUS(ad_function_prepare(f, (const bool[]){ true, false }, w), AD_OK);
+  CHECK(!*ad_workspace_message(w));
+  CHECK_STATUS(ad_function_call(f, IN(x), (void *[]){ &sum, NULL }, w), AD_OK);
+  CHECK(sum == 0);
+  ad_function_free(f);
+  ad_workspace_free(w);
+}
+
 /* A failure of a kernel reaches the caller, and the workspace is good for the next call. */
 FUNCTION(takes) { UNUSED; out[0] = ad_take(in[0], in[1], 0); }
 static void test_run_time_error(void) {
@@ -597,6 +670,9 @@ int main(void) {
   test_captured_constants();
   test_apply();
   test_trace_errors();
+  test_prepare();
+  test_prepare_failing();
+  test_prepare_refused();
   test_run_time_error();
   test_check();
   test_common_subexpressions();
