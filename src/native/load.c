@@ -18,6 +18,8 @@ typedef struct loaded {
   native_entry *entry;
   host_step *step;
   size_t steps, step_capacity;
+  const void **fixed;               /* constants of f and of what it calls */
+  size_t fixed_capacity;
   size_t work;                      /* bytes, before zeros and outputs that are computed aside */
 } loaded;
 
@@ -81,7 +83,7 @@ static ad_status call_loaded(const native_code *n, const void *const in[], void 
     x[k] = in[k] ? in[k] : room;
     if (!in[k] && bytes_of(f, f->in[k])) memset(room, 0, bytes_of(f, f->in[k]));
   }
-  const call_of call = { { run_step, fail_here }, p, message, size };
+  const call_of call = { { run_step, fail_here, p->fixed }, p, message, size };
   if (size) message[0] = 0;
   const ad_status status = (ad_status)p->entry(x, z, memory, &call.base);
   for (int j = 0; j < f->n_out && status == AD_OK; j++)
@@ -98,6 +100,7 @@ static void free_loaded(native_code *n) {
   for (size_t i = 0; i < p->steps; i++)
     memory_release(&a, p->step[i].types, (size_t)p->step[i].op.n*sizeof *p->step[i].types + 1);
   memory_release(&a, p->step, p->step_capacity*sizeof *p->step);
+  memory_release(&a, p->fixed, p->fixed_capacity*sizeof *p->fixed);
   memory_release(&a, p, sizeof *p);
 }
 
@@ -105,9 +108,11 @@ static ad_status load(native_request *r, ad_writer *w, ad_function *f, size_t by
   loaded *p = memory_get_zeroed(&r->allocator, 1, sizeof *p);
   if (!p) return AD_ERROR_MEMORY;
   *p = (loaded){ .base = { call_loaded, free_loaded, bytes + extra_bytes(f) }, .f = f, .work = bytes,
-                 .step = w->step, .steps = w->steps, .step_capacity = w->step_capacity };
+                 .step = w->step, .steps = w->steps, .step_capacity = w->step_capacity,
+                 .fixed = w->fixed, .fixed_capacity = w->fixed_capacity };
   w->step = NULL;
-  w->steps = w->step_capacity = 0;
+  w->fixed = NULL;
+  w->steps = w->step_capacity = w->fixed_count = w->fixed_capacity = 0;
   p->object = dlopen(r->object, RTLD_NOW | RTLD_LOCAL);
   void *symbol = p->object ? dlsym(p->object, "adit_entry") : NULL;
   memcpy(&p->entry, &symbol, sizeof symbol);

@@ -27,6 +27,7 @@ struct host {
   int (*run)(const struct host *h, uint64_t step, void *const z[], const void *const x[], void *scratch);
   /* Leaves the message that format makes of count and number; returns the status. */
   int (*fail)(const struct host *h, int status, const char *format, int64_t count, double number);
+  const void *const *fixed;         /* large constants */
 };
 
 typedef int native_entry(const void *const in[], void *const out[], void *memory, const struct host *host);

@@ -34,7 +34,7 @@ static const char words[] =
   "#else\n#define ADIT_LANES(n, bytes) (n)\n#endif\n"
   "#define ADIT_INLINE inline __attribute__((always_inline))\n"
   "struct host { int (*run)(const struct host *, uint64_t, void *const *, const void *const *, void *); "
-  "int (*fail)(const struct host *, int, const char *, int64_t, double); };\n\n";
+  "int (*fail)(const struct host *, int, const char *, int64_t, double); const void *const *fixed; };\n\n";
 
 static size_t rounded(size_t bytes) { return (bytes + 63)/64*64; }
 
@@ -45,7 +45,8 @@ static void put_arguments(text *to, const ad_function *f, const unit_info *u, co
   for (int j = 0; j < f->n_out; j++) text_put(to, "%sout[%d]", comma, j), comma = ", ";
   for (int d = AD_DTYPES; d-- > 0;)
     if (u->pool[d]) text_put(to, "%s(void *)((char *)memory + %zu)", comma, at[d]), comma = ", ";
-  if (u->host) text_put(to, "%shost", comma);
+  if (u->host) text_put(to, "%shost", comma), comma = ", ";
+  if (u->fixed) text_put(to, "%shost->fixed", comma);
 }
 
 bool native_text(ad_writer *w, ad_function *f, text *to, size_t *bytes) {

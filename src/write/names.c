@@ -32,6 +32,7 @@ void writer_close(ad_writer *w) {
   for (size_t i = 0; i < w->steps; i++) free_step(w, &w->step[i]);
   memory_release(a, w->unit, w->capacity*sizeof *w->unit);
   memory_release(a, w->step, w->step_capacity*sizeof *w->step);
+  memory_release(a, w->fixed, w->fixed_capacity*sizeof *w->fixed);
   memory_release(a, w->name, w->name_capacity*sizeof *w->name);
   written_free(&w->constants);
   written_free(&w->routines);
@@ -180,6 +181,23 @@ const char *write_constants(ad_writer *w, ad_dtype dtype, const void *data, int6
     found = add_name(w, hash, name);
   }
   return found ? writer_text(w, "%s", found->name) : "";
+}
+
+/* Elements from which a constant of native code is in the table. */
+enum { FIXED_LEAST = 512 };
+
+const char *write_fixed(ad_writer *w, ad_dtype dtype, const void *data, int64_t n) {
+  if (!w->native || n < FIXED_LEAST) return write_constants(w, dtype, data, n);
+  size_t i = 0;
+  while (i < w->fixed_count && w->fixed[i] != data) i++;
+  if (i == w->fixed_count) {
+    if (!memory_reserve(&w->allocator, &w->fixed, &w->fixed_capacity, i + 1, sizeof *w->fixed)) {
+      writer_fail(w, AD_ERROR_MEMORY, "out of memory");
+      return "";
+    }
+    w->fixed[w->fixed_count++] = data;
+  }
+  return writer_text(w, "((const %s *)fixed[%zu])", write_type(dtype), i);
 }
 
 /* The number in a name "prefix_12c" at s; -1: s is no such name. */

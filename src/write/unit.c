@@ -106,7 +106,7 @@ static void put_place(unit *u, text *to, uint32_t at, ad_dtype dtype, int64_t st
     return;
   }
   if (element) text_put(to, "(");
-  if (p->kind == PLACE_FIXED) text_put(to, "%s", write_constants(u->w, dtype, p->fixed, count));
+  if (p->kind == PLACE_FIXED) text_put(to, "%s", write_fixed(u->w, dtype, p->fixed, count));
   else if (p->kind == PLACE_INPUT) text_put(to, "x%u", array);
   else if (p->kind == PLACE_OUTPUT) text_put(to, "z%u", p->number);
   else text_put(to, "(&s%u)", at);
@@ -238,7 +238,8 @@ void unit_call_lanes(unit *u, const unit_info *callee, const char *lanes, const 
     else put_pool(&u->body, (ad_dtype)d, at);
     comma = ", ";
   }
-  if (callee->host) text_put(&u->body, "%shost", comma);
+  if (callee->host) text_put(&u->body, "%shost", comma), comma = ", ";
+  if (callee->fixed) text_put(&u->body, "%sfixed", comma);
   text_put(&u->body, callee->fails ? "); if (failed) return failed; }\n" : ");\n");
   u->info->fails |= callee->fails;
 }
@@ -423,6 +424,7 @@ static void put_parameters(const unit *u, text *to, const usage *a) {
       comma = ", ";
     }
   if (a->host) text_put(to, "%sconst struct host *host", comma), comma = ", ";
+  if (a->fixed) text_put(to, "%sconst void *const *fixed", comma), comma = ", ";
   text_put(to, *comma ? ")" : "void)");
 }
 
@@ -436,7 +438,8 @@ static void put_arguments(const unit *u, text *to, const usage *a) {
     if (a->out[j]) text_put(to, "%sz%d", comma, j), comma = ", ";
   for (int d = AD_DTYPES; d-- > 0;)
     if (a->pool[d]) text_put(to, "%s%s", comma, write_pool((ad_dtype)d)), comma = ", ";
-  if (a->host) text_put(to, "%shost", comma);
+  if (a->host) text_put(to, "%shost", comma), comma = ", ";
+  if (a->fixed) text_put(to, "%sfixed", comma);
   text_put(to, ")");
 }
 
@@ -450,6 +453,7 @@ static void find_usage(const unit *u, const char *at, usage *a) {
     if (*at == 'x' && number < (unsigned long)u->arrays_in) a->in[number] = 1;
     if (*at == 'z' && number < (unsigned long)u->arrays_out) a->out[number] = 1;
     if (n == 4 && !strncmp(at, "host", 4)) a->host = true;
+    if (n == 5 && !strncmp(at, "fixed", 5)) a->fixed = true;
     for (int d = 0; d < AD_DTYPES; d++)
       if (n == strlen(write_pool((ad_dtype)d)) && !strncmp(at, write_pool((ad_dtype)d), n)) a->pool[d] = true;
   }
@@ -460,6 +464,7 @@ static void join_usage(const unit *u, usage *all, const usage *here) {
   for (int j = 0; j < u->arrays_out; j++) all->out[j] |= here->out[j];
   for (int d = 0; d < AD_DTYPES; d++) all->pool[d] |= here->pool[d];
   all->host |= here->host;
+  all->fixed |= here->fixed;
 }
 
 /* Statements of scalars alone are worth more where their callers keep operands and results in registers: the
@@ -550,7 +555,7 @@ static void end_part(unit *u, uint32_t part) {
   memset(u->here.in, 0, (size_t)u->arrays_in);
   memset(u->here.out, 0, (size_t)u->arrays_out);
   memset(u->here.pool, 0, sizeof u->here.pool);
-  u->here.host = false;
+  u->here.host = u->here.fixed = false;
 }
 
 /* --- steps ---------------------------------------------------------------------------------------------- */
@@ -789,6 +794,7 @@ static bool keep_info(unit *u) {
   for (int d = 0; d < AD_DTYPES; d++)           /* where arrays without elements are */
     if (u->all.pool[d] && !u->info->need[d]) u->info->need[d] = 1;
   u->info->host = u->all.host;
+  u->info->fixed = u->all.fixed;
   w->unit[w->count++] = u->info;
   return true;
 }

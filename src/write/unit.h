@@ -14,7 +14,7 @@
 /* What a piece of text refers to: these become its parameters. */
 typedef struct usage {
   unsigned char *in, *out;
-  bool pool[AD_DTYPES], host;
+  bool pool[AD_DTYPES], host, fixed;
 } usage;
 
 /* A loop whose states adjoints in the unit read: where its rows begin in each pool, those of its states one

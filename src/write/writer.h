@@ -44,6 +44,7 @@ typedef struct unit_info {
   size_t need[AD_DTYPES];           /* elements of it, callees included */
   bool fails;                       /* returns a status, else void */
   bool host;                        /* takes the list of host steps */
+  bool fixed;                       /* takes the table of large constants */
 } unit_info;
 
 struct ad_writer {
@@ -61,6 +62,8 @@ struct ad_writer {
   struct unit *current;             /* whose statements are being written */
   host_step *step;
   size_t steps, step_capacity;
+  const void **fixed;               /* large constants that native code finds by place in this table */
+  size_t fixed_count, fixed_capacity;
   char expression[8][WRITE_NAME];   /* ring of short texts that functions below return */
   unsigned next_expression;
   ad_status status;
@@ -83,6 +86,9 @@ size_t write_size(ad_dtype dtype);
 void put_literal(text *to, ad_dtype dtype, const void *value, bool plain);
 /* The name of a static array with these n elements. */
 const char *write_constants(ad_writer *w, ad_dtype dtype, const void *data, int64_t n);
+/* The same for a constant of a function that is written. In native code a large one is a place in the table
+ * `fixed`, which points to the function's own: a compiler is not to read numbers that it does not need. */
+const char *write_fixed(ad_writer *w, ad_dtype dtype, const void *data, int64_t n);
 /* Those that the units refer to: some belong to arguments that callees turned out not to look at. */
 void writer_put_constants(const ad_writer *w, text *to);
 /* Has a function of that name been written? If not, it counts as written from now on. */

@@ -96,14 +96,14 @@ static void test_big(void) {
   }
 }
 
-/* Constants of up to 4096 elements are kept; of larger ones the operations, with the same values. */
+/* Constants of up to 32768 elements are kept; of larger ones the operations, with the same values. */
 static void constants_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
   const int64_t n = *(const int64_t *)context;
   out[0] = ad_add(in[0], ad_sqrt(ad_cumsum(ad_full(t, AD_F64(n), 2), 0)));
 }
 
 static void test_constants(void) {
-  enum { MOST = 4096 };
+  enum { MOST = 32768 };
   static double x[MOST + 1], z[MOST + 1];
   for (int64_t n = MOST; n <= MOST + 1; n++) {
     const ad_type type = AD_F64(n);

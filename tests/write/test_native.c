@@ -404,9 +404,61 @@ static void test_races(void) {
   CHECK(count_objects(inside("race")) == 2);
 }
 
+/* Large constants of the function itself, of the body of a map and of indices: the code finds them in a table,
+ * so that functions that differ in nothing else have the same code. */
+enum { TABLE = 700, INSTANCES = 40 };
+typedef struct tables { double number[TABLE]; float small[TABLE]; int64_t index[TABLE]; } tables;
+
+static void weighted(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  const tables *c = context;
+  out[0] = whole(ad_sin(ad_mul(ad_constant(t, AD_F64(TABLE), c->number), in[0])));
+}
+
+static void by_tables(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  const tables *c = context;
+  const ad_type type = AD_F64();
+  ad_function *f = ad_function_trace("weighted", weighted, context, 1, &type, 1);
+  const ad_var picked = ad_take(ad_constant(t, AD_F64(TABLE), c->number),
+                                ad_constant(t, AD_I64(TABLE), c->index), 0);
+  ad_map(f, in, &out[0]);
+  out[1] = whole(ad_mul(picked, ad_exp(ad_mul(ad_constant(t, AD_F32(TABLE), c->small), in[1]))));
+  ad_function_free(f);
+}
+
+static void check_tables(int which) {
+  static tables c;
+  const ad_type type[2] = { AD_F64(INSTANCES), AD_F64() };
+  const ad_native options = { .cache = inside("tables") };
+  double at[INSTANCES], z[INSTANCES], sum, want = 0;
+  for (int i = 0; i < TABLE; i++) {
+    c.number[i] = sin(i + which);
+    c.small[i] = (float)cos(i*(which + 1));
+    c.index[i] = (i*(3 + which))%TABLE;
+  }
+  for (int k = 0; k < INSTANCES; k++) at[k] = 0.1*k;
+  ad_function *f = ad_function_trace("tables", by_tables, &c, 2, type, 2);
+  CHECK_STATUS(ad_function_compile(f, &options, NULL), AD_OK);
+  CHECK_STATUS(ad_function_prepare(f, NULL, NULL), AD_OK);
+  CHECK_STATUS(ad_function_call(f, (const void *[]){ at, &y }, (void *[]){ z, &sum }, NULL), AD_OK);
+  for (int k = 0; k < INSTANCES; k++) {
+    double one = 0;
+    for (int i = 0; i < TABLE; i++) one += sin(c.number[i]*at[k]);
+    CHECK(fabs(z[k] - one) <= 1e-11);
+  }
+  for (int i = 0; i < TABLE; i++) want += c.number[c.index[i]]*exp(c.small[i]*y);
+  CHECK_THAT(fabs(sum - want) <= 1e-11, "%.17g, not %.17g", sum, want);
+  ad_function_free(f);
+}
+
+static void test_large_constants(void) {
+  for (int which = 0; which < 3; which++) check_tables(which);
+  CHECK_THAT(count_objects(inside("tables")) == 1, "%d objects", count_objects(inside("tables")));
+}
+
 int main(void) {
   if (!CHECK((folder = folder_make()) != NULL)) return 1;
   test_calls();
+  test_large_constants();
   test_failing_steps();
   test_messages_of_iterations();
   test_messages();
