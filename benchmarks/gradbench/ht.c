@@ -31,6 +31,7 @@ typedef struct hand {
   double *array[ARRAYS];
   bool mirrored, inside;                 /* inside: points lie in triangles */
   sums skin;                             /* rows: vertices, or corners of points where those are fewer */
+  sums triangles;                        /* rows: points; columns: rows of skin; the values are variables */
 } hand;
 
 static ad_var element(ad_var x, int64_t i) { return ad_at(x, 1, &i); }
@@ -127,10 +128,9 @@ static ad_var frames(ad_tape *t, const hand *h, ad_var theta) {
   return ad_concat((int)h->levels + 1, part, 0);
 }
 
-static ad_var apply_sums(ad_tape *t, const sums *s, ad_var x) {
+static ad_var apply_sums(ad_tape *t, const sums *s, ad_var value, ad_var x) {
   return ad_sparse_matmul(ad_constant(t, AD_I64(s->rows + 1), s->start),
-                          ad_constant(t, AD_I64(s->entries), s->column),
-                          ad_constant(t, AD_F64(s->entries), s->value), x);
+                          ad_constant(t, AD_I64(s->entries), s->column), value, x);
 }
 
 /* (theta[, us]) -> errors (points, 3). Weights of corners are negative: a place is subtracted from what is
@@ -138,18 +138,16 @@ static ad_var apply_sums(ad_tape *t, const sums *s, ad_var x) {
 static void objective(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
   const hand *h = context;
   const ad_var seen = ad_constant(t, AD_F64(h->points, 3), h->array[SEEN]);
-  const bool few = h->skin.rows == h->points*(h->inside ? 3 : 1);
-  const ad_var place = apply_sums(t, &h->skin, frames(t, h, in[0]));
+  const ad_var weight = ad_constant(t, AD_F64(h->skin.entries), h->skin.value);
+  const ad_var place = apply_sums(t, &h->skin, weight, frames(t, h, in[0]));
   if (!h->inside) {
+    const bool few = h->skin.rows == h->points;
     out[0] = ad_sub(seen, few ? place : ad_take(place, ad_constant(t, AD_I64(h->points), h->corner), 0));
     return;
   }
   const ad_var rest = ad_sub(ad_sum(in[1], AD_AXES(1), true), 1), parts[2] = { ad_neg(in[1]), rest };
   const ad_var value = ad_reshape(ad_concat(2, parts, 1), 1, (const int64_t[]){ -1 });
-  const ad_var start = ad_arange(t, 0, 3*(double)h->points + 1, 3, AD_I64);
-  const ad_var column = few ? ad_arange(t, 0, 3*(double)h->points, 1, AD_I64)
-                            : ad_constant(t, AD_I64(3*h->points), h->corner);
-  out[0] = ad_add(seen, ad_sparse_matmul(start, column, value, place));
+  out[0] = ad_add(seen, apply_sums(t, &h->triangles, value, place));
 }
 
 /* The same of (0, 0, theta), so that the Jacobian has two columns for u and v in front. */
@@ -301,6 +299,20 @@ static bool make_skin(job *j, hand *h) {
   return true;
 }
 
+/* A point is a sum of three rows of the skin. */
+static bool make_triangles(job *j, hand *h) {
+  sums *s = &h->triangles;
+  const bool few = h->skin.rows == 3*h->points;
+  s->rows = h->points;
+  s->entries = 3*h->points;
+  s->start = malloc((size_t)(s->rows + 1)*sizeof *s->start);
+  s->column = malloc((size_t)s->entries*sizeof *s->column);
+  if (!s->start || !s->column) return job_refuse(j, "out of memory");
+  for (int64_t i = 0; i <= s->rows; i++) s->start[i] = 3*i;
+  for (int64_t e = 0; e < s->entries; e++) s->column[e] = few ? e : h->corner[e];
+  return true;
+}
+
 static bool read_hand(job *j, const json_t *input, hand *h) {
   const json_t *data = json_object_get(input, "data");
   int64_t dim[2];
@@ -311,13 +323,14 @@ static bool read_hand(job *j, const json_t *input, hand *h) {
   if (h->points == 0) return job_refuse(j, "there are no points");
   if (!read_corners(j, data, h)) return false;
   order_bones(h);
-  return make_skin(j, h);
+  return make_skin(j, h) && (!h->inside || make_triangles(j, h));
 }
 
 static void free_hand(hand *h) {
   for (int k = 0; k < ARRAYS; k++) free(h->array[k]);
   free(h->corner);
   free(h->skin.start), free(h->skin.column), free(h->skin.value);
+  free(h->triangles.start), free(h->triangles.column);
 }
 
 static bool record(job *j, hand *h) {

@@ -26,6 +26,7 @@ typedef struct ad_operation {
   size_t attribute_size;
   char *message;                    /* where ad_refuse writes (message_size bytes), may be NULL */
   size_t message_size;
+  bool sure;                        /* the primitive's `sure` has said so: run need not look for it again */
 } ad_operation;
 
 /* Writes "name: text" as the operation's message and returns status: `return ad_refuse(op, AD_ERROR_SHAPE,
@@ -104,6 +105,9 @@ struct ad_primitive {
    * scratch_bytes: none. */
   ad_status (*run)(const ad_operation *op, void *z, const void *const x[], void *scratch);
   size_t (*scratch_bytes)(const ad_operation *op);
+  /* Asked when an operation is planned, with the values of the operands that are constant then, NULL for the
+   * others: can run not fail, whatever those hold? NULL: it can, but for AD_TRAIT_NEVER_FAILS. */
+  bool (*sure)(const ad_operation *op, const void *const x[]);
   /* Writes why run failed on these operands (size bytes, "" on entry): "class 12 at [3] is not in 0 .. 9".
    * NULL, or nothing written: the sentence of the status. */
   void (*explain)(const ad_operation *op, const void *const x[], char *message, size_t size);

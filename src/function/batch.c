@@ -96,8 +96,9 @@ static ad_status each_run(const ad_operation *op, void *z, const void *const x[]
   const size_t bytes = ad_type_bytes(a->z);
   if (a->n == 0) return AD_OK;
   each_lists l = open_lists(op, x, scratch);
-  const ad_operation inner = { a->inner, op->n, l.types, a->z, each_inner_attribute(a), (size_t)a->size,
-                               op->message, op->message_size };
+  const ad_operation inner = { .primitive = a->inner, .n = op->n, .x = l.types, .z = a->z,
+                               .attribute = each_inner_attribute(a), .attribute_size = (size_t)a->size,
+                               .message = op->message, .message_size = op->message_size };
   ad_status status = AD_OK;
   char *to = z;
   for (int64_t i = 0; i < a->n && status == AD_OK; i++) {

@@ -204,6 +204,10 @@ static bool is_good(const ad_operation *op, const int64_t *start, const int64_t 
          && in_range_plain(n, column, columns);
 }
 
+static bool pattern_is_known(const ad_operation *op, const void *const x[]) {
+  return x[START] && x[COLUMN] && is_good(op, x[START], x[COLUMN]);
+}
+
 /* The first row that is wrong, -1 if none is. */
 static int64_t wrong_row(const ad_operation *op, const int64_t *start, const int64_t *column) {
   const int64_t rows = rows_of(op), n = entries_of(op), columns = columns_of(op);
@@ -264,7 +268,7 @@ static ad_status open_run(sparse_run *r, int kernel, const ad_operation *op, voi
   const int64_t n = width_of(op);
   *r = (sparse_run){ kernel_for(kernel, op->z.dtype, n), x[START], x[COLUMN], x[FIRST], x[SECOND], z,
                      rows_of(op), n, ad_dtype_bytes(op->z.dtype) };
-  return is_good(op, r->start, r->column) ? AD_OK : AD_ERROR_ARGUMENT;
+  return op->sure || is_good(op, r->start, r->column) ? AD_OK : AD_ERROR_ARGUMENT;
 }
 
 /* Rows of x that are not whole lines of the cache are copied to where they begin with one, if that is little
@@ -283,7 +287,7 @@ static ad_status product_run(const ad_operation *op, void *z, const void *const 
   const int64_t rows = rows_of(op), n = width_of(op);
   const size_t row = aligned_row(op), width = ad_dtype_bytes(op->z.dtype);
   row_blocks b = { rows_kernel(op->z.dtype), { x[START], x[COLUMN], x[FIRST], x[SECOND], z, 0, rows, n, n } };
-  if (!is_good(op, x[START], x[COLUMN])) return AD_ERROR_ARGUMENT;
+  if (!op->sure && !is_good(op, x[START], x[COLUMN])) return AD_ERROR_ARGUMENT;
   for (size_t j = 0; row && j < (size_t)columns_of(op); j++)
     memcpy((char *)scratch + j*row, (const char *)x[SECOND] + j*(size_t)n*width, (size_t)n*width);
   if (row) b.all.x = scratch, b.all.pitch = (int64_t)(row/width);
@@ -494,7 +498,8 @@ static ad_var sparse_batch(const ad_batch *b) {
 }
 
 #define SPARSE                                                                                               \
-  .linear_in = FLOATS, .not_connected = PATTERN, .explain = explain, .work = sparse_work
+  .linear_in = FLOATS, .not_connected = PATTERN, .sure = pattern_is_known, .explain = explain,                \
+  .work = sparse_work
 
 static const ad_primitive product_primitive = {
   .name = "sparse_matmul", .doc = "product of a sparse matrix by rows and an array", SPARSE,

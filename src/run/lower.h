@@ -38,6 +38,11 @@ typedef struct planner {
 bool planner_open(planner *q);
 void planner_close(planner *q);
 
+/* The elements of node x where they are known when a plan is made, else NULL. */
+const void *planner_constant(const planner *q, uint32_t x);
+/* Can an operation of node i not fail, by its trait or by the operands that are constant? */
+bool planner_sure(const planner *q, uint32_t i, const ad_operation *op);
+
 /* Is node i another name for its operand, or for the part of it that begins with element *first? */
 bool node_view(const planner *q, uint32_t i, int64_t *first);
 

@@ -38,6 +38,22 @@ static bool lower_results(planner *q, uint32_t node) {
   return q->status == AD_OK;
 }
 
+const void *planner_constant(const planner *q, uint32_t x) {
+  const bool constant = q->g.kind[x] == KIND_GIVEN && q->input_of[x] == NOWHERE;
+  return constant && node_is_constant(q->g.t, q->g.node[x]) ? node_data(q->g.t, q->g.node[x]) : NULL;
+}
+
+enum { SURE_OPERANDS = 8 };
+
+bool planner_sure(const planner *q, uint32_t i, const ad_operation *op) {
+  const run_graph *g = &q->g;
+  const void *x[SURE_OPERANDS];
+  if (op->primitive->traits & AD_TRAIT_NEVER_FAILS) return true;
+  if (!op->primitive->sure || op->n > SURE_OPERANDS) return false;
+  for (int k = 0; k < op->n; k++) x[k] = planner_constant(q, g->operand[g->operand_start[i] + (uint32_t)k]);
+  return op->primitive->sure(op, x);
+}
+
 static bool lower_kernel_step(planner *q, uint32_t node) {
   plan *p = q->p;
   const run_graph *g = &q->g;
@@ -48,6 +64,7 @@ static bool lower_kernel_step(planner *q, uint32_t node) {
   k->op.n = (int)n;
   if (!k->types || !k->x) return false;
   k->op = node_operation(g->t, g->node[node], k->types);
+  k->op.sure = planner_sure(q, node, &k->op);
   k->z = q->place_of[node];
   for (uint32_t e = 0; e < n; e++) k->x[e] = q->place_of[g->operand[first + e]];
   if (n > p->most_operands) p->most_operands = n;

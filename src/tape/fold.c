@@ -80,7 +80,8 @@ static bool run_row(folding *f, const ad_primitive *p, const ad_type *type, int 
 
 static bool run_other(folding *f, const ad_primitive *p, const ad_type *type, int n, const void *attribute,
                       size_t size) {
-  const ad_operation op = { p, n, f->types, *type, attribute, size, NULL, 0 };
+  const ad_operation op = { .primitive = p, .n = n, .x = f->types, .z = *type, .attribute = attribute,
+                            .attribute_size = size };
   if (p->scratch_bytes) {
     f->scratch_bytes = p->scratch_bytes(&op) + 64;
     f->scratch = memory_get(&f->t->allocator, f->scratch_bytes);

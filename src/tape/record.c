@@ -219,7 +219,8 @@ static ad_var record_indices(ad_tape *t, const ad_primitive *p, int n, const uin
                              const ad_type **types, const void *attribute, size_t size) {
   char message[200] = "";
   for (int k = 0; k < n; k++) types[k] = &node_type(t, x[k])->type;
-  ad_operation op = { p, n, types, { AD_F64, -1, { 0 } }, attribute, size, message, sizeof message };
+  ad_operation op = { .primitive = p, .n = n, .x = types, .z = { AD_F64, -1, { 0 } }, .attribute = attribute,
+                      .attribute_size = size, .message = message, .message_size = sizeof message };
   ad_status status = p->type(&op);
   if (status == AD_OK && !ad_type_valid(op.z)) status = AD_ERROR_SIZE;
   if (status != AD_OK) {

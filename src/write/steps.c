@@ -366,7 +366,8 @@ static bool write_host_call(unit *u, uint32_t i, const ad_operation *op, const c
   unit_line(u, "void *const to[] = { %s };", z);
   if (scratch) unit_line(u, "void *const room = (void *)(((uintptr_t)%s + 63)/64*64);",
                          unit_take(u, AD_BOOL, (int64_t)scratch + 64));
-  const bool sure = op->primitive->traits & AD_TRAIT_NEVER_FAILS;
+  const bool sure = planner_sure(&u->q, i, op);
+  u->w->step[u->w->steps - 1].op.sure = sure;
   unit_line(u, "%shost->run(host, %zu, to, from, %s);", sure ? "" : "const int failed = ", u->w->steps - 1,
             scratch ? "room" : "0");
   if (!sure) unit_line(u, "if (failed) return failed;");
@@ -487,9 +488,7 @@ const void *ad_write_operand(const ad_writer *w, int k) {
   const run_graph *g = &u->q.g;
   const uint32_t at = g->operand_start[u->step_node] + (uint32_t)k;
   if (k < 0 || at >= g->operand_start[u->step_node + 1]) return NULL;
-  const uint32_t x = g->operand[at];
-  const bool constant = g->kind[x] == KIND_GIVEN && u->q.input_of[x] == NOWHERE;
-  return constant ? node_data(g->t, g->node[x]) : NULL;
+  return planner_constant(&u->q, g->operand[at]);
 }
 
 bool ad_write_cblas(const ad_writer *w) { return w->options.cblas; }

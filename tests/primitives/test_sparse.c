@@ -212,6 +212,37 @@ static void test_special_values(void) {
 
 /* --- what is refused ------------------------------------------------------------------------------------ */
 
+/* A pattern is looked at once where it is constant, and in every call where it is an input. */
+typedef struct pattern { int64_t start[4], column[2]; } pattern;
+
+static void by_constant(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  const pattern *p = context;
+  out[0] = ad_sparse_matmul(ad_constant(t, AD_I64(4), p->start), ad_constant(t, AD_I64(2), p->column), in[0],
+                            in[1]);
+}
+static void by_input(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  (void)t, (void)context;
+  out[0] = ad_sparse_matmul(in[2], in[3], in[0], in[1]);
+}
+
+static void check_calls(const pattern *bad) {
+  const pattern good = { { 0, 1, 2, 2 }, { 0, 2 } };
+  const ad_type types[4] = { AD_F64(2), AD_F64(3), AD_I64(4), AD_I64(2) };
+  const double value[2] = { 1, 2 }, x[3] = { 1, 2, 3 };
+  double z[3] = { 0 };
+  for (int k = 0; k < 3; k++) {
+    const pattern *p = k == 0 ? &good : bad;
+    ad_function *f = k < 2 ? ad_function_trace("constant", by_constant, (void *)(uintptr_t)p, 2, types, 1)
+                           : ad_function_trace("input", by_input, NULL, 4, types, 1);
+    const void *const in[4] = { value, x, good.start, good.column };
+    const void *const wrong[4] = { value, x, bad->start, bad->column };
+    CHECK_STATUS(ad_function_call(f, in, (void *[]){ z }, NULL), k == 1 ? AD_ERROR_ARGUMENT : AD_OK);
+    CHECK(k == 1 || (z[0] == 1 && z[1] == 6 && z[2] == 0));
+    if (k == 2) CHECK_STATUS(ad_function_call(f, wrong, (void *[]){ z }, NULL), AD_ERROR_ARGUMENT);
+    ad_function_free(f);
+  }
+}
+
 static void refuse_values(const int64_t start[4], const int64_t column[2], const char *words) {
   const double value[2] = { 1, 2 }, x[3] = { 1, 2, 3 };
   double z[3];
@@ -221,6 +252,10 @@ static void refuse_values(const int64_t start[4], const int64_t column[2], const
   CHECK_STATUS(ad_read(y, z), AD_ERROR_ARGUMENT);
   CHECK_THAT(strstr(ad_tape_message(t), words), "%s", ad_tape_message(t));
   ad_tape_free(t);
+  pattern bad;
+  memcpy(bad.start, start, sizeof bad.start);
+  memcpy(bad.column, column, sizeof bad.column);
+  check_calls(&bad);
 }
 
 static void refuse_types(ad_type start, ad_type column, ad_type value, ad_type x, bool transposed) {
