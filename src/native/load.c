@@ -142,7 +142,7 @@ static int how_to_build(const text *source) {
   return (source->length < LONG_TEXT ? NATIVE_SHORT : 0)
          | (both || strstr(s, "ADIT_SIMD for") ? NATIVE_LOOPS : 0)
          | (strstr(s, "< ADIT_LANES(") ? NATIVE_MASKS : 0)
-         | (both || strstr(s, "ADIT_PARALLEL for") || strstr(s, "ADIT_THREAD*") ? NATIVE_THREADS : 0);
+         | (both || strstr(s, "ADIT_PARALLEL for") || strstr(s, "for num_threads(") ? NATIVE_THREADS : 0);
 }
 
 /* Writes, builds and loads f; r->message has what failed. */

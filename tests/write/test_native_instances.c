@@ -7,6 +7,7 @@
 #include "adit.h"
 #include "adit/code.h"
 
+#include <glob.h>
 #include <stdlib.h>
 
 extern void omp_set_num_threads(int n) __attribute__((weak));
@@ -116,6 +117,73 @@ static void test_setting(setting s) {
   ad_function_free(f);
 }
 
+/* --- without work memory -------------------------------------------------------------------------------- */
+
+static void record_product(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  (void)t, (void)context;
+  out[0] = ad_matmul(in[1], in[0]);
+}
+static void record_products(ad_tape *t, const ad_var in[], ad_var out[], void *f) {
+  (void)t;
+  ad_map(f, in, out);
+}
+
+/* w x[i], an operation that needs no memory but its result's: against sums written here. */
+static void test_products(void) {
+  enum { N = 410 };
+  static double many[N*ROWS*COLUMNS], z[N*ROWS*COLUMNS];
+  const ad_type types[2] = { AD_F64(ROWS, COLUMNS), AD_F64(ROWS, ROWS) };
+  const ad_type all[2] = { AD_F64(N, ROWS, COLUMNS), types[1] };
+  ad_function *each = ad_function_trace("product", record_product, NULL, 2, types, 1),
+              *f = ad_function_trace("products", record_products, each, 2, all, 1);
+  double worst = 0;
+  fill(AD_F64, many, N*ROWS*COLUMNS, 1);
+  fill(AD_F64, w, ROWS*ROWS, 0.2);
+  CHECK_STATUS(ad_function_compile(f, &(ad_native){ .cache = folder }, NULL), AD_OK);
+  CHECK_STATUS(ad_function_call(f, (const void *[]){ many, w }, (void *[]){ z }, NULL), AD_OK);
+  for (int e = 0; e < N*ROWS*COLUMNS; e++) {
+    const int i = e/(ROWS*COLUMNS), row = e/COLUMNS%ROWS, column = e%COLUMNS;
+    double sum = 0;
+    for (int k = 0; k < ROWS; k++) sum += w[row*ROWS + k]*many[(i*ROWS + k)*COLUMNS + column];
+    if (!(fabs(z[e] - sum) <= worst)) worst = fabs(z[e] - sum);
+  }
+  CHECK_THAT(worst <= 1e-13, "%g", worst);
+  ad_function_free(f);
+  ad_function_free(each);
+}
+
+static bool mentions(const char *path, const char *word) {
+  const size_t n = strlen(word);
+  FILE *file = fopen(path, "rb");
+  if (!file || fseek(file, 0, SEEK_END)) return false;
+  const size_t size = (size_t)ftell(file);
+  char *bytes = calloc(size + n, 1);
+  rewind(file);
+  bool found = false;
+  const size_t got = bytes ? fread(bytes, 1, size, file) : 0;
+  for (size_t at = 0; at < got && !found; at++) found = !memcmp(bytes + at, word, n);
+  free(bytes);
+  fclose(file);
+  return found;
+}
+
+/* What is written for threads is compiled for them: the objects of all such texts begin them, or, where the
+ * compiler has none, no object does. */
+static void test_threads_of_objects(void) {
+  glob_t sources;
+  long asked = 0, begun = 0;
+  if (!CHECK(glob(folder_path(folder, "*.c"), 0, NULL, &sources) == 0)) return;
+  for (size_t i = 0; i < sources.gl_pathc; i++) {
+    char object[FOLDER_PATH];
+    snprintf(object, sizeof object, "%.*s.so", (int)strlen(sources.gl_pathv[i]) - 2, sources.gl_pathv[i]);
+    if (!mentions(sources.gl_pathv[i], "parallel for num_threads")) continue;
+    asked++;
+    begun += mentions(object, "GOMP_parallel") || mentions(object, "__kmpc_fork");
+  }
+  globfree(&sources);
+  CHECK_THAT(asked >= 7 && (begun == asked || begun == 0), "%ld of %ld", begun, asked);
+}
+
 int main(void) {
   static const int64_t n[] = { 0, 1, 2, 3, 25, 65, MOST };
   if (!CHECK((folder = folder_make()) != NULL)) return 1;
@@ -123,6 +191,8 @@ int main(void) {
     for (int wide = 0; wide < 2; wide++)
       test_setting((setting){ .dtype = wide ? AD_F64 : AD_F32, .n = n[k] });
   test_setting((setting){ .dtype = AD_F64, .n = 20, .solve = true });
+  test_products();
+  test_threads_of_objects();
   folder_remove(folder);
   return check_summary();
 }
