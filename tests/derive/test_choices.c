@@ -128,6 +128,7 @@ static void test_slopes(void) {
 static void test_sums(void) {
   ad_tape *t = ad_tape_new();
   const ad_var x = ad_scalar(t, 3), y = ad_scalar(t, 5), p = ad_greater(x, 1), c = ad_greater(y, x);
+  const ad_var q = ad_greater(x, 2);
   const ad_var not_c = ad_logical_not(c), equal = ad_equal(x, y), unequal = ad_not_equal(y, x);
   const struct { ad_var m, n; bool choice; ad_var within; } cases[] = {
     { c, not_c, true, ad_none() },      { not_c, c, true, ad_none() },
@@ -137,6 +138,9 @@ static void test_sums(void) {
     { ad_logical_and(p, not_c), ad_logical_and(c, p), true, p },
     { p, c, false, ad_none() },         { p, not_c, false, ad_none() },
     { ad_logical_and(p, c), not_c, false, ad_none() },
+    { ad_logical_and(p, c), ad_logical_and(q, not_c), false, ad_none() },
+    { ad_logical_and(c, p), ad_logical_and(not_c, q), false, ad_none() },
+    { equal, ad_not_equal(x, 5), false, ad_none() },
     { ad_none(), c, false, ad_none() }, { equal, ad_not_equal(x, p), false, ad_none() },
     { ad_less(x, y), ad_greater_equal(x, y), false, ad_none() }       /* not for nan */
   };

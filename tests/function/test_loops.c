@@ -300,6 +300,7 @@ static void test_schedules(void) {
   const ad_loop three = { .steps = 3 }, four = { .steps = 4 }, little = { .steps = 3, .bytes = 16 };
   const ad_loop every = { .steps = 3, .keep = AD_KEEP_EVERY, .k = 2 };
   const ad_loop rarely = { .steps = 3, .keep = AD_KEEP_EVERY, .k = 3 };
+  const ad_loop binomial = { .steps = 3, .keep = AD_KEEP_BINOMIAL, .k = 2 };
   const ad_loop along = { .steps = 4 }, back = { .steps = 4, .backwards = true };
   check_folds("the same", (schedules){ three, three }, false, 3, 3, 1);
   check_folds("the same, of rows", (schedules){ along, along }, true, 4, 4, 1);
@@ -307,11 +308,69 @@ static void test_schedules(void) {
   check_folds("steps", (schedules){ three, four }, false, 3, 4, 2);
   check_folds("directions", (schedules){ along, back }, true, 4, 4, 2);
   check_folds("policies", (schedules){ three, every }, false, 3, 3, 2);
+  check_folds("policies with the same number", (schedules){ every, binomial }, false, 3, 3, 2);
   check_folds("states kept", (schedules){ every, rarely }, false, 3, 3, 2);
   check_folds("bytes", (schedules){ little, three }, false, 3, 3, 2);
 }
 
-/* (x, y) -> halves of x and of y until the count is ten, within one limit and within another. */
+/* u <- a u + p[i], and u <- a u + (the sum of p): p is a row for each step of one, and shared by those of the
+ * other. */
+static void with_sum(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  (void)t, (void)context;
+  out[0] = ad_add(ad_mul(in[0], in[1]), ad_sum(in[2], AD_ALL_AXES, false));
+}
+static void two_roles(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  const ad_type types[3] = { AD_F64(), AD_F64(), AD_F64() }, whole[3] = { AD_F64(), AD_F64(), AD_F64(3) };
+  ad_function *f = ad_function_trace("affine", affine, NULL, 3, types, 1),
+              *g = ad_function_trace("with sum", with_sum, NULL, 3, whole, 1);
+  (void)t, (void)context;
+  ad_fold(f, 1, &(ad_loop){ .steps = 3 }, in, &out[0]);
+  ad_fold(g, 1, &(ad_loop){ .steps = 3 }, in, &out[1]);
+  ad_function_free(f), ad_function_free(g);
+}
+
+static void test_roles(void) {
+  const ad_type types[3] = { AD_F64(), AD_F64(), AD_F64(3) };
+  ad_function *f = ad_function_trace("roles", two_roles, NULL, 3, types, 2);
+  const double u = 0.5, a = 0.75, p[3] = { 1, -2, 3.5 }, sum[3] = { 2.5, 2.5, 2.5 };
+  double z[2] = { 0 };
+  if (!CHECK(f && scans_in(f, NULL) == 1)) return;
+  CHECK_STATUS(ad_function_call(f, (const void *[]){ &u, &a, p }, (void *[]){ z, z + 1 }, NULL), AD_OK);
+  CHECK_NUMBER(z[0], affine_end(u, a, p, 3, false), 1e-15);
+  CHECK_NUMBER(z[1], affine_end(u, a, sum, 3, false), 1e-15);
+  ad_function_free(f);
+}
+
+/* Scans whose numbers of steps are operands: equal ones make one loop, others do not. */
+static void counted_folds(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  const ad_type types[3] = { AD_F64(), AD_F64(), AD_F64() };
+  ad_function *f = ad_function_trace("affine", affine, NULL, 3, types, 1);
+  (void)t, (void)context;
+  for (int k = 0; k < 3; k++) {
+    const ad_var p = ad_mul(in[2], ad_integer(k + 1));
+    const ad_loop loop = { .counted = true, .count = in[3 + k/2] };
+    ad_fold(f, 1, &loop, (const ad_var[]){ in[0], in[1], p }, &out[k]);
+  }
+  ad_function_free(f);
+}
+
+static void test_counted(void) {
+  const ad_type types[5] = { AD_F64(), AD_F64(), AD_F64(), AD_I64(), AD_I64() };
+  ad_function *f = ad_function_trace("counted", counted_folds, NULL, 5, types, 3);
+  const double u = 0.5, a = 0.75, p = 1.25, first[4] = { p, p, p, p };
+  const double second[4] = { 2*p, 2*p, 2*p, 2*p }, third[4] = { 3*p, 3*p, 3*p, 3*p };
+  const int64_t n[2] = { 4, 2 };
+  double z[3] = { 0 };
+  if (!CHECK(f && scans_in(f, NULL) == 2)) return;
+  CHECK_STATUS(ad_function_call(f, (const void *[]){ &u, &a, &p, n, n + 1 }, (void *[]){ z, z + 1, z + 2 },
+                                NULL), AD_OK);
+  CHECK_NUMBER(z[0], affine_end(u, a, first, 4, false), 1e-15);
+  CHECK_NUMBER(z[1], affine_end(u, a, second, 4, false), 1e-15);
+  CHECK_NUMBER(z[2], affine_end(u, a, third, 2, false), 1e-15);
+  ad_function_free(f);
+}
+
+/* x halved until the count is ten, within one limit and within another. */
 static void two_limits(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
   const int64_t *limit = context, zero = 0;
   const ad_type types[2] = { AD_F64(), AD_I64() };
@@ -573,6 +632,8 @@ int main(void) {
   test_orders();
   test_apart();
   test_schedules();
+  test_roles();
+  test_counted();
   test_limits();
   test_many_folds();
   test_many_loops();

@@ -329,10 +329,47 @@ static void test_memory(void) {
   CHECK(done);
 }
 
+/* --- inputs that are absent ----------------------------------------------------------------------------- */
+
+static void absent_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  (void)t, (void)context;
+  out[0] = ad_add(ad_mul(in[0], in[1]), ad_cos(in[0]));
+  out[1] = ad_mul(ad_cast(in[2], AD_F64), ad_add(in[1], 2));
+  out[2] = ad_select(in[3], in[1], ad_neg(in[1]));
+}
+
+/* They are zeros, also where the call before, on the same memory, gave others. */
+static void test_absent(void) {
+  const ad_type types[4] = { AD_F64(3), AD_F64(), AD_I64(), AD_BOOL() };
+  ad_function *f = ad_function_trace("absent", absent_body, NULL, 4, types, 3);
+  ad_workspace *space = ad_workspace_new();
+  if (!CHECK(f && space && plan_of(f)->whole)) return;
+  for (int absent = 0; absent < 16; absent++) {
+    double x[3] = { 0.5, -2, 3 }, s = 1.5, z[5];
+    int64_t k = 7;
+    uint8_t b = 1;
+    const void *all[4] = { x, &s, &k, &b }, *some[4];
+    void *const out[3] = { z, z + 3, z + 4 };
+    CHECK_STATUS(ad_function_call(f, all, out, space), AD_OK);
+    for (int i = 0; i < 4; i++) some[i] = absent >> i & 1 ? NULL : all[i];
+    CHECK_STATUS(ad_function_call(f, some, out, space), AD_OK);
+    for (int i = 0; i < 3 && absent & 1; i++) x[i] = 0;
+    if (absent & 2) s = 0;
+    if (absent & 4) k = 0;
+    if (absent & 8) b = 0;
+    for (int i = 0; i < 3; i++) CHECK_NUMBER(z[i], x[i]*s + cos(x[i]), 1e-15);
+    CHECK_NUMBER(z[3], (double)k*(s + 2), 1e-15);
+    CHECK(z[4] == (b ? s : -s));
+  }
+  ad_workspace_free(space);
+  ad_function_free(f);
+}
+
 int main(void) {
   test_rows();
   test_loops();
   test_messages();
+  test_absent();
   test_memory();
   return check_summary();
 }

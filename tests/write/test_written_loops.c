@@ -385,6 +385,51 @@ static void test_tanh(const char *cache) {
   CHECK_THAT(bad == 0, "%d of %d", bad, TANH_POINTS);
 }
 
+/* --- indices that are known ----------------------------------------------------------------------------- */
+
+typedef struct known { int64_t k[2]; bool wide, add; } known;
+
+/* Rows of x that known indices choose, or additions to them. */
+static void known_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  const known *q = context;
+  const int32_t narrow[2] = { (int32_t)q->k[0], (int32_t)q->k[1] };
+  const ad_var index = q->wide ? ad_constant(t, AD_I64(2), q->k) : ad_constant(t, AD_I32(2), narrow);
+  out[0] = q->add ? ad_scatter_add(in[0], index, in[1], 0) : ad_take(in[0], index, 0);
+}
+
+/* The first numbers out of range on either side are errors, the last ones in range are not. */
+static void test_known_indices(void) {
+  static const struct { int64_t k[2]; bool good; } pairs[] = {
+    { { 4, -5 }, true }, { { 0, 5 }, false }, { { -6, 0 }, false }, { { 1, -1 }, true }
+  };
+  const ad_type types[2] = { AD_F64(5, 3), AD_F64(2, 3) };
+  compiled w = { 0 };
+  for (int i = 0; i < 16; i++) {
+    known q = { { pairs[i/4].k[0], pairs[i/4].k[1] }, i%2, i/2%2 };
+    compiled_add(&w, ad_function_trace("known", known_body, &q, q.add ? 2 : 1, types, 1));
+  }
+  if (!CHECK_THAT(compiled_write(&w, NULL) && compiled_build(&w, "gcc", "-O1"), "%s", w.error)) return;
+  for (int i = 0; i < 16; i++) {
+    double x[15], more[6], want[15], z[15] = { 0 };
+    const bool add = i/2%2;
+    for (int e = 0; e < 15; e++) x[e] = want[e] = e + 0.5;
+    for (int e = 0; e < 6; e++) more[e] = 100*(e + 1);
+    for (int e = 0; e < 6; e++) {
+      const int64_t k = pairs[i/4].k[e/3], row = k < 0 ? k + 5 : k;
+      if (add && pairs[i/4].good) want[row*3 + e%3] += more[e];
+      else if (pairs[i/4].good) want[e] = x[row*3 + e%3];
+    }
+    const void *const in[2] = { x, more };
+    const ad_status status = pairs[i/4].good ? AD_OK : AD_ERROR_ARGUMENT;
+    CHECK_STATUS((ad_status)compiled_run(&w, i, in, (void *[]){ z }), status);
+    for (int e = 0; e < (add ? 15 : 6) && status == AD_OK; e++) CHECK(z[e] == want[e]);
+    CHECK_STATUS(ad_function_call(w.f[i], in, (void *[]){ z }, NULL), status);
+    for (int e = 0; e < (add ? 15 : 6) && status == AD_OK; e++) CHECK(z[e] == want[e]);
+  }
+  for (int i = 0; i < 16; i++) ad_function_free(w.f[i]);
+  compiled_close(&w);
+}
+
 int main(void) {
   const char *const cache = folder_make();
   if (!CHECK(cache != NULL)) return 1;
@@ -394,6 +439,7 @@ int main(void) {
     test_written(dtype, "-O3 -march=native");
   }
   test_tanh(cache);
+  test_known_indices();
   folder_remove(cache);
   return check_summary();
 }
