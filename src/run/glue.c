@@ -84,7 +84,30 @@ bool glue(planner *q, uint32_t node) {
   return true;
 }
 
+/* Does node, put around one of its parts, leave x alone: the zeros that the part is added into? */
+static bool passes_over(const planner *q, uint32_t node, uint32_t x) {
+  parts p;
+  glued_rest r;
+  if (!find_rest(q, node, &r) || !open_parts(q, node, &p) || !p.adds || p.x[0] != x) return false;
+  for (int k = 1; k < p.op.n; k++)
+    if (p.x[k] == x) return false;
+  return true;
+}
+
+bool is_unread(const planner *q, uint32_t i) {
+  const run_graph *g = &q->g;
+  const uint32_t first = g->user_start[i], end = g->user_start[i + 1];
+  if (!q->views || g->kind[i] != KIND_STRUCTURED || g->operand_start[i] != g->operand_start[i + 1]
+      || q->is_target[i])
+    return false;
+  for (uint32_t e = first; e < end; e++)
+    if (!passes_over(q, g->user[e], i)) return false;
+  return end > first;
+}
+
 void grow_glued(planner *q) {
+  for (uint32_t i = 0; i < q->g.n; i++)
+    if (is_unread(q, i)) q->life[q->place_of[i]].high = q->life[q->place_of[i]].low;
   for (uint32_t i = 0; i < q->p->places && q->views; i++) {
     const struct lifetime *l = &q->life[i];
     q->p->place[i].bytes = (size_t)(l->high - l->low)*ad_dtype_bytes(graph_type(&q->g, l->node)->dtype);

@@ -52,7 +52,10 @@ bool lower_region(planner *q, const schedule_step *s);
 
 /* Puts node, which is made of others, around one of these if that can be, growing its place. */
 bool glue(planner *q, uint32_t node);
-/* Sizes of places that have grown. */
+/* Nodes without operands that nobody looks at, as all users were put around other operands: no step makes
+ * them. */
+bool is_unread(const planner *q, uint32_t i);
+/* Sizes of places that have grown, or are not needed. */
 void grow_glued(planner *q);
 
 /* What is still to be written of such a node: elements [first, first + count), from x, or zeros (NOWHERE).
@@ -73,6 +76,9 @@ bool place_outputs(planner *q);
 bool assign_memory(planner *q);
 /* Of all places, once the steps are made. */
 void note_times(plan *p);
+/* Bytes of a line of the cache. */
+enum { CACHE_LINE = 64 };
+
 /* Of arrays of one type only, in a memory of their own, counted in elements: *count of them are needed. */
 bool assign_pool(planner *q, ad_dtype dtype, size_t *count);
 

@@ -297,35 +297,51 @@ static bool needs_memory(const planner *q, uint32_t i) {
 /* Sizes are multiples of unit; an empty array has an address of its own too. */
 static size_t rounded(size_t bytes, size_t unit) { return bytes ? (bytes + unit - 1)/unit*unit : unit; }
 
-enum { CACHE_LINE = 64 };
+/* What a place takes from a pool with that unit: where arrays begin at lines of the cache, so does the array
+ * that others are put around, with what comes before it at the end of the line before. */
+static size_t room(const planner *q, uint32_t i, size_t unit, size_t *lead) {
+  const struct lifetime *l = &q->life[i];
+  const size_t before = (size_t)-l->low*ad_dtype_bytes(graph_type(&q->g, l->node)->dtype);
+  *lead = (unit - before%unit)%unit;
+  return rounded(q->p->place[i].bytes + *lead, unit);
+}
 
 static bool run_timetable(planner *q, pool *m, const timetable *t, size_t unit) {
+  size_t lead;
   for (uint32_t s = 0; s < q->s.steps; s++) {
-    for (uint32_t i = t->begin[s]; i != NOWHERE; i = t->next_begin[i])
-      q->p->place[i].offset = take(m, rounded(q->p->place[i].bytes, unit));
-    for (uint32_t i = t->end[s]; i != NOWHERE; i = t->next_end[i])
-      if (!give_back(m, &q->p->allocator, q->p->place[i].offset, rounded(q->p->place[i].bytes, unit)))
-        return false;
+    for (uint32_t i = t->begin[s]; i != NOWHERE; i = t->next_begin[i]) {
+      const size_t bytes = room(q, i, unit, &lead);
+      q->p->place[i].offset = take(m, bytes) + lead;
+    }
+    for (uint32_t i = t->end[s]; i != NOWHERE; i = t->next_end[i]) {
+      const size_t bytes = room(q, i, unit, &lead);
+      if (!give_back(m, &q->p->allocator, q->p->place[i].offset - lead, bytes)) return false;
+    }
   }
   return true;
 }
 
+static bool in_pool(const planner *q, uint32_t i, ad_dtype dtype) {
+  return needs_memory(q, i) && !q->life[i].scalar && graph_type(&q->g, q->life[i].node)->dtype == dtype;
+}
+
+/* Arrays longer than a line of the cache begin at one, which vectors that cross lines pay for otherwise; where
+ * all are shorter, they lie close together. */
 bool assign_pool(planner *q, ad_dtype dtype, size_t *count) {
-  static const size_t size[AD_DTYPES] = { 1, 4, 8, 4, 8 };
+  const size_t size = ad_dtype_bytes(dtype);
+  size_t unit = size;
   pool m = { NULL, 0, 0, 0 };
   timetable t;
   if (!open_timetable(q, &t)) return false;
   for (uint32_t i = 0; i < q->p->places; i++) {
-    const ad_type *type = graph_type(&q->g, q->life[i].node);
-    if (needs_memory(q, i) && !q->life[i].scalar && type->dtype == dtype) enter(q, &t, i);
+    if (!in_pool(q, i, dtype)) continue;
+    enter(q, &t, i);
+    if (q->p->place[i].bytes > CACHE_LINE) unit = CACHE_LINE;
   }
-  const bool good = run_timetable(q, &m, &t, size[dtype]);
-  for (uint32_t i = 0; i < q->p->places; i++) {
-    const ad_type *type = graph_type(&q->g, q->life[i].node);
-    if (needs_memory(q, i) && !q->life[i].scalar && type->dtype == dtype)
-      q->p->place[i].offset /= size[dtype];
-  }
-  *count = m.end/size[dtype];
+  const bool good = run_timetable(q, &m, &t, unit);
+  for (uint32_t i = 0; i < q->p->places; i++)
+    if (in_pool(q, i, dtype)) q->p->place[i].offset /= size;
+  *count = m.end/size;
   close_timetable(q, &t);
   memory_release(&q->p->allocator, m.hole, m.capacity*sizeof *m.hole);
   return good;

@@ -152,9 +152,16 @@ static const char *as_text(unit *u, uint32_t i, bool pointer) {
 const char *unit_pointer(unit *u, uint32_t i) { return as_text(u, i, true); }
 const char *unit_scalar(unit *u, uint32_t i) { return as_text(u, i, false); }
 
+/* Where n elements begin that are to have memory from element `at` on: at a line of the cache, unless one
+ * holds them all. */
+static size_t aligned(ad_dtype dtype, size_t at, size_t n) {
+  const size_t line = CACHE_LINE/write_size(dtype);
+  return n > line ? (at + line - 1)/line*line : at;
+}
+
 const char *unit_take(unit *u, ad_dtype dtype, int64_t n) {
-  const size_t at = u->own[dtype] + u->used[dtype], count = n ? (size_t)n : 1;
-  u->used[dtype] += count;
+  const size_t count = n ? (size_t)n : 1, at = aligned(dtype, u->own[dtype] + u->used[dtype], count);
+  u->used[dtype] = at + count - u->own[dtype];
   if (u->info->need[dtype] < at + count) u->info->need[dtype] = at + count;
   return writer_text(u->w, at ? "(%s + %zu)" : "%s", write_pool(dtype), at);
 }
@@ -230,7 +237,7 @@ void unit_call_lanes(unit *u, const unit_info *callee, const char *lanes, const 
       comma = ", ";
     }
   for (int d = AD_DTYPES; d-- > 0;) {
-    const size_t at = u->own[d] + u->used[d];
+    const size_t at = aligned((ad_dtype)d, u->own[d] + u->used[d], callee->need[d]);
     if (!u->own_pools && u->info->need[d] < at + callee->need[d]) u->info->need[d] = at + callee->need[d];
     if (!callee->pool[d]) continue;
     text_put(&u->body, "%s", comma);
@@ -564,7 +571,7 @@ static bool write_step(unit *u, const schedule_step *s, uint32_t *part) {
   const uint32_t *node = u->q.s.order + s->first;
   bool good = true;
   for (uint32_t k = 0; k < s->count && good; k++) {
-    if (u->q.g.kind[node[k]] == KIND_RESULT || unit_gathers(u, node[k])) continue;
+    if (u->q.g.kind[node[k]] == KIND_RESULT || unit_gathers(u, node[k]) || is_unread(&u->q, node[k])) continue;
     if (u->part_of[node[k]] != *part) {
       end_part(u, *part);
       *part = u->part_of[node[k]];
@@ -793,6 +800,8 @@ static bool keep_info(unit *u) {
   memcpy(u->info->pool, u->all.pool, sizeof u->info->pool);
   for (int d = 0; d < AD_DTYPES; d++)           /* where arrays without elements are */
     if (u->all.pool[d] && !u->info->need[d]) u->info->need[d] = 1;
+  for (int d = 0; d < AD_DTYPES; d++)           /* of several of these, one behind the other */
+    u->info->need[d] = aligned((ad_dtype)d, u->info->need[d], u->info->need[d]);
   u->info->host = u->all.host;
   u->info->fixed = u->all.fixed;
   w->unit[w->count++] = u->info;
