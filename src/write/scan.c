@@ -139,14 +139,47 @@ void set_out(argument_texts *a, int j, const char *address) {
 
 /* --- scans ---------------------------------------------------------------------------------------------- */
 
+/* The record of state k, of which the scan keeps what every step begins with; NULL: none. */
+static const char *record_of(const carrier_text *c, int k) {
+  const int j = c->c->n_out + k;
+  return carrier_has_record(c->c) && j < c->results ? c->z[j] : NULL;
+}
+
+/* States that are not local are computed where they are kept, each in the row of the step it is for, the last
+ * one in the second buffer. */
+static const char *rows_of(const carrier_text *c, const state_texts *s, int k) {
+  return text_is_local(count_in(c->c, s->in[k])) ? NULL : record_of(c, k);
+}
+
+static void begin_rows(carrier_text *c, const state_texts *s) {
+  unit *u = c->u;
+  for (int k = 0; k < s->n; k++) {
+    const long long n = (long long)count_in(c->c, s->in[k]);
+    const char *rows = rows_of(c, s, k);
+    if (!rows) continue;
+    unit_line(u, "%s *const c%d_last = c%d_next;", write_type(dtype_in(c->c, s->in[k])), k, k);
+    if (c->c->backwards) unit_line(u, "if (steps > 0) c%d = %s + (steps - 1)*%lld;", k, rows, n);
+    else unit_line(u, "if (steps > 0) c%d = %s;", k, rows);
+    states_set(s, k, c->x[s->in[k]]);
+  }
+}
+
 static void write_record(carrier_text *c, const state_texts *s) {
   const carrier *a = c->c;
-  for (int k = 0; k < s->n && carrier_has_record(a); k++) {
-    const int j = a->n_out + k;
-    if (j >= c->results || !c->z[j]) continue;
+  for (int k = 0; k < s->n; k++) {
     const int64_t n = count_in(a, s->in[k]);
-    unit_copy(c->u, text_row(c, c->z[j], n), writer_text(c->u->w, "%s%d", s->name, k), n);
+    if (rows_of(c, s, k))
+      unit_line(c->u, "c%d_next = step + 1 < steps ? c%d %c %lld : c%d_last;", k, k, a->backwards ? '-' : '+',
+                (long long)n, k);
+    else if (record_of(c, k))
+      unit_copy(c->u, text_row(c, record_of(c, k), n), writer_text(c->u->w, "%s%d", s->name, k), n);
   }
+}
+
+static void turn_states(carrier_text *c, const state_texts *s) {
+  for (int k = 0; k < s->n; k++)
+    if (rows_of(c, s, k)) unit_line(c->u, "c%d = c%d_next;", k, k);
+    else text_turn(c->u, s->name, k, dtype_in(c->c, s->in[k]), count_in(c->c, s->in[k]));
 }
 
 /* Rows that no step writes. */
@@ -189,12 +222,13 @@ static bool write_counted(carrier_text *c, const state_texts *s, ad_function *f,
   unit *u = c->u;
   write_steps_count(c, "steps");
   write_rest(c, f, "steps");
+  begin_rows(c, s);
   unit_open(u, "for (int64_t step = 0; step < steps; step++) ");
   unit_line(u, c->c->backwards ? "const int64_t at = steps - 1 - step;" : "const int64_t at = step;");
   unit_line(u, "(void)at;");
   write_record(c, s);
   const bool good = write_step_call(c, f, p);
-  states_turn(s, NULL);
+  turn_states(c, s);
   unit_close(u);
   return good;
 }
@@ -257,7 +291,8 @@ bool write_scan(carrier_text *c) {
   if (!states_open(&s, c, "c")) return false;
   bool good = arguments_open(&p, c->u->w, f->n_in, f->n_out) && set_arguments(c, &s, f, &p);
   states_declare(&s, NULL);
-  for (int k = 0; k < s.n; k++) states_set(&s, k, c->x[s.in[k]]);
+  for (int k = 0; k < s.n; k++)
+    if (!rows_of(c, &s, k)) states_set(&s, k, c->x[s.in[k]]);
   if (good) good = a->kind == CARRIER_LOOP ? write_while(c, &s, f, &p) : write_counted(c, &s, f, &p);
   for (int k = 0; k < s.n; k++)
     if (s.out[k] < c->results && c->z[s.out[k]]) states_get(&s, k, c->z[s.out[k]]);
