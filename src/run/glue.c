@@ -114,6 +114,17 @@ void grow_glued(planner *q) {
   }
 }
 
+uint32_t glued_part(const planner *q, uint32_t node) {
+  parts p;
+  if (q->place_of[node] == NOWHERE || !open_parts(q, node, &p)) return NOWHERE;
+  int64_t first = p.adds ? p.first : 0;
+  for (int k = p.adds; k < p.op.n; k++) {
+    if (q->place_of[p.x[k]] == q->place_of[node] && q->begin[p.x[k]] == q->begin[node] + first) return p.x[k];
+    first += count_of(q, p.x[k]);
+  }
+  return NOWHERE;
+}
+
 static void add_rest(glued_rest *r, int64_t first, int64_t count, uint32_t x) {
   if (count > 0) r->part[r->n++] = (struct glued_part){ first, count, x };
 }

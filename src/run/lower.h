@@ -66,6 +66,8 @@ typedef struct glued_rest {
   struct glued_part { int64_t first, count; uint32_t x; } part[GLUED_PARTS];
 } glued_rest;
 bool find_rest(const planner *q, uint32_t node, glued_rest *r);
+/* The operand that node was put around; NOWHERE: none. */
+uint32_t glued_part(const planner *q, uint32_t node);
 
 /* Slots for all that scalar programs read and write: constants first, then inputs, then results. */
 bool number_slots(planner *q);

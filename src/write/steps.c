@@ -19,8 +19,7 @@ static bool is_literal_node(const unit *u, uint32_t i) {
   return u->q.g.kind[i] == KIND_GIVEN && u->q.input_of[i] == NOWHERE && graph_type(&u->q.g, i)->rank == 0;
 }
 
-/* z = row(x..) as an expression; x: how the operands are written. */
-static bool put_value(unit *u, text *to, uint32_t i, const char *const x[]) {
+bool unit_value(unit *u, text *to, uint32_t i, const char *const x[]) {
   const run_graph *g = &u->q.g;
   const uint32_t node = g->node[i], first = g->operand[g->operand_start[i]];
   const ad_primitive *p = node_primitive(g->t, node);
@@ -68,7 +67,7 @@ bool unit_statement(unit *u, uint32_t i) {
   operand_texts o = { 0 };
   text t = text_on(&u->w->allocator);
   read_operands(u, i, &o);
-  const bool good = put_value(u, &t, i, o.x);
+  const bool good = unit_value(u, &t, i, o.x);
   if (u->slot_of[i] != NOWHERE) unit_line(u, "%s = %s;", unit_scalar(u, i), text_of(&t));
   else unit_line(u, "const %s v%u = %s;", write_type(graph_type(&u->q.g, i)->dtype), i, text_of(&t));
   if (u->q.is_target[i]) store_outputs(u, i);
@@ -262,7 +261,7 @@ static bool region_statement(const box *b, uint32_t i) {
     o.x[k] = o.of[k];
     t.length = 0;
   }
-  const bool good = put_value(u, &t, i, o.x);
+  const bool good = unit_value(u, &t, i, o.x);
   unit_line(u, "const %s v%u = %s;", write_type(graph_type(g, i)->dtype), i, text_of(&t));
   if (u->q.place_of[i] != NOWHERE) {
     int64_t stride[AD_MAX_RANK];
@@ -406,8 +405,7 @@ bool unit_host_results(unit *u, uint32_t i, const ad_operation *op) {
   return good;
 }
 
-/* Of an array around one of its parts, the others. */
-static void write_rest(unit *u, uint32_t i, const glued_rest *r) {
+void unit_rest(unit *u, uint32_t i, const glued_rest *r) {
   for (int k = 0; k < r->n; k++) {
     const struct glued_part *p = &r->part[k];
     const char *to = unit_part(u, i, p->first);
@@ -439,7 +437,7 @@ bool unit_structured(unit *u, uint32_t i) {
     for (uint32_t k = g->user_start[i]; k < g->user_start[i + 1]; k++) declare(u, g->user[k]);
     good = unit_tuple(u, i, &op);
   } else if (find_rest(&u->q, i, &rest)) {
-    write_rest(u, i, &rest);
+    unit_rest(u, i, &rest);
   } else if (!unit_view(u, i, &part)) {
     declare(u, i);
     u->step = p, u->step_node = i;

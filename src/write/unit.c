@@ -567,15 +567,19 @@ static void end_part(unit *u, uint32_t part) {
 
 /* --- steps ---------------------------------------------------------------------------------------------- */
 
+static void enter_part(unit *u, uint32_t node, uint32_t *part) {
+  if (u->part_of[node] == *part) return;
+  end_part(u, *part);
+  *part = u->part_of[node];
+}
+
 static bool write_step(unit *u, const schedule_step *s, uint32_t *part) {
   const uint32_t *node = u->q.s.order + s->first;
   bool good = true;
   for (uint32_t k = 0; k < s->count && good; k++) {
-    if (u->q.g.kind[node[k]] == KIND_RESULT || unit_gathers(u, node[k]) || is_unread(&u->q, node[k])) continue;
-    if (u->part_of[node[k]] != *part) {
-      end_part(u, *part);
-      *part = u->part_of[node[k]];
-    }
+    if (u->q.g.kind[node[k]] == KIND_RESULT || unit_gathers(u, node[k])) continue;
+    if (is_unread(&u->q, node[k])) continue;
+    enter_part(u, node[k], part);
     memset(u->used, 0, sizeof u->used);
     if (s->kind == KIND_SCALAR) good = unit_statement(u, node[k]);
     else if (s->kind == KIND_ELEMENTWISE) return unit_region(u, s);
@@ -609,10 +613,17 @@ static void write_copies(unit *u) {
 
 static bool write_steps(unit *u) {
   const schedule *s = &u->q.s;
-  uint32_t part = 0;
+  uint32_t part = 0, end = 0;
+  bool vectors = false;
   u->w->indent = u->shape->lanes ? 2 : 1;
-  for (uint32_t k = 0; k < s->steps; k++)
+  for (uint32_t k = 0; k < s->steps; k++) {
+    if (k >= end && s->step[k].kind != KIND_SCALAR && s->step[k].kind != KIND_RESULT) {
+      enter_part(u, s->order[s->step[k].first], &part);
+      if (!unit_shifts(u, k, &end, &vectors)) return false;
+    }
     if (!write_step(u, &s->step[k], &part)) return false;
+    if (vectors && k + 1 == end) unit_line(u, "#endif");
+  }
   write_copies(u);
   write_empty_outputs(u);
   end_part(u, part);

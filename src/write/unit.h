@@ -93,10 +93,18 @@ void unit_call_lanes(unit *u, const unit_info *callee, const char *lanes, const 
 /* to[i] = from[i] for i < n. */
 void unit_copy(unit *u, const char *to, const char *from, int64_t n);
 
+/* z = row(x..) as an expression; x: how the operands are written. */
+bool unit_value(unit *u, text *to, uint32_t i, const char *const x[]);
+/* Of an array around one of its parts, the others. */
+void unit_rest(unit *u, uint32_t i, const glued_rest *r);
+
 /* --- steps: each returns false after leaving the error -------------------------------------------------- */
 
 bool unit_statement(unit *u, uint32_t i);
 bool unit_region(unit *u, const schedule_step *s);
+/* Steps from the first to before *end as one loop over vectors, up to a line "#else", behind which they come
+ * one by one, and "#endif". If it is not written, none that begins before *end need be tried. */
+bool unit_shifts(unit *u, uint32_t first, uint32_t *end, bool *written);
 bool unit_structured(unit *u, uint32_t i);
 bool unit_tuple(unit *u, uint32_t i, const ad_operation *op);     /* operations with several results */
 /* Will the map that is node i read its operands by itself? Before places are chosen. */
