@@ -617,8 +617,10 @@ static bool write_steps(unit *u) {
   bool vectors = false;
   u->w->indent = u->shape->lanes ? 2 : 1;
   for (uint32_t k = 0; k < s->steps; k++) {
-    if (k >= end && s->step[k].kind != KIND_SCALAR && s->step[k].kind != KIND_RESULT) {
-      enter_part(u, s->order[s->step[k].first], &part);
+    const uint32_t node = s->order[s->step[k].first];
+    const node_kind kind = u->q.g.kind[node];
+    if (k >= end && (kind == KIND_ELEMENTWISE || (kind == KIND_STRUCTURED && !unit_gathers(u, node)))) {
+      enter_part(u, node, &part);
       if (!unit_shifts(u, k, &end, &vectors)) return false;
     }
     if (!write_step(u, &s->step[k], &part)) return false;
