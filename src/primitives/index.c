@@ -9,6 +9,7 @@
 #include "primitives/batching.h"
 #include "primitives/construct.h"
 #include "primitives/operands.h"
+#include "primitives/rows.h"
 #include "primitives/strided_write.h"
 #include "primitives/work.h"
 
@@ -91,6 +92,7 @@ static indexed_line *add_line(ad_dtype dtype, bool wide) {
 typedef struct arrays {
   strided_line *run;                /* for lines along which the index stays */
   indexed_line *each;
+  rows_kernel *rows;                /* for such lines one after the other, or NULL */
   size_t bytes;
   char *z;
   const char *x, *index;
@@ -110,8 +112,18 @@ static bool run_line(const indexed *s, const arrays *a, int64_t z, int64_t x, in
   return true;
 }
 
+/* One row for each index, and nothing else? */
+static bool is_rows(const indexed *s) {
+  const strided *b = &s->box;
+  const int64_t beside = s->step_to ? b->to[0] : b->from[0];
+  return b->rank == 2 && s->index[0] == 1 && s->index[1] == 0 && b->to[1] == 1 && b->from[1] == 1 && beside == 0;
+}
+
 static bool run_serial(const indexed *s, const arrays *a) {
   const strided *b = &s->box;
+  if (a->rows && is_rows(s))
+    return a->rows(b->dim[0], b->dim[1], s->step_to ? s->step_to : b->to[0],
+                   s->step_from ? s->step_from : b->from[0], s->length, a->z, a->x, a->index);
   int64_t i[AD_MAX_RANK] = { 0 }, z = 0, x = 0, index = 0;
   int d;
   do {
@@ -148,40 +160,97 @@ static void merge_axes(indexed *s) {
   b->rank = rank;
 }
 
-/* The longest axis along which no two positions meet in z: any axis when z is written, one that z has when
- * it is added to. */
+/* Positions of an axis that a part has at least: whole lines of the cache where they are neighbours. */
+static int64_t least_positions(const indexed *s, int d) { return s->box.to[d] == 1 ? 8 : 1; }
+
+/* Into how many parts axis d can be cut, no two of which meet in z: any axis when z is written, one that z has
+ * when it is added to. */
+static int64_t most_parts(const indexed *s, int d) {
+  const int64_t parts = s->box.to[d] ? s->box.dim[d]/least_positions(s, d) : 0;
+  return parts < PARALLEL_PARTS ? parts : PARALLEL_PARTS;
+}
+
 static int axis_to_split(const indexed *s) {
-  int best = -1;
-  for (int d = 0; d < s->box.rank; d++)
-    if (s->box.to[d] && (best < 0 || s->box.dim[d] > s->box.dim[best])) best = d;
+  int best = 0;
+  for (int d = 1; d < s->box.rank; d++)
+    if (most_parts(s, d) > most_parts(s, best)) best = d;
   return best;
 }
 
-static bool run_part(const indexed *s, int d, int part, const arrays *a) {
+/* Positions [begin, end) of axis d, adding into z. */
+static bool run_positions(const indexed *s, int d, int64_t begin, int64_t end, char *z, const arrays *a) {
   indexed piece = *s;
   arrays moved = *a;
-  int64_t begin = part_begin(s->box.dim[d], part, PARALLEL_PARTS);
-  piece.box.dim[d] = part_begin(s->box.dim[d], part + 1, PARALLEL_PARTS) - begin;
-  moved.z += begin*s->box.to[d]*(int64_t)a->bytes;
+  piece.box.dim[d] = end - begin;
+  moved.z = z + begin*s->box.to[d]*(int64_t)a->bytes;
   moved.x += begin*s->box.from[d]*(int64_t)a->bytes;
   moved.index += begin*s->index[d]*(s->wide ? 8 : 4);
-  return piece.box.dim[d] == 0 || run_serial(&piece, &moved);
+  return piece.box.dim[d] <= 0 || run_serial(&piece, &moved);
+}
+
+static ad_status all_good(const bool good[], int parts) {
+  for (int part = 0; part < parts; part++)
+    if (!good[part]) return AD_ERROR_ARGUMENT;
+  return AD_OK;
 }
 
 static ad_status run(const indexed *given, const arrays *a) {
   indexed s = *given;
+  bool good[PARALLEL_PARTS];
   int64_t count = 1;
   for (int d = 0; d < s.box.rank; d++) count *= s.box.dim[d];
   if (count == 0) return AD_OK;
   merge_axes(&s);
-  const int split = axis_to_split(&s);
-  if (count < PARALLEL_ELEMENTS || split < 0) return run_serial(&s, a) ? AD_OK : AD_ERROR_ARGUMENT;
+  const int split = axis_to_split(&s), parts = (int)most_parts(&s, split);
+  if (count < PARALLEL_ELEMENTS || parts < 2) return run_serial(&s, a) ? AD_OK : AD_ERROR_ARGUMENT;
+  const int64_t dim = s.box.dim[split];
+  PARALLEL_FOR
+  for (int part = 0; part < parts; part++)
+    good[part] = run_positions(&s, split, part_begin(dim, part, parts), part_begin(dim, part + 1, parts),
+                               a->z, a);
+  return all_good(good, parts);
+}
+
+/* --- sums by themselves --------------------------------------------------------------------------------- */
+
+/* Where many updates meet in few elements, they are added up in parts, each but the first one by itself from
+ * -0 on, which are then added in order: z = ((base + part 0) + part 1) + .. . Shapes alone say how many
+ * parts, so the bits do not depend on threads. PARTS_UPDATES: from which many on. */
+enum { PARTS_UPDATES = 1 << 16, PARTS_MOST = 8 };
+
+/* Parts along the first axis, of box whose axes are merged: sums are few against their updates. */
+static int parts_of_sums(const indexed *s, ad_dtype dtype, int64_t sums, int64_t updates) {
+  if (dtype < AD_F32 || updates < PARTS_UPDATES || sums < 1 || s->box.to[0] || s->box.rank > 2) return 1;
+  const int64_t parts = updates/4/sums, most = s->box.dim[0] < PARTS_MOST ? s->box.dim[0] : PARTS_MOST;
+  return (int)(parts < 1 ? 1 : parts < most ? parts : most);
+}
+
+/* Positions of a part: the last one has what is left. */
+static int64_t part_length(const indexed *s, int parts) { return (s->box.dim[0] + parts - 1)/parts; }
+
+static void fill_with_nothing(ad_dtype dtype, int64_t n, char *z) {
+  static const double none = -0.0;
+  static const float none_f32 = -0.0f;
+  const bool wide = dtype == AD_F64;
+  strided_fill(n, wide ? sizeof none : sizeof none_f32, z, wide ? (const void *)&none : &none_f32);
+}
+
+/* scratch: the sums of parts 1, 2, .. */
+static ad_status run_sums(const indexed *s, const arrays *a, ad_dtype dtype, int64_t sums, int parts,
+                          char *scratch) {
+  const int64_t length = part_length(s, parts), dim = s->box.dim[0];
+  const size_t bytes = (size_t)sums*a->bytes;
   bool good[PARALLEL_PARTS];
   PARALLEL_FOR
-  for (int part = 0; part < PARALLEL_PARTS; part++) good[part] = run_part(&s, split, part, a);
-  for (int part = 0; part < PARALLEL_PARTS; part++)
-    if (!good[part]) return AD_ERROR_ARGUMENT;
-  return AD_OK;
+  for (int part = 0; part < parts; part++) {
+    char *own = part ? scratch + (size_t)(part - 1)*bytes : a->z;
+    const int64_t begin = part*length, end = begin + length < dim ? begin + length : dim;
+    if (part) fill_with_nothing(dtype, sums, own);
+    good[part] = run_positions(s, 0, begin, end, own, a);
+  }
+  for (int part = 1; part < parts; part++)
+    a->run(sums, a->z, 1, scratch + (size_t)(part - 1)*bytes, 1);
+  return all_good(good, parts);
 }
 
 /* --- the kernel, written -------------------------------------------------------------------------------- */
@@ -207,8 +276,16 @@ static bool all_in_range(const ad_writer *w, const ad_operation *op, const index
   return index != NULL;
 }
 
+/* Loops over the axes [0, depth), the first one over part p of them where it is written in parts. */
+static void open_outer_loops(ad_writer *w, const indexed *s, int depth, int parts) {
+  const long long length = part_length(s, parts), dim = s->box.dim[0];
+  if (parts > 1)
+    ad_write(w, "for (int64_t i0 = p*%lld; i0 < %lld && i0 < (p + 1)*%lld; i0++) {", length, dim, length);
+  write_open_loops(w, s->box.dim, parts > 1, depth);
+}
+
 /* The index is read as far out as it can be. */
-static ad_status write_indexed(ad_writer *w, const ad_operation *op, const indexed *given, bool add,
+static ad_status write_indexed(ad_writer *w, const ad_operation *op, const indexed *given, bool add, int parts,
                                const char *z, const char *x, const char *index) {
   indexed s = *given;
   const strided *b = &s.box;
@@ -219,7 +296,7 @@ static ad_status write_indexed(ad_writer *w, const ad_operation *op, const index
   merge_axes(&s);
   for (int d = 0; d < b->rank; d++)
     if (s.index[d]) depth = d + 1;
-  write_open_loops(w, b->dim, 0, depth);
+  open_outer_loops(w, &s, depth, parts);
   ad_write(w, "int64_t k = %s[%s];", index, written_index(at, b->rank, s.index, 0));
   ad_write(w, "if (k < 0) k += %lld;", (long long)s.length);
   if (!all_in_range(w, op, given)) {
@@ -338,13 +415,14 @@ static ad_status choice_run(const ad_operation *op, void *z, const void *const x
   (void)scratch;
   const indexed s = box_of(op);
   const size_t width = ad_dtype_bytes(op->z.dtype);
-  const arrays a = { strided_copy_line(width), copy_line(width, s.wide), width, z, x[0], x[1] };
+  const arrays a = { strided_copy_line(width), copy_line(width, s.wide), rows_copy(width, s.wide), width, z, x[0],
+                     x[1] };
   return run(&s, &a);
 }
 
 static ad_status choice_write(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]) {
   const indexed s = box_of(op);
-  return write_indexed(w, op, &s, false, z, x[0], x[1]);
+  return write_indexed(w, op, &s, false, 1, z, x[0], x[1]);
 }
 
 static ad_var choice_vjp(ad_rule *r, int k) {
@@ -368,20 +446,47 @@ static ad_status addition_type(ad_operation *op, choice_rule *rule) {
                    ad_type_print(*op->x[2], given, sizeof given), ad_type_print(chosen, want, sizeof want));
 }
 
+/* As how many parts an addition runs; merged: its box. */
+static int addition_parts(const ad_operation *op, indexed *merged) {
+  *merged = transposed_box_of(op);
+  merge_axes(merged);
+  return parts_of_sums(merged, op->z.dtype, ad_type_count(op->z), ad_type_count(*op->x[2]));
+}
+
+static size_t addition_scratch(const ad_operation *op) {
+  indexed s;
+  return (size_t)(addition_parts(op, &s) - 1)*ad_type_bytes(op->z);
+}
+
 static ad_status addition_run(const ad_operation *op, void *z, const void *const x[], void *scratch) {
-  (void)scratch;
+  indexed merged;
   const indexed s = transposed_box_of(op);
+  const int parts = addition_parts(op, &merged);
   const ad_dtype dtype = op->z.dtype;
   const size_t bytes = ad_type_bytes(op->z);
   if (z != x[0] && bytes) memcpy(z, x[0], bytes);
-  const arrays a = { strided_add_line(dtype), add_line(dtype, s.wide), ad_dtype_bytes(dtype), z, x[2], x[1] };
-  return run(&s, &a);
+  const arrays a = { strided_add_line(dtype), add_line(dtype, s.wide), rows_add(dtype, s.wide),
+                     ad_dtype_bytes(dtype), z, x[2], x[1] };
+  return parts > 1 ? run_sums(&merged, &a, dtype, ad_type_count(op->z), parts, scratch) : run(&s, &a);
 }
 
 static ad_status addition_write(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]) {
   const indexed s = transposed_box_of(op);
-  write_copy(w, ad_type_count(op->z), z, x[0]);
-  return write_indexed(w, op, &s, true, z, x[2], x[1]);
+  indexed merged;
+  const int parts = addition_parts(op, &merged);
+  const long long n = ad_type_count(op->z);
+  write_copy(w, n, z, x[0]);
+  if (parts == 1) return write_indexed(w, op, &s, true, 1, z, x[2], x[1]);
+  const char *type = ad_write_type(op->z.dtype);
+  char own[WRITTEN_INDEX];
+  snprintf(own, sizeof own, "%s", ad_write_scratch(w, op->z.dtype, n));
+  ad_write(w, "for (int64_t p = 0; p < %d; p++) {", parts);
+  ad_write(w, "%s *const own = p ? %s : %s;", type, own, z);
+  ad_write(w, "for (int64_t i = 0; i < %lld && p; i++) own[i] = -(%s)0;", n, type);
+  const ad_status status = write_indexed(w, op, &s, true, parts, "own", x[2], x[1]);
+  ad_write(w, "for (int64_t i = 0; i < %lld && p; i++) %s[i] += own[i];", n, z);
+  ad_write(w, "}");
+  return status;
 }
 
 static ad_var addition_vjp(ad_rule *r, int k) {
@@ -474,6 +579,7 @@ static const ad_primitive scatter_add_primitive = {
   .name = "scatter_add", .doc = "an array with updates added at an array of indices along an axis",
   .traits = ADDS,
   .not_connected = INDEX_OPERAND, .type = scatter_add_type, .run = addition_run, .work = work_add_into,
+  .scratch_bytes = addition_scratch,
   .vjp = addition_vjp, .batch = scatter_add_batch, .trail = slices_trail, .write = addition_write };
 
 ad_var ad_scatter_add(ad_var base, ad_var index, ad_var updates, int axis) {
@@ -525,6 +631,7 @@ static ad_var gather_add_trail(const ad_batch *b) {
 static const ad_primitive gather_add_primitive = {
   .name = "gather_add", .doc = "an array with one update added for each index along an axis", .traits = ADDS,
   .not_connected = INDEX_OPERAND, .type = gather_add_type, .run = addition_run, .work = work_add_into,
+  .scratch_bytes = addition_scratch,
   .vjp = addition_vjp, .batch = gather_add_batch, .trail = gather_add_trail, .write = addition_write };
 
 ad_var ad_gather_add(ad_var base, ad_var index, ad_var updates, int axis) {

@@ -3,6 +3,12 @@
  * threads share the work; errors. */
 #include "array_checks.h"
 
+#include <float.h>
+
+/* OpenMP's, where the library is built with it. */
+extern void omp_set_num_threads(int n) __attribute__((weak));
+extern int omp_get_max_threads(void) __attribute__((weak));
+
 enum { TRIALS = 30 };
 
 /* --- index arrays --------------------------------------------------------------------------------------- */
@@ -168,6 +174,84 @@ static void test_elements_not_chosen_have_no_slope(void) {
     check(ad_vjp(1, &y[k], NULL, 1, &x, &dx) == AD_OK && has_values(dx, (double[]){ 0, 0.25, 0 }), what);
   }
   ad_tape_free(t);
+}
+
+/* --- many updates of few elements ----------------------------------------------------------------------- */
+
+/* Rows of a table of (rows, width), the first of which gets no update. */
+typedef struct table { ad_dtype dtype; int64_t rows, width, updates; bool wide, gathers; } table;
+
+static ad_var table_sums(ad_tape *t, const table *c, const void *base, const void *k, const void *u) {
+  const int64_t z[2] = { c->rows, c->width }, x[2] = { c->updates, c->width }, one[2] = { c->updates, 1 };
+  const ad_type index = ad_type_make(c->wide ? AD_I64 : AD_I32, c->gathers ? 2 : 1, one);
+  const ad_var to = ad_constant(t, ad_type_make(c->dtype, 2, z), base), at = ad_constant(t, index, k);
+  const ad_var from = ad_constant(t, ad_type_make(c->dtype, 2, x), u);
+  return c->gathers ? ad_gather_add(to, at, from, 0) : ad_scatter_add(to, at, from, 0);
+}
+
+/* Against sums in long double: within (n - 1) eps times the sum of the absolute values, Higham, Accuracy and
+ * Stability of Numerical Algorithms, 2nd ed., (4.4). */
+static bool are_sums(const table *c, const void *z, const void *base, const void *k, const void *u) {
+  const double eps = c->dtype == AD_F64 ? DBL_EPSILON : (double)FLT_EPSILON;
+  const ad_dtype by = c->wide ? AD_I64 : AD_I32;
+  bool good = true;
+  for (int64_t j = 0; j < c->rows*c->width; j++) {
+    long double sum = element(c->dtype, base, j), size = fabsl(sum);
+    int64_t n = 0;
+    for (int64_t i = 0; i < c->updates; i++) {
+      const double row = element(by, k, i);
+      if (row + (double)(row < 0 ? c->rows : 0) != (double)(j/c->width)) continue;
+      const double v = element(c->dtype, u, i*c->width + j%c->width);
+      sum += v, size += fabsl(v), n++;
+    }
+    const double v = element(c->dtype, z, j);
+    good &= fabsl(v - sum) <= (double)n*eps*size && (n || signbit(v) == signbit(element(c->dtype, base, j)));
+  }
+  return good;
+}
+
+static void check_table(const table *c) {
+  const int64_t z[2] = { c->rows, c->width }, x[2] = { c->updates, c->width };
+  const ad_type to = ad_type_make(c->dtype, 2, z), from = ad_type_make(c->dtype, 2, x);
+  void *base = random_data(to), *u = random_data(from), *sums[3];
+  void *k = room_for(ad_type_make(c->wide ? AD_I64 : AD_I32, 1, &c->updates));
+  for (int64_t j = 0; j < c->width; j++) set_element(c->dtype, base, j, -0.0);
+  for (int64_t i = 0; i < ad_type_count(from); i++)
+    set_element(c->dtype, u, i, ldexp((double)random_bits(), (int)below(8) - 32) - (double)below(5));
+  for (int64_t i = 0; i < c->updates; i++)
+    set_element(c->wide ? AD_I64 : AD_I32, k, i, (double)(below(2) ? 1 + below(c->rows - 1) : -1));
+  const int threads = omp_get_max_threads ? omp_get_max_threads() : 1;
+  for (int n = 0; n < 3; n++) {
+    ad_tape *t = ad_tape_new();
+    if (omp_set_num_threads) omp_set_num_threads(n + 1);
+    sums[n] = room_for(to);
+    check(ad_read(table_sums(t, c, base, k, u), sums[n]) == AD_OK, "sums of many updates");
+    ad_tape_free(t);
+  }
+  if (omp_set_num_threads) omp_set_num_threads(threads);
+  check(are_sums(c, sums[0], base, k, u), "many updates of few elements");
+  check(!memcmp(sums[0], sums[1], ad_type_bytes(to)) && !memcmp(sums[0], sums[2], ad_type_bytes(to)),
+        "bits of sums do not depend on threads");
+  ad_tape *t = ad_tape_new();
+  set_element(c->wide ? AD_I64 : AD_I32, k, c->updates - 1, (double)c->rows);
+  check(ad_read(table_sums(t, c, base, k, u), sums[0]) == AD_ERROR_ARGUMENT, "out of range in the last part");
+  ad_tape_free(t);
+  for (int n = 0; n < 3; n++) free(sums[n]);
+  free(base), free(u), free(k);
+}
+
+/* Sizes around those from which on sums are made in parts; widths that vectors fill, and others. */
+static void test_many_updates_of_few_elements(void) {
+  static const int64_t size[][3] = {
+    { 2, 1, 65535 }, { 2, 1, 65537 }, { 10, 8, 10000 }, { 7, 5, 13108 }, { 33, 16, 4097 }, { 200, 3, 22000 },
+    { 5, 64, 2000 }, { 3, 32, 2100 }
+  };
+  for (size_t i = 0; i < sizeof size/sizeof *size; i++)
+    for (int how = 0; how < 4; how++) {
+      const table c = { how & 1 ? AD_F32 : AD_F64, size[i][0], size[i][1], size[i][2], (how & 2) != 0,
+                        how == 3 };
+      check_table(&c);
+    }
 }
 
 /* --- one_hot -------------------------------------------------------------------------------------------- */
@@ -384,6 +468,7 @@ int main(void) {
   test_large_choices();
   test_updates_that_are_numbers();
   test_elements_not_chosen_have_no_slope();
+  test_many_updates_of_few_elements();
   test_one_hot();
   test_sort();
   test_sort_of_long_lines();
