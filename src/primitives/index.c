@@ -548,6 +548,18 @@ static const ad_primitive take_primitive = {
   .trail = slices_trail,
   .write = choice_write };
 
+bool take_along(const ad_operation *op, int *axis) {
+  if (op->primitive != &take_primitive) return false;
+  *axis = (int)choice_axis(op);
+  return true;
+}
+
+bool scatter_along(const ad_operation *op, int *axis) {
+  if (op->primitive != &scatter_add_primitive) return false;
+  *axis = (int)choice_axis(op);
+  return true;
+}
+
 bool take_is_rows(const ad_operation *op) {
   return op->primitive == &take_primitive && choice_axis(op) == 0 && op->x[1]->rank == 1 && op->x[0]->dim[0] > 0;
 }

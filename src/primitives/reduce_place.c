@@ -9,6 +9,7 @@
 #include "base/parallel.h"
 #include "primitives/axes.h"
 #include "primitives/batching.h"
+#include "primitives/construct.h"
 #include "primitives/operands.h"
 #include "primitives/work.h"
 
@@ -145,12 +146,19 @@ static ad_status place_write(ad_writer *w, const ad_operation *op, const char *z
 
 static const ad_primitive argmin_primitive = {
   .name = "argmin", .doc = "first place of the smallest element along an axis", .not_connected = 1,
+  .traits = AD_TRAIT_NEVER_FAILS,
   .type = place_type, .run = place_run, .work = work_fold,
   .batch = batch_along_narrow, .trail = trail_alike, .write = place_write };
 static const ad_primitive argmax_primitive = {
   .name = "argmax", .doc = "first place of the largest element along an axis", .not_connected = 1,
+  .traits = AD_TRAIT_NEVER_FAILS,
   .type = place_type, .run = place_run, .work = work_fold,
   .batch = batch_along_narrow, .trail = trail_alike, .write = place_write };
+
+int64_t places_of(const ad_operation *op) {
+  if (op->primitive != &argmin_primitive && op->primitive != &argmax_primitive) return 0;
+  return op->x[0]->dim[((const place_attribute *)op->attribute)->axis];
+}
 
 static ad_var record_place(const ad_primitive *p, ad_var x, int axis, bool keep) {
   const ad_type t = ad_type_of(x);

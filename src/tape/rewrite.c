@@ -159,8 +159,7 @@ static rewrite *rewrites_of(ad_tape *t, uint32_t root) {
 
 /* --- constants ------------------------------------------------------------------------------------------ */
 
-/* The one number that node i consists of, as bits of its dtype with unused bytes zero. */
-static bool uniform(const ad_tape *t, uint32_t i, scalar *bits) {
+bool tape_is_filled(const ad_tape *t, uint32_t i, scalar *bits) {
   const tape_node *e = &t->node[i];
   const uint32_t p = node_primitive_number(e);
   if (p == PRIMITIVE_CONSTANT) {
@@ -176,7 +175,7 @@ static bool uniform(const ad_tape *t, uint32_t i, scalar *bits) {
   return true;
 }
 
-static double as_double(ad_dtype dtype, scalar v) {
+double tape_number(ad_dtype dtype, scalar v) {
   switch (dtype) {
     case AD_BOOL: return v.boolean;
     case AD_I32: return v.i32;
@@ -188,7 +187,7 @@ static double as_double(ad_dtype dtype, scalar v) {
 
 static bool is_number(const ad_tape *t, uint32_t i, double number) {
   scalar v;
-  return uniform(t, i, &v) && as_double(node_type(t, i)->type.dtype, v) == number;
+  return tape_is_filled(t, i, &v) && tape_number(node_type(t, i)->type.dtype, v) == number;
 }
 
 /* A constant of the type from its bits. Zeros of floats stay as they are recorded: passes take an array of
@@ -198,7 +197,7 @@ uint32_t tape_filled(ad_tape *t, uint32_t type, scalar v) {
   if (z.rank == 0) return tape_constant_bits(t, z.dtype, v);
   if (v.i64 == 0 && z.dtype >= AD_F32) return INVALID_INDEX;
   if (z.dtype == AD_I64 && (v.i64 > 1LL << 53 || v.i64 < -(1LL << 53))) return INVALID_INDEX;
-  const ad_var full = ad_full(t, z, as_double(z.dtype, v));
+  const ad_var full = ad_full(t, z, tape_number(z.dtype, v));
   return ad_is_valid(full) ? full.at.node.index : INVALID_INDEX;
 }
 
@@ -211,7 +210,7 @@ static uint32_t fold(ad_tape *t, uint32_t primitive, const ad_primitive *p, uint
   double a = 0;
   if (n < 1 || n > 3) return INVALID_INDEX;
   for (int k = 0; k < n; k++)
-    if (!uniform(t, x[k], &v[k])) return INVALID_INDEX;
+    if (!tape_is_filled(t, x[k], &v[k])) return INVALID_INDEX;
   const ad_dtype from = node_type(t, x[0])->type.dtype, to = t->type[type]->type.dtype;
   if (p->row && size == sizeof a) memcpy(&a, attribute, size);
   for (int k = 0; k < n; k++) {
@@ -359,11 +358,14 @@ static uint32_t rewrite_other(ad_tape *t, uint32_t primitive, uint32_t type, int
   if (keeps_bytes(p, n)) {
     const uint32_t same = same_bytes(t, type, x[0]);
     if (same != INVALID_INDEX || !t->closed) return same;
-    if (uniform(t, x[0], &v)) return tape_filled(t, type, v);
+    if (tape_is_filled(t, x[0], &v)) return tape_filled(t, type, v);
     return tape_fold_array(t, primitive, type, n, x, attribute, size);
   }
-  if (is_broadcast(p) && uniform(t, x[0], &v)) return tape_filled(t, type, v);
-  if (p != &cast_primitive) return tape_fold_array(t, primitive, type, n, x, attribute, size);
+  if (is_broadcast(p) && tape_is_filled(t, x[0], &v)) return tape_filled(t, type, v);
+  if (p != &cast_primitive) {
+    const uint32_t chosen = tape_fold_index(t, primitive, type, n, x, attribute, size);
+    return chosen != INVALID_INDEX ? chosen : tape_fold_array(t, primitive, type, n, x, attribute, size);
+  }
   const uint32_t i = fold(t, primitive, p, type, n, x, NULL, 0);
   if (i != INVALID_INDEX) return i;
   const uint32_t folded = tape_fold_array(t, primitive, type, n, x, NULL, 0);

@@ -1,0 +1,188 @@
+/* test_fold_index.c -- what an index chooses from arrays of one number, or adds of them, in the bodies of
+ * functions: against plain C, in every dtype; what stays because an index may be out of range, or because sums
+ * are not exact; memory that runs out. */
+#include "adit/arrays.h"
+#include "adit/derive.h"
+#include "adit/elementwise.h"
+#include "adit/function.h"
+#include "check.h"
+#include "function/function.h"
+#include "heap.h"
+
+#include <math.h>
+
+/* How many operations of that name the outputs need. */
+static int count_named(const ad_function *f, const char *name) {
+  int n = 0;
+  unsigned char needed[256] = { 0 };
+  for (int j = 0; j < f->n_out; j++) needed[f->out[j]] = 1;
+  for (uint32_t i = (uint32_t)f->body->count; i-- > 0;) {
+    int operands;
+    if (i >= sizeof needed || !needed[i] || node_is_leaf(f->body, i)) continue;
+    const uint32_t *x = node_operands(f->body, i, &operands);
+    for (int k = 0; k < operands; k++) needed[x[k]] = 1;
+    n += !strcmp(node_primitive(f->body, i)->name, name);
+  }
+  return n;
+}
+
+/* What a body is made of: ROWS x COLUMNS of dtype, by the places of the least of POINTS lines, or by a given
+ * index. */
+enum { ROWS = 3, COLUMNS = 4, POINTS = 5 };
+typedef struct setting { ad_dtype dtype; double base, update; bool given; } setting;
+
+static ad_var index_of(const ad_var in[], const setting *s) {
+  return s->given ? in[1] : ad_argmin(in[0], 0, false);
+}
+
+static void body_of_take(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  const setting *s = context;
+  const int64_t dim[2] = { ROWS, COLUMNS };
+  out[0] = ad_take(ad_full(t, ad_type_make(s->dtype, 2, dim), s->update), index_of(in, s), 0);
+}
+
+static void body_of_scatter(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  const setting *s = context;
+  const int64_t to[3] = { 2, ROWS, COLUMNS }, from[3] = { 2, POINTS, COLUMNS };
+  out[0] = ad_scatter_add(ad_full(t, ad_type_make(s->dtype, 3, to), s->base), index_of(in, s),
+                          ad_full(t, ad_type_make(s->dtype, 3, from), s->update), 1);
+}
+
+static ad_function *traced(ad_body *body, setting *s) {
+  const ad_type in[2] = { AD_F64(ROWS, POINTS), AD_I64(POINTS) };
+  return ad_function_trace("f", body, s, 2, in, 1);
+}
+
+static double element_of(ad_dtype dtype, const void *z, int64_t i) {
+  switch (dtype) {
+    case AD_BOOL: return ((const uint8_t *)z)[i];
+    case AD_I32: return ((const int32_t *)z)[i];
+    case AD_I64: return (double)((const int64_t *)z)[i];
+    case AD_F32: return (double)((const float *)z)[i];
+    default: return ((const double *)z)[i];
+  }
+}
+
+static const double lines[ROWS*POINTS] = { 3, 1, 2, 9, 7,  1, 5, 2, 4, 6,  0, 5, 8, 4, 5 };
+static const int64_t places[POINTS] = { 2, 0, 0, 1, 2 };
+static const int64_t negative[POINTS] = { -1, 0, -3, 1, 2 };
+
+static void check_take(setting s, bool folds) {
+  ad_function *f = traced(body_of_take, &s);
+  double z[POINTS*COLUMNS];
+  bool good = true;
+  CHECK_THAT(f && count_named(f, "take") == !folds, "dtype %d: take", (int)s.dtype);
+  CHECK_STATUS(ad_function_call(f, (const void *[]){ lines, negative }, (void *[]){ z }, NULL), AD_OK);
+  for (int i = 0; i < POINTS*COLUMNS; i++) good &= element_of(s.dtype, z, i) == s.update;
+  CHECK_THAT(good, "dtype %d: values of take", (int)s.dtype);
+  ad_function_free(f);
+}
+
+static void check_scatter(setting s, bool folds) {
+  ad_function *f = traced(body_of_scatter, &s);
+  double z[2*ROWS*COLUMNS];
+  bool good = true;
+  CHECK_THAT(f && count_named(f, "scatter_add") == 1, "dtype %d: scatter_add", (int)s.dtype);
+  CHECK_THAT(f && count_named(f, "broadcast_to") == folds, "dtype %d: one slice of scatter_add", (int)s.dtype);
+  CHECK_STATUS(ad_function_call(f, (const void *[]){ lines, negative }, (void *[]){ z }, NULL), AD_OK);
+  for (int i = 0; i < 2*ROWS*COLUMNS; i++) {
+    double want = s.base;
+    for (int k = 0; k < POINTS; k++)
+      if (places[k] == i/COLUMNS%ROWS) want = s.dtype == AD_BOOL ? 1 : want + s.update;
+    good &= fabs(element_of(s.dtype, z, i) - want) <= 1e-15*fabs(want);
+  }
+  CHECK_THAT(good, "dtype %d: values of scatter_add", (int)s.dtype);
+  ad_function_free(f);
+}
+
+static void test_one_number(void) {
+  for (int dtype = 0; dtype < AD_DTYPES; dtype++)
+    for (int given = 0; given < 2; given++) {
+      check_take((setting){ (ad_dtype)dtype, 0, 1, given != 0 }, !given);
+      check_scatter((setting){ (ad_dtype)dtype, 0, 1, given != 0 }, true);
+    }
+  check_take((setting){ AD_F64, 0, 2.5, true }, false);
+  check_scatter((setting){ AD_F64, 0.5, 2, false }, false);
+  check_scatter((setting){ AD_F64, 0, 0.1, false }, false);
+  check_scatter((setting){ AD_F64, 1, 0x1p52, false }, false);
+  check_scatter((setting){ AD_I32, 7, -3, true }, true);
+}
+
+/* Places in an array that is longer than what is chosen from; in one that is as long. */
+static void body_of_longer(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  (void)context;
+  out[0] = ad_take(ad_ones(t, AD_F64(ROWS - 1)), ad_argmin(in[0], 0, false), 0);
+  out[1] = ad_take(ad_ones(t, AD_F64(ROWS)), ad_argmax(ad_transpose(in[0], NULL), 1, true), 0);
+}
+
+static void test_errors_stay(void) {
+  const ad_type in[1] = { AD_F64(ROWS, POINTS) };
+  double z[POINTS], y[POINTS];
+  ad_function *f = ad_function_trace("longer", body_of_longer, NULL, 1, in, 2);
+  CHECK_THAT(f && count_named(f, "take") == 1, "%s", "one take stays");
+  CHECK_STATUS(ad_function_call(f, (const void *[]){ lines }, (void *[]){ z, y }, NULL), AD_ERROR_ARGUMENT);
+  ad_function_free(f);
+  setting s = { AD_F64, 0, 1, true };
+  const int64_t far[POINTS] = { 0, 0, 0, 0, ROWS };
+  f = traced(body_of_take, &s);
+  double room[POINTS*COLUMNS];
+  CHECK_STATUS(ad_function_call(f, (const void *[]){ lines, far }, (void *[]){ room }, NULL), AD_ERROR_ARGUMENT);
+  ad_function_free(f);
+  f = traced(body_of_scatter, &s);
+  double sums[2*ROWS*COLUMNS];
+  CHECK_STATUS(ad_function_call(f, (const void *[]){ lines, far }, (void *[]){ sums }, NULL), AD_ERROR_ARGUMENT);
+  ad_function_free(f);
+}
+
+/* The Hessian of sum (c[k] - p)^2 times a vector of ones: twice the number of points of each row. */
+static void body_of_counts(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  ad_var y, gradient;
+  const ad_var ones = ad_ones(t, ad_type_of(in[1]));
+  (void)context;
+  y = ad_sum(ad_square(ad_take(in[1], ad_argmin(in[0], 0, false), 0)), AD_ALL_AXES, false);
+  ad_grad(y, 1, &in[1], &gradient);
+  ad_jvp(1, &in[1], &ones, 1, &gradient, out);
+}
+
+static ad_function *counting(const ad_allocator *a) {
+  const ad_type in[2] = { AD_F64(ROWS, POINTS), AD_F64(ROWS, COLUMNS) };
+  return ad_function_trace_with(a, "counts", body_of_counts, NULL, 2, in, 1, NULL);
+}
+
+static void test_second_derivatives(void) {
+  ad_function *f = counting(NULL);
+  const double c[ROWS*COLUMNS] = { 1, 2, 3 };
+  double z[ROWS*COLUMNS];
+  bool good = true;
+  CHECK_THAT(f && count_named(f, "take") == 0, "%s", "no take is left");
+  CHECK_STATUS(ad_function_call(f, (const void *[]){ lines, c }, (void *[]){ z }, NULL), AD_OK);
+  for (int i = 0; i < ROWS*COLUMNS; i++) {
+    int n = 0;
+    for (int k = 0; k < POINTS; k++) n += places[k] == i/COLUMNS;
+    good &= z[i] == 2*n;
+  }
+  CHECK_THAT(good, "%s", "twice the number of points");
+  ad_function_free(f);
+}
+
+static void test_failing_allocator(void) {
+  bool served = false;
+  for (long n = 1; n < 5000 && !served; n++) {
+    heap h = { .fail_at = n, .keep_failing = true };
+    const ad_allocator a = heap_allocator(&h);
+    ad_function *f = counting(&a);
+    served = heap_has_served(&h);
+    CHECK_THAT(!served || f, "%s", "a function without a failure");
+    ad_function_free(f);
+    CHECK_THAT(heap_is_empty(&h), "%s", heap_text(&h));
+  }
+  CHECK_THAT(served, "%s", "every allocation failed once");
+}
+
+int main(void) {
+  test_one_number();
+  test_errors_stay();
+  test_second_derivatives();
+  test_failing_allocator();
+  return check_summary();
+}
