@@ -20,6 +20,9 @@ static inline int64_t part_begin(int64_t dim, int part, int parts) {
 #  define PARALLEL_FOR
 #endif
 
+/* Threads that a loop over parts would run on. */
+int parallel_threads(void);
+
 typedef void parallel_task(const void *context, int64_t i);
 
 /* task(context, i) for all 0 <= i < tasks, in any order. Threads take `at_once` tasks at a time; less work

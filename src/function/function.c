@@ -3,6 +3,7 @@
 #include "adit/control.h"
 #include "function/carrier.h"
 #include "function/merge.h"
+#include "function/tiles.h"
 #include "tape/note.h"
 
 #include <stdio.h>
@@ -281,6 +282,14 @@ static bool count_operations(ad_function *f) {
   return true;
 }
 
+/* f, or what goes in blocks in its place. */
+static ad_function *tiled(ad_function *f) {
+  ad_function *blocks = function_tiled(f);
+  if (!blocks) return f;
+  ad_function_free(f);
+  return blocks;
+}
+
 /* The part of t between in[] and out[] as a function: one more pass of simplification, and only what is
  * needed. */
 static ad_function *cut(const char *name, ad_tape *t, int n_in, const uint32_t in[], int n_out,
@@ -304,7 +313,7 @@ static ad_function *cut(const char *name, ad_tape *t, int n_in, const uint32_t i
   if (status == AD_OK) {
     tape_forget_numbers(f->body);
     tape_free_rewrites(f->body);
-    return f;
+    return tiled(f);
   }
   tape_fail(t, status, "%s", f && f->body->message[0] ? f->body->message : ad_status_sentence(status));
   ad_function_free(f);

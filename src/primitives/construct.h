@@ -20,8 +20,10 @@ bool take_is_rows(const ad_operation *op);
 /* Does the operation choose slices along an axis (take) or add some there (scatter_add)? */
 bool take_along(const ad_operation *op, int *axis);
 bool scatter_along(const ad_operation *op, int *axis);
-/* Of argmin and argmax: how many places there are, all in [0, n); 0 for other operations. */
-int64_t places_of(const ad_operation *op);
+/* Is it a transpose? Axis d of the result is axis perm[d] of the operand. */
+bool transpose_axes(const ad_operation *op, int64_t perm[AD_MAX_RANK]);
+/* Of argmin and argmax: how many places there are along *axis, all in [0, n); 0 for other operations. */
+int64_t places_of(const ad_operation *op, int *axis);
 /* Is the result the first operand with the second added to elements [*first, *first + count), in their
  * order? */
 bool slice_adds_range(const ad_operation *op, int64_t *first);

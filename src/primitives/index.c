@@ -112,18 +112,22 @@ static bool run_line(const indexed *s, const arrays *a, int64_t z, int64_t x, in
   return true;
 }
 
-/* One row for each index, and nothing else? */
+/* One row, or one element, for each index, and nothing else? */
 static bool is_rows(const indexed *s) {
   const strided *b = &s->box;
   const int64_t beside = s->step_to ? b->to[0] : b->from[0];
-  return b->rank == 2 && s->index[0] == 1 && s->index[1] == 0 && b->to[1] == 1 && b->from[1] == 1 && beside == 0;
+  if (b->rank > 2 || s->index[0] != 1 || beside != 0) return false;
+  return b->rank == 1 || (s->index[1] == 0 && b->to[1] == 1 && b->from[1] == 1);
 }
+
+static int64_t row_length(const indexed *s) { return s->box.rank == 2 ? s->box.dim[1] : 1; }
+static int64_t step_of(int64_t chosen, int64_t along) { return chosen ? chosen : along; }
 
 static bool run_serial(const indexed *s, const arrays *a) {
   const strided *b = &s->box;
   if (a->rows && is_rows(s))
-    return a->rows(b->dim[0], b->dim[1], s->step_to ? s->step_to : b->to[0],
-                   s->step_from ? s->step_from : b->from[0], s->length, a->z, a->x, a->index);
+    return a->rows(b->dim[0], row_length(s), step_of(s->step_to, b->to[0]), step_of(s->step_from, b->from[0]),
+                   s->length, a->z, a->x, a->index);
   int64_t i[AD_MAX_RANK] = { 0 }, z = 0, x = 0, index = 0;
   int d;
   do {
@@ -163,8 +167,8 @@ static void merge_axes(indexed *s) {
 /* Positions of an axis that a part has at least: whole lines of the cache where they are neighbours. */
 static int64_t least_positions(const indexed *s, int d) { return s->box.to[d] == 1 ? 8 : 1; }
 
-/* Into how many parts axis d can be cut, no two of which meet in z: any axis when z is written, one that z has
- * when it is added to. */
+/* Into how many parts axis d can be cut, no two of which meet in z: any axis when z is written, one that z
+ * has when it is added to. */
 static int64_t most_parts(const indexed *s, int d) {
   const int64_t parts = s->box.to[d] ? s->box.dim[d]/least_positions(s, d) : 0;
   return parts < PARALLEL_PARTS ? parts : PARALLEL_PARTS;
@@ -215,8 +219,9 @@ static ad_status run(const indexed *given, const arrays *a) {
 
 /* Where many updates meet in few elements, they are added up in parts, each but the first one by itself from
  * -0 on, which are then added in order: z = ((base + part 0) + part 1) + .. . Shapes alone say how many
- * parts, so the bits do not depend on threads. PARTS_UPDATES: from which many on. */
-enum { PARTS_UPDATES = 1 << 16, PARTS_MOST = 8 };
+ * parts, so the bits do not depend on threads. Parts side by side are faster on one thread, too, as a sum
+ * waits for its last update. PARTS_UPDATES: from how many on; PARALLEL_UPDATES: on threads. */
+enum { PARTS_UPDATES = 1 << 13, PARALLEL_UPDATES = 1 << 16, PARTS_MOST = 8 };
 
 /* Parts along the first axis, of box whose axes are merged: sums are few against their updates. */
 static int parts_of_sums(const indexed *s, ad_dtype dtype, int64_t sums, int64_t updates) {
@@ -235,22 +240,69 @@ static void fill_with_nothing(ad_dtype dtype, int64_t n, char *z) {
   strided_fill(n, wide ? sizeof none : sizeof none_f32, z, wide ? (const void *)&none : &none_f32);
 }
 
-/* scratch: the sums of parts 1, 2, .. */
-static ad_status run_sums(const indexed *s, const arrays *a, ad_dtype dtype, int64_t sums, int parts,
-                          char *scratch) {
-  const int64_t length = part_length(s, parts), dim = s->box.dim[0];
-  const size_t bytes = (size_t)sums*a->bytes;
-  bool good[PARALLEL_PARTS];
-  PARALLEL_FOR
-  for (int part = 0; part < parts; part++) {
-    char *own = part ? scratch + (size_t)(part - 1)*bytes : a->z;
-    const int64_t begin = part*length, end = begin + length < dim ? begin + length : dim;
-    if (part) fill_with_nothing(dtype, sums, own);
-    good[part] = run_positions(s, 0, begin, end, own, a);
+typedef struct sums_job {
+  const indexed *s;
+  const arrays *a;
+  ad_dtype dtype;
+  int64_t sums;                     /* elements of z */
+  int parts;
+  char *scratch;                    /* the sums of parts 1, 2, .. */
+} sums_job;
+
+static char *sums_of(const sums_job *j, int part) {
+  return part ? j->scratch + (size_t)(part - 1)*(size_t)j->sums*j->a->bytes : j->a->z;
+}
+
+/* Positions [from, to) of a part. */
+static bool run_part(const sums_job *j, int part, int64_t from, int64_t to) {
+  const int64_t begin = part*part_length(j->s, j->parts), left = j->s->box.dim[0] - begin;
+  return run_positions(j->s, 0, begin + from, begin + (to < left ? to : left), sums_of(j, part), j->a);
+}
+
+/* ROWS_STREAMS parts from `first` on side by side, as far as the shortest goes, which is the last. */
+static bool run_streams(const sums_job *j, int first) {
+  const indexed *s = j->s;
+  const int64_t length = part_length(s, j->parts), from = step_of(s->step_from, s->box.from[0]);
+  const int64_t left = s->box.dim[0] - (first + ROWS_STREAMS - 1)*length;
+  const int64_t n = left < 0 ? 0 : left < length ? left : length;
+  void *z[ROWS_STREAMS];
+  const void *x[ROWS_STREAMS], *index[ROWS_STREAMS];
+  for (int k = 0; k < ROWS_STREAMS; k++) {
+    const int64_t begin = (first + k)*length;
+    z[k] = sums_of(j, first + k);
+    x[k] = j->a->x + begin*from*(int64_t)j->a->bytes;
+    index[k] = j->a->index + begin*(s->wide ? 8 : 4);
   }
-  for (int part = 1; part < parts; part++)
-    a->run(sums, a->z, 1, scratch + (size_t)(part - 1)*bytes, 1);
-  return all_good(good, parts);
+  sums_kernel *const sums = rows_sums(j->dtype, s->wide);
+  bool good = n == 0 || sums(n, row_length(s), s->step_to, from, s->length, z, x, index);
+  for (int k = 0; k < ROWS_STREAMS; k++) good = good && run_part(j, first + k, n, length);
+  return good;
+}
+
+/* Parts [first, first + count). */
+static bool run_some(const sums_job *j, int first, int count) {
+  bool good = true;
+  for (int part = first; part < first + count; part++)
+    if (part) fill_with_nothing(j->dtype, j->sums, sums_of(j, part));
+  if (count == ROWS_STREAMS && is_rows(j->s)) return run_streams(j, first);
+  for (int part = first; part < first + count; part++)
+    good = run_part(j, part, 0, part_length(j->s, j->parts)) && good;
+  return good;
+}
+
+/* As many parts at once as leave something for each thread. */
+static ad_status run_sums(const sums_job *j) {
+  const bool together = j->parts%ROWS_STREAMS == 0 && parallel_threads() <= j->parts/ROWS_STREAMS;
+  const int at_once = together ? ROWS_STREAMS : 1, groups = j->parts/at_once;
+  bool good[PARTS_MOST];
+  if (j->s->box.dim[0]*row_length(j->s) < PARALLEL_UPDATES)
+    for (int g = 0; g < groups; g++) good[g] = run_some(j, g*at_once, at_once);
+  else {
+    PARALLEL_FOR
+    for (int g = 0; g < groups; g++) good[g] = run_some(j, g*at_once, at_once);
+  }
+  for (int part = 1; part < j->parts; part++) j->a->run(j->sums, j->a->z, 1, sums_of(j, part), 1);
+  return all_good(good, groups);
 }
 
 /* --- the kernel, written -------------------------------------------------------------------------------- */
@@ -285,8 +337,8 @@ static void open_outer_loops(ad_writer *w, const indexed *s, int depth, int part
 }
 
 /* The index is read as far out as it can be. */
-static ad_status write_indexed(ad_writer *w, const ad_operation *op, const indexed *given, bool add, int parts,
-                               const char *z, const char *x, const char *index) {
+static ad_status write_indexed(ad_writer *w, const ad_operation *op, const indexed *given, bool add,
+                               int parts, const char *z, const char *x, const char *index) {
   indexed s = *given;
   const strided *b = &s.box;
   char at[WRITTEN_INDEX], to[2*WRITTEN_INDEX], from[2*WRITTEN_INDEX];
@@ -415,8 +467,8 @@ static ad_status choice_run(const ad_operation *op, void *z, const void *const x
   (void)scratch;
   const indexed s = box_of(op);
   const size_t width = ad_dtype_bytes(op->z.dtype);
-  const arrays a = { strided_copy_line(width), copy_line(width, s.wide), rows_copy(width, s.wide), width, z, x[0],
-                     x[1] };
+  const arrays a = { strided_copy_line(width), copy_line(width, s.wide), rows_copy(width, s.wide), width, z,
+                     x[0], x[1] };
   return run(&s, &a);
 }
 
@@ -467,7 +519,8 @@ static ad_status addition_run(const ad_operation *op, void *z, const void *const
   if (z != x[0] && bytes) memcpy(z, x[0], bytes);
   const arrays a = { strided_add_line(dtype), add_line(dtype, s.wide), rows_add(dtype, s.wide),
                      ad_dtype_bytes(dtype), z, x[2], x[1] };
-  return parts > 1 ? run_sums(&merged, &a, dtype, ad_type_count(op->z), parts, scratch) : run(&s, &a);
+  const sums_job j = { &merged, &a, dtype, ad_type_count(op->z), parts, scratch };
+  return parts > 1 ? run_sums(&j) : run(&s, &a);
 }
 
 static ad_status addition_write(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]) {
@@ -561,7 +614,8 @@ bool scatter_along(const ad_operation *op, int *axis) {
 }
 
 bool take_is_rows(const ad_operation *op) {
-  return op->primitive == &take_primitive && choice_axis(op) == 0 && op->x[1]->rank == 1 && op->x[0]->dim[0] > 0;
+  return op->primitive == &take_primitive && choice_axis(op) == 0 && op->x[1]->rank == 1
+         && op->x[0]->dim[0] > 0;
 }
 
 ad_var ad_take(ad_var x, ad_var index, int axis) {

@@ -462,6 +462,12 @@ static ad_var product_reach(ad_rule *r, int k) {
   return ad_greater(k == 0 ? product_record(*a, g, ones) : product_record(*a, ones, g), 0);
 }
 
+bool product_of_matrices(const ad_operation *op, product *a) {
+  if (op->primitive != &matmul_primitive) return false;
+  *a = *(const product *)op->attribute;
+  return !a->no_m && !a->no_k && !a->no_n;
+}
+
 /* --- batches -------------------------------------------------------------------------------------------- */
 
 /* A shared matrix times a vector of each instance: the vectors are rows of one matrix, which is multiplied by

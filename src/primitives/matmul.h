@@ -22,6 +22,8 @@ ad_var product_sum_first(const ad_operation *op, const ad_var x[]);
 /* The sum over m of z = x y, as the product of x's sum over m with y, without axis m; ad_none() where op is no
  * product of matrices. */
 ad_var product_sum_rows(const ad_operation *op, const ad_var x[]);
+/* Is it a product of matrices, over a batch or not, and not of vectors? *a: how they are stored. */
+bool product_of_matrices(const ad_operation *op, product *a);
 /* Multiplications in one product of matrices of the operation; 0 where it is no product. */
 int64_t product_size(const ad_operation *op);
 

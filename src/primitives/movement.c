@@ -213,6 +213,12 @@ static const ad_primitive transpose_primitive = {
   .vjp = transpose_vjp, .batch = transpose_batch, .trail = transpose_trail,
   .write = transpose_write, .elements = moved_elements };
 
+bool transpose_axes(const ad_operation *op, int64_t perm[AD_MAX_RANK]) {
+  if (op->primitive != &transpose_primitive) return false;
+  memcpy(perm, op->attribute, (size_t)op->z.rank*sizeof *perm);
+  return true;
+}
+
 ad_var ad_transpose(ad_var x, const int perm[]) {
   ad_type t = ad_type_of(x);
   int64_t order[AD_MAX_RANK] = { 0 };

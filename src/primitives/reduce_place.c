@@ -155,9 +155,10 @@ static const ad_primitive argmax_primitive = {
   .type = place_type, .run = place_run, .work = work_fold,
   .batch = batch_along_narrow, .trail = trail_alike, .write = place_write };
 
-int64_t places_of(const ad_operation *op) {
+int64_t places_of(const ad_operation *op, int *axis) {
   if (op->primitive != &argmin_primitive && op->primitive != &argmax_primitive) return 0;
-  return op->x[0]->dim[((const place_attribute *)op->attribute)->axis];
+  *axis = ((const place_attribute *)op->attribute)->axis;
+  return op->x[0]->dim[*axis];
 }
 
 static ad_var record_place(const ad_primitive *p, ad_var x, int axis, bool keep) {

@@ -6,7 +6,10 @@ typedef uint32_t __attribute__((may_alias)) word_4;
 typedef uint64_t __attribute__((may_alias)) word_8;
 
 /* [0]: by i32, [1]: by i64. */
-typedef struct rows_kernels { rows_kernel *copy_4[2], *copy_8[2], *add_f32[2], *add_f64[2]; } rows_kernels;
+typedef struct rows_kernels {
+  rows_kernel *copy_4[2], *copy_8[2], *add_f32[2], *add_f64[2];
+  sums_kernel *sums_f32[2], *sums_f64[2];
+} rows_kernels;
 
 #define ROWS(name) name##_baseline
 #include "primitives/rows.inc"
@@ -52,4 +55,9 @@ rows_kernel *rows_copy(size_t bytes, bool wide) {
 rows_kernel *rows_add(ad_dtype dtype, bool wide) {
   const rows_kernels *k = best_kernels();
   return dtype == AD_F64 ? k->add_f64[wide] : dtype == AD_F32 ? k->add_f32[wide] : NULL;
+}
+
+sums_kernel *rows_sums(ad_dtype dtype, bool wide) {
+  const rows_kernels *k = best_kernels();
+  return dtype == AD_F64 ? k->sums_f64[wide] : dtype == AD_F32 ? k->sums_f32[wide] : NULL;
 }

@@ -1,5 +1,5 @@
-/* rows.h -- rows of contiguous elements that an index chooses: the inner kernel of take and scatter_add, whose
- * rows are often so short that a call for each would take longer than the row. */
+/* rows.h -- rows of contiguous elements that an index chooses: the inner kernel of take and scatter_add,
+ * whose rows are often so short that a call for each would take longer than the row. */
 #ifndef ADIT_PRIMITIVES_ROWS_H
 #define ADIT_PRIMITIVES_ROWS_H
 
@@ -16,5 +16,12 @@ typedef bool rows_kernel(int64_t n, int64_t m, int64_t to, int64_t from, int64_t
 /* wide: k is i64, else i32. NULL where there is none: for elements of 1 byte, and other than floats. */
 rows_kernel *rows_copy(size_t bytes, bool wide);
 rows_kernel *rows_add(ad_dtype dtype, bool wide);
+
+enum { ROWS_STREAMS = 4 };
+
+/* As many additions side by side, of n rows each, into sums of their own: as rows_add for each of them. */
+typedef bool sums_kernel(int64_t n, int64_t m, int64_t to, int64_t from, int64_t length, void *const z[],
+                         const void *const x[], const void *const k[]);
+sums_kernel *rows_sums(ad_dtype dtype, bool wide);
 
 #endif

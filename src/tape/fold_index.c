@@ -14,11 +14,11 @@ static int64_t limit_of(const ad_tape *t, uint32_t i) {
   const unsigned same = AD_TRAIT_ALIAS | AD_TRAIT_LINEAR;
   for (int step = 0; step < DEPTH && !node_is_leaf(t, i); step++) {
     const ad_type *types[1];
-    int n;
+    int n, axis;
     const uint32_t *x = node_operands(t, i, &n);
     if (n != 1) return 0;
     const ad_operation op = node_operation(t, i, types);
-    const int64_t places = places_of(&op);
+    const int64_t places = places_of(&op, &axis);
     if (places || (op.primitive->traits & same) != same) return places;
     i = x[0];
   }
@@ -62,7 +62,7 @@ static uint32_t fold_scatter(ad_tape *t, const ad_operation *op, int axis, const
   return ad_is_valid(z) ? z.at.node.index : INVALID_INDEX;
 }
 
-uint32_t tape_fold_index(ad_tape *t, uint32_t primitive, uint32_t type, int n, const uint32_t x[],
+uint32_t tape_fold_structured(ad_tape *t, uint32_t primitive, uint32_t type, int n, const uint32_t x[],
                          const void *attribute, size_t size) {
   const ad_type *types[3];
   int axis;
@@ -70,6 +70,10 @@ uint32_t tape_fold_index(ad_tape *t, uint32_t primitive, uint32_t type, int n, c
   for (int k = 0; k < n; k++) types[k] = &node_type(t, x[k])->type;
   const ad_operation op = { .primitive = t->primitive[primitive - PRIMITIVE_FIRST_OTHER], .n = n, .x = types,
                             .z = t->type[type]->type, .attribute = attribute, .attribute_size = size };
+  if (n == 2 && op.z.rank >= 2) {
+    const uint32_t product = tape_fold_product(t, &op, x);
+    if (product != INVALID_INDEX) return product;
+  }
   if (take_along(&op, &axis)) return fold_take(t, &op, axis, type, x);
   return scatter_along(&op, &axis) ? fold_scatter(t, &op, axis, x) : INVALID_INDEX;
 }

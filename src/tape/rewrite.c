@@ -363,7 +363,7 @@ static uint32_t rewrite_other(ad_tape *t, uint32_t primitive, uint32_t type, int
   }
   if (is_broadcast(p) && tape_is_filled(t, x[0], &v)) return tape_filled(t, type, v);
   if (p != &cast_primitive) {
-    const uint32_t chosen = tape_fold_index(t, primitive, type, n, x, attribute, size);
+    const uint32_t chosen = tape_fold_structured(t, primitive, type, n, x, attribute, size);
     return chosen != INVALID_INDEX ? chosen : tape_fold_array(t, primitive, type, n, x, attribute, size);
   }
   const uint32_t i = fold(t, primitive, p, type, n, x, NULL, 0);

@@ -278,11 +278,13 @@ uint32_t tape_fold_array(ad_tape *t, uint32_t primitive, uint32_t type, int n, c
                          const void *attribute, size_t size);
 uint32_t tape_skip_broadcasts(ad_tape *t, uint32_t primitive, uint32_t type, int n, const uint32_t x[],
                               const void *attribute, size_t size);
-/* What an index chooses from arrays of one number, or adds of them. */
-uint32_t tape_fold_index(ad_tape *t, uint32_t primitive, uint32_t type, int n, const uint32_t x[],
+/* What an index chooses from arrays of one number, or adds of them; products of transposed matrices. */
+uint32_t tape_fold_structured(ad_tape *t, uint32_t primitive, uint32_t type, int n, const uint32_t x[],
                          const void *attribute, size_t size);
-/* The one number that node i consists of, as bits of its dtype with unused bytes zero. In the body of a function
- * arrays may consist of one, else scalars alone. */
+/* A product of matrices that are stored transposed; op: on nodes x. */
+uint32_t tape_fold_product(ad_tape *t, const ad_operation *op, const uint32_t x[]);
+/* The one number that node i consists of, as bits of its dtype with unused bytes zero. In the body of a
+ * function arrays may consist of one, else scalars alone. */
 bool tape_is_filled(const ad_tape *t, uint32_t i, scalar *bits);
 /* Those bits as a double. */
 double tape_number(ad_dtype dtype, scalar v);

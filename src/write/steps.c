@@ -319,8 +319,8 @@ static bool by_rule(unit *u, uint32_t i, const ad_operation *op) {
 /* --- back into the library ------------------------------------------------------------------------------ */
 
 /* Written loops win where arrays are small; from here on the library's own kernels do: elements of an
- * array, the same where elements are only moved or added up, where they are summed over axes (kernels share that
- * among threads), multiplications in a product of matrices. */
+ * array, the same where elements are only moved or added up, though not in parts that need memory, where they are
+ * summed over axes (kernels share that among threads), multiplications in a product of matrices. */
 enum { HOST_ELEMENTS = 512, HOST_MOVED = 16384, HOST_SUMMED = 1 << 18, HOST_PRODUCT = 4096 };
 
 static bool is_large(const ad_operation *op) {
@@ -331,7 +331,9 @@ static bool is_large(const ad_operation *op) {
   for (int k = 0; k < op->n; k++)
     if (ad_type_count(*op->x[k]) > most) most = ad_type_count(*op->x[k]);
   if ((op->primitive->traits & moves) != moves) return most > HOST_ELEMENTS;
-  return most > (reduction_kernel_of(op) ? HOST_SUMMED : HOST_MOVED);
+  if (reduction_kernel_of(op)) return most > HOST_SUMMED;
+  const bool in_parts = op->primitive->scratch_bytes && op->primitive->scratch_bytes(op);
+  return most > (in_parts ? HOST_ELEMENTS : HOST_MOVED);
 }
 
 /* Keeps the operation for calls; its types are the tape's, the list of them is copied. */

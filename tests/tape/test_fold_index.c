@@ -1,6 +1,6 @@
 /* test_fold_index.c -- what an index chooses from arrays of one number, or adds of them, in the bodies of
- * functions: against plain C, in every dtype; what stays because an index may be out of range, or because sums
- * are not exact; memory that runs out. */
+ * functions: against plain C, in every dtype; what stays because an index may be out of range, or because
+ * sums are not exact; memory that runs out. */
 #include "adit/arrays.h"
 #include "adit/derive.h"
 #include "adit/elementwise.h"
@@ -83,7 +83,7 @@ static void check_scatter(setting s, bool folds) {
   double z[2*ROWS*COLUMNS];
   bool good = true;
   CHECK_THAT(f && count_named(f, "scatter_add") == 1, "dtype %d: scatter_add", (int)s.dtype);
-  CHECK_THAT(f && count_named(f, "broadcast_to") == folds, "dtype %d: one slice of scatter_add", (int)s.dtype);
+  CHECK_THAT(f && count_named(f, "broadcast_to") == folds, "dtype %d: one slice is added", (int)s.dtype);
   CHECK_STATUS(ad_function_call(f, (const void *[]){ lines, negative }, (void *[]){ z }, NULL), AD_OK);
   for (int i = 0; i < 2*ROWS*COLUMNS; i++) {
     double want = s.base;
@@ -126,11 +126,12 @@ static void test_errors_stay(void) {
   const int64_t far[POINTS] = { 0, 0, 0, 0, ROWS };
   f = traced(body_of_take, &s);
   double room[POINTS*COLUMNS];
-  CHECK_STATUS(ad_function_call(f, (const void *[]){ lines, far }, (void *[]){ room }, NULL), AD_ERROR_ARGUMENT);
+  const void *const beyond[] = { lines, far };
+  CHECK_STATUS(ad_function_call(f, beyond, (void *[]){ room }, NULL), AD_ERROR_ARGUMENT);
   ad_function_free(f);
   f = traced(body_of_scatter, &s);
   double sums[2*ROWS*COLUMNS];
-  CHECK_STATUS(ad_function_call(f, (const void *[]){ lines, far }, (void *[]){ sums }, NULL), AD_ERROR_ARGUMENT);
+  CHECK_STATUS(ad_function_call(f, beyond, (void *[]){ sums }, NULL), AD_ERROR_ARGUMENT);
   ad_function_free(f);
 }
 

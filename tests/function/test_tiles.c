@@ -1,0 +1,206 @@
+/* test_tiles.c -- searches for the least and the greatest in blocks: against plain C on small whole numbers,
+ * where ties are exact, for both axes, with a rest and without, natively too; functions that must stay as
+ * they are; derivatives past the search; memory that runs out. */
+#define _DEFAULT_SOURCE
+#include "check.h"
+
+#include "adit.h"
+#include "adit/code.h"
+#include "function/function.h"
+#include "heap.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+extern void omp_set_num_threads(int n) __attribute__((weak));
+extern int omp_get_max_threads(void) __attribute__((weak));
+
+static char folder[] = "/tmp/adit-tiles-XXXXXX";
+
+/* n points and k centres in d dimensions. ROWS: the array that is searched is n x k, not k x n. LOOKED_AT: it
+ * is an output, too; SELF: points are compared with themselves. */
+enum { ROWS = 1, GREATEST = 2, KEEP = 4, LOOKED_AT = 8, SELF = 16, NEAREST = 32 };
+typedef struct setting { ad_dtype dtype; int64_t n, k, d; unsigned how; } setting;
+
+/* |c|^2 - 2 c p, with a number for each point that changes no place. */
+static ad_var apart(const ad_var in[], unsigned how) {
+  const ad_var points = in[0], centres = how & SELF ? in[0] : in[1];
+  const ad_var norms = ad_sum(ad_square(centres), AD_AXES(1), true), own = ad_sum(points, AD_AXES(1), true);
+  if (how & ROWS)
+    return ad_add(ad_sub(ad_transpose(norms, NULL),
+                         ad_mul(2, ad_matmul(points, ad_transpose(centres, NULL)))), own);
+  return ad_add(ad_sub(norms, ad_mul(2, ad_matmul(centres, ad_transpose(points, NULL)))),
+                ad_reshape(own, 1, ad_type_of(own).dim));
+}
+
+static ad_var place(const ad_var in[], unsigned how, ad_var of) {
+  const int axis = how & ROWS ? 1 : 0;
+  (void)in;
+  return how & GREATEST ? ad_argmax(of, axis, (how & KEEP) != 0) : ad_argmin(of, axis, (how & KEEP) != 0);
+}
+
+static void body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  const setting *s = context;
+  const ad_var of = apart(in, s->how);
+  (void)t;
+  out[0] = place(in, s->how, of);
+  if (s->how & LOOKED_AT) out[1] = of;
+  if (s->how & NEAREST)
+    out[0] = ad_sum(ad_square(ad_sub(ad_take(in[1], out[0], 0), in[0])), AD_ALL_AXES, false);
+}
+
+static ad_function *traced(const ad_allocator *a, setting *s) {
+  const int64_t points[2] = { s->n, s->d }, centres[2] = { s->k, s->d };
+  const ad_type in[2] = { ad_type_make(s->dtype, 2, points), ad_type_make(s->dtype, 2, centres) };
+  return ad_function_trace_with(a, "search", body, s, 2, in, s->how & LOOKED_AT ? 2 : 1, NULL);
+}
+
+static bool has_map(const ad_function *f) {
+  for (uint32_t i = 0; i < f->body->count; i++)
+    if (!node_is_leaf(f->body, i) && !strcmp(node_primitive(f->body, i)->name, "map")) return true;
+  return false;
+}
+
+/* Small whole numbers, so that many centres are equally far. */
+static void fill(ad_dtype dtype, int64_t n, void *data, unsigned seed) {
+  for (int64_t i = 0; i < n; i++) {
+    seed = seed*1664525u + 1013904223u;
+    const int v = (int)(seed >> 28) - 8;
+    if (dtype == AD_F64) ((double *)data)[i] = v;
+    else if (dtype == AD_F32) ((float *)data)[i] = (float)v;
+    else ((int32_t *)data)[i] = v;
+  }
+}
+
+static double number(ad_dtype dtype, const void *data, int64_t i) {
+  return dtype == AD_F64 ? ((const double *)data)[i]
+       : dtype == AD_F32 ? (double)((const float *)data)[i] : (double)((const int32_t *)data)[i];
+}
+
+static double score(const setting *s, const void *points, const void *centres, int64_t i, int64_t c) {
+  double norm = 0, product = 0;
+  for (int64_t l = 0; l < s->d; l++) {
+    const double v = number(s->dtype, centres, c*s->d + l);
+    norm += v*v, product += v*number(s->dtype, points, i*s->d + l);
+  }
+  return s->how & GREATEST ? 2*product - norm : norm - 2*product;
+}
+
+static void plain(const setting *s, const void *points, const void *centres, int64_t z[]) {
+  for (int64_t i = 0; i < s->n; i++) {
+    double best = score(s, points, centres, i, 0);
+    z[i] = 0;
+    for (int64_t c = 1; c < s->k; c++) {
+      const double v = score(s, points, centres, i, c);
+      if (v < best) best = v, z[i] = c;
+    }
+  }
+}
+
+typedef struct arrays { void *points, *centres, *of; int64_t *got, *want; } arrays;
+
+static arrays open_arrays(const setting *s) {
+  const size_t n = (size_t)s->n, k = (size_t)s->k, d = (size_t)s->d;
+  const arrays a = { malloc(n*d*8 + 8), malloc(k*d*8 + 8), malloc(n*(n > k ? n : k)*8), malloc(n*8),
+                     malloc(n*8) };
+  if (!a.points || !a.centres || !a.of || !a.got || !a.want) abort();
+  fill(s->dtype, s->n*s->d, a.points, 3);
+  fill(s->dtype, s->k*s->d, a.centres, 4);
+  if (s->how & SELF) memcpy(a.centres, a.points, (size_t)(s->k < s->n ? s->k : s->n)*d*8);
+  return a;
+}
+
+static void close_arrays(arrays *a) {
+  free(a->points), free(a->centres), free(a->of), free(a->got), free(a->want);
+}
+
+static void check_places(const setting *s, ad_function *f, arrays *a, const char *how) {
+  memset(a->got, 0xff, (size_t)s->n*8);
+  const void *const in[] = { a->points, a->centres };
+  CHECK_STATUS(ad_function_call(f, in, (void *[]){ a->got, a->of }, NULL), AD_OK);
+  CHECK_THAT(!memcmp(a->got, a->want, (size_t)s->n*8), "%d points, %d centres, how %u, dtype %d: %s",
+             (int)s->n, (int)s->k, s->how, (int)s->dtype, how);
+}
+
+static void check_search(setting s, bool in_blocks) {
+  const int threads = omp_get_max_threads ? omp_get_max_threads() : 1;
+  arrays a = open_arrays(&s);
+  ad_function *f = traced(NULL, &s);
+  if (!CHECK(f != NULL)) return;
+  CHECK_THAT(has_map(f) == in_blocks, "%d points, %d centres, how %u", (int)s.n, (int)s.k, s.how);
+  plain(&s, a.points, a.centres, a.want);
+  check_places(&s, f, &a, "interpreter");
+  CHECK_STATUS(ad_function_compile(f, &(ad_native){ .cache = folder }, NULL), AD_OK);
+  for (int n = 1; n <= 3 && omp_set_num_threads; n++) {
+    omp_set_num_threads(n);
+    check_places(&s, f, &a, "native");
+  }
+  if (omp_set_num_threads) omp_set_num_threads(threads);
+  close_arrays(&a);
+  ad_function_free(f);
+}
+
+static void test_places(void) {
+  for (unsigned how = 0; how < 8; how++) {
+    check_search((setting){ AD_F64, 7001, 10, 3, how }, true);
+    check_search((setting){ AD_F32, 20000, 7, 8, how }, true);
+  }
+  check_search((setting){ AD_I32, 3001, 90, 2, 0 }, true);
+  check_search((setting){ AD_F64, 300, 1100, 5, ROWS }, true);
+  check_search((setting){ AD_F64, 128*6, 600, 5, 0 }, true);
+}
+
+static void test_what_stays(void) {
+  check_search((setting){ AD_F64, 500, 10, 8, 0 }, false);
+  check_search((setting){ AD_F64, 7000, 10, 3, LOOKED_AT }, false);
+  check_search((setting){ AD_F64, 100, 1100, 3, 0 }, false);
+  check_search((setting){ AD_F64, 700, 700, 3, SELF }, false);
+}
+
+/* The gradient of sum |c[nearest] - p|^2 is 2 sum (c - p) over the points of each centre. */
+static void test_derivatives(void) {
+  setting s = { AD_F64, 7001, 10, 3, NEAREST };
+  arrays a = open_arrays(&s);
+  ad_function *f = traced(NULL, &s), *g = ad_function_gradient(f, 1, (const int[]){ 1 });
+  double y, slope[10*3], want[10*3] = { 0 };
+  plain(&s, a.points, a.centres, a.want);
+  for (int64_t i = 0; i < s.n; i++)
+    for (int64_t l = 0; l < s.d; l++) {
+      const int64_t c = a.want[i]*s.d + l;
+      want[c] += 2*(((const double *)a.centres)[c] - ((const double *)a.points)[i*s.d + l]);
+    }
+  const void *const in[] = { a.points, a.centres };
+  CHECK_STATUS(ad_function_call(g, in, (void *[]){ &y, slope }, NULL), AD_OK);
+  for (int i = 0; i < 30; i++) CHECK_NUMBER(slope[i], want[i], 0);
+  close_arrays(&a);
+  ad_function_free(f);
+  ad_function_free(g);
+}
+
+/* Where blocks cannot be had for want of memory the function stays as it was. */
+static void test_failing_allocator(void) {
+  setting s = { AD_F64, 7001, 10, 3, 0 };
+  bool served = false;
+  for (long n = 1; n < 5000 && !served; n++) {
+    heap h = { .fail_at = n, .keep_failing = n%2 == 0 };
+    const ad_allocator a = heap_allocator(&h);
+    ad_function *f = traced(&a, &s);
+    served = heap_has_served(&h);
+    CHECK_THAT(!served || (f && has_map(f)), "%s", "blocks without a failure");
+    ad_function_free(f);
+    CHECK_THAT(heap_is_empty(&h), "%s", heap_text(&h));
+  }
+  CHECK_THAT(served, "%s", "every allocation failed once");
+}
+
+int main(void) {
+  char remove[64];
+  if (!mkdtemp(folder)) return 1;
+  test_places();
+  test_what_stays();
+  test_derivatives();
+  test_failing_allocator();
+  snprintf(remove, sizeof remove, "rm -rf %s", folder);
+  if (system(remove)) return 1;
+  return check_summary();
+}

@@ -1,0 +1,128 @@
+/* test_fold_product.c -- products of transposed matrices in the bodies of functions: the same bits as on a
+ * tape, where the transposed copy is made, and what is left of the transposes. */
+#include "adit/arrays.h"
+#include "adit/function.h"
+#include "check.h"
+#include "function/function.h"
+#include "heap.h"
+
+/* Operand k of batch x rows x columns, batch 0: a matrix alone; turned: stored the other way round. */
+typedef struct setting {
+  ad_dtype dtype;
+  int64_t m, k, n, batch[2];
+  bool turned[2];
+} setting;
+
+static ad_type stored(const setting *s, int k) {
+  const int64_t rows = k == 0 ? s->m : s->k, columns = k == 0 ? s->k : s->n;
+  const int64_t dim[3] = { s->batch[k], s->turned[k] ? columns : rows, s->turned[k] ? rows : columns };
+  return s->batch[k] ? ad_type_make(s->dtype, 3, dim) : ad_type_make(s->dtype, 2, dim + 1);
+}
+
+static ad_var in_order(ad_var x, bool turned) {
+  static const int perm[3] = { 0, 2, 1 };
+  if (!turned) return x;
+  return ad_type_of(x).rank == 3 ? ad_transpose(x, perm) : ad_transpose(x, NULL);
+}
+
+static void body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  const setting *s = context;
+  (void)t;
+  out[0] = ad_matmul(in_order(in[0], s->turned[0]), in_order(in[1], s->turned[1]));
+}
+
+static int transposes(const ad_function *f) {
+  int n = 0, operands;
+  unsigned char needed[64] = { 0 };
+  needed[f->out[0]] = 1;
+  for (uint32_t i = f->out[0] + 1; i-- > 0;) {
+    if (!needed[i] || node_is_leaf(f->body, i)) continue;
+    const uint32_t *x = node_operands(f->body, i, &operands);
+    for (int k = 0; k < operands; k++) needed[x[k]] = 1;
+    n += !strcmp(node_primitive(f->body, i)->name, "transpose");
+  }
+  return n;
+}
+
+static void fill(ad_type type, void *data, unsigned seed) {
+  for (int64_t i = 0; i < ad_type_count(type); i++) {
+    seed = seed*1664525u + 1013904223u;
+    const double v = (double)(seed >> 8)/0x1p20 - 7.5;
+    if (type.dtype == AD_F64) ((double *)data)[i] = v;
+    else if (type.dtype == AD_F32) ((float *)data)[i] = (float)v;
+    else ((int32_t *)data)[i] = (int32_t)(seed >> 4);
+  }
+}
+
+static void check_product(setting s, int left) {
+  const ad_type in[2] = { stored(&s, 0), stored(&s, 1) };
+  void *x[2], *got, *want;
+  ad_function *f = ad_function_trace("product", body, &s, 2, in, 1);
+  ad_tape *t = ad_tape_new();
+  ad_var v[2], z;
+  if (!CHECK(f != NULL)) return;
+  for (int k = 0; k < 2; k++) {
+    x[k] = malloc(ad_type_bytes(in[k]) + 1);
+    fill(in[k], x[k], (unsigned)k + 5);
+    v[k] = ad_constant(t, in[k], x[k]);
+  }
+  body(t, v, &z, &s);
+  const size_t bytes = ad_type_bytes(ad_type_of(z));
+  got = malloc(bytes + 1), want = malloc(bytes + 1);
+  CHECK_STATUS(ad_read(z, want), AD_OK);
+  CHECK_STATUS(ad_function_call(f, (const void *const[]){ x[0], x[1] }, (void *const[]){ got }, NULL), AD_OK);
+  CHECK_THAT(!memcmp(got, want, bytes), "bits of %d x %d x %d, dtype %d", (int)s.m, (int)s.k, (int)s.n,
+             (int)s.dtype);
+  CHECK_THAT(transposes(f) == left, "%d transposes are left of %d x %d x %d", transposes(f), (int)s.m,
+             (int)s.k, (int)s.n);
+  free(x[0]), free(x[1]), free(got), free(want);
+  ad_tape_free(t);
+  ad_function_free(f);
+}
+
+static void test_bits(void) {
+  static const int64_t size[][3] = { { 9, 5, 11 }, { 12, 70, 300 }, { 3, 8, 1000 }, { 40, 33, 9 },
+                                     { 2, 63, 2 }, { 130, 300, 50 }, { 10, 0, 12 } };
+  for (size_t i = 0; i < sizeof size/sizeof *size; i++)
+    for (int turned = 1; turned < 4; turned++)
+      for (ad_dtype dtype = AD_I32; dtype <= AD_F64; dtype = (ad_dtype)(dtype + 1)) {
+        if (dtype == AD_I64) continue;
+        const setting s = { dtype, size[i][0], size[i][1], size[i][2], { 0, 0 },
+                            { (turned & 1) != 0, (turned & 2) != 0 } };
+        check_product(s, 0);
+      }
+}
+
+/* Few long rows: the order of their sums depends on how they are stored. Batches: see fold_product.c. */
+static void test_what_stays(void) {
+  check_product((setting){ AD_F64, 1, 10, 20, { 0, 0 }, { false, true } }, 1);
+  check_product((setting){ AD_F64, 8, 64, 20, { 0, 0 }, { false, true } }, 1);
+  check_product((setting){ AD_F32, 20, 640, 3, { 0, 0 }, { true, true } }, 2);
+  check_product((setting){ AD_F64, 9, 7, 20, { 4, 0 }, { true, false } }, 1);
+  check_product((setting){ AD_F64, 9, 7, 20, { 4, 4 }, { false, true } }, 0);
+  check_product((setting){ AD_F64, 9, 7, 20, { 4, 0 }, { false, true } }, 0);
+  check_product((setting){ AD_F64, 9, 7, 20, { 0, 4 }, { true, true } }, 0);
+}
+
+static void test_failing_allocator(void) {
+  setting s = { AD_F64, 9, 5, 11, { 0, 0 }, { true, true } };
+  const ad_type in[2] = { stored(&s, 0), stored(&s, 1) };
+  bool served = false;
+  for (long n = 1; n < 2000 && !served; n++) {
+    heap h = { .fail_at = n, .keep_failing = true };
+    const ad_allocator a = heap_allocator(&h);
+    ad_function *f = ad_function_trace_with(&a, "product", body, &s, 2, in, 1, NULL);
+    served = heap_has_served(&h);
+    CHECK_THAT(!served || f, "%s", "a function without a failure");
+    ad_function_free(f);
+    CHECK_THAT(heap_is_empty(&h), "%s", heap_text(&h));
+  }
+  CHECK_THAT(served, "%s", "every allocation failed once");
+}
+
+int main(void) {
+  test_bits();
+  test_what_stays();
+  test_failing_allocator();
+  return check_summary();
+}
