@@ -99,20 +99,36 @@ static const char *suffix(ad_dtype dtype) {
   return of[dtype];
 }
 
-/* tanh for native code: a third of the time of libmvec's, and with sech2, which has the same exponential, not
- * much more than that. Near 0 the rational approximation of Cephes (S. L. Moshier, tanh.c), a + a s p/q with
- * s = a^2; else (1 - e)/(1 + e) with e = exp(-2 a) below 0.29, whose errors shrink. One quotient does for
- * both. Within 2 units of the last place where exp is within 1. */
+/* tanh for native code: a third of the time of libmvec's. Near 0 the rational approximation of Cephes
+ * (S. L. Moshier, tanh.c), a + a s p/q with s = a^2; else 1 - 2 e/(1 + e) with e = exp(-2 a) below 0.29,
+ * whose errors shrink. One reciprocal does for both. Within 2 units of the last place where exp is within 1.
+ *
+ * Its slope is 1 - tanh(x)^2 near 0, where that does not cancel, and 4 e/(1 + e)^2 elsewhere: exponential and
+ * reciprocal are those of tanh(x), which a loop has anyway, and so it costs a few products more. In the same
+ * way sigmoid(x) and sigmoid(-x), whose product is the slope of either, share theirs. */
+#define TANH_PARTS \
+  "  const REAL e = MATH(exp)(-2*MATH(fabs)(x)), a = MATH(fabs)(x), s = x*x;\n" \
+  "  const REAL q = C(4.84406305325125486048e3) + s*(C(2.23548839060100448583e3)" \
+    " + s*(C(1.12811678491631932402e2) + s));\n" \
+  "  const int small = a < C(0.625);\n" \
+  "  const REAL r = 1/(small ? q : 1 + e);\n"
 static const char tanh_text[] =
   "static inline REAL HELPER(tanh)(REAL x) {\n"
-  "  const REAL e = MATH(exp)(-2*MATH(fabs)(x)), a = MATH(fabs)(x), s = x*x;\n"
+  TANH_PARTS
   "  const REAL p = -C(1.61468768441708447952e3) - s*(C(9.92877231001918586564e1)"
     " + s*C(9.64399179425052238628e-1));\n"
-  "  const REAL q = C(4.84406305325125486048e3) + s*(C(2.23548839060100448583e3)"
-    " + s*(C(1.12811678491631932402e2) + s));\n"
-  "  const int small = a < C(0.625);\n"
-  "  const REAL r = (small ? a*s*p : 1 - e)/(small ? q : 1 + e);\n"
-  "  return MATH(copysign)(small ? a + r : r, x);\n"
+  "  return MATH(copysign)((small ? a : 1) + (small ? a*s*p : -2*e)*r, x);\n"
+  "}\n";
+static const char sech2_text[] =
+  "static inline REAL HELPER(sech2)(REAL x) {\n"
+  TANH_PARTS
+  "  const REAL z = HELPER(tanh)(x);\n"
+  "  return small ? 1 - z*z : 4*e*(r*r);\n"
+  "}\n";
+static const char sigmoid_text[] =
+  "static inline REAL HELPER(sigmoid)(REAL x) {\n"
+  "  const REAL e = MATH(exp)(-MATH(fabs)(x)), r = 1/(1 + e);\n"
+  "  return x < 0 ? e*r : r;\n"
   "}\n";
 
 static bool is_word(const char *name, size_t length, const char *word);
@@ -200,7 +216,18 @@ static void mark_others(ad_writer *w, ad_dtype dtype, const lines *s, int from, 
   }
 }
 
+/* Native code's own text of a helper for doubles, or NULL. */
+static const char *native_helper(ad_writer *w, ad_dtype dtype, const char *name, size_t length) {
+  if (!w->native || dtype != AD_F64) return NULL;
+  if (is_word(name, length, "sigmoid")) return ad_write_routine(w, dtype, "sigmoid", sigmoid_text);
+  if (!is_word(name, length, "sech2")) return NULL;
+  ad_write_routine(w, dtype, "tanh", tanh_text);
+  return ad_write_routine(w, dtype, "sech2", sech2_text);
+}
+
 const char *write_helper(ad_writer *w, ad_dtype dtype, const char *name, size_t length) {
+  const char *native = native_helper(w, dtype, name, length);
+  if (native) return native;
   int from, to;
   char own[WRITE_NAME];
   const lines *s = find_source(name, length, &from, &to);
