@@ -17,11 +17,12 @@
 
 /* LONGEST: elements of an array; LONGEST_ROW: of the result of an elementwise operation in the body of
  * a map, where instances make the vectors; SHORT_ROW, SHORT_CALL: elsewhere, where elements do, of
- * functions like exp, too; GROWTH: operations for each element of an array; MOST: operations more than
- * the function has. */
+ * functions like exp, too; VECTOR: elements from which on a vector is better than numbers where there is much to
+ * do, so that numbers would become MANY more than rows; GROWTH: operations for each element of an array; MOST:
+ * operations more than the function has. */
 enum {
   SCALARS_LONGEST = 144, SCALARS_LONGEST_ROW = 36, SCALARS_SHORT_ROW = 9, SCALARS_SHORT_CALL = 3,
-  SCALARS_GROWTH = 6, SCALARS_MOST = 4000
+  SCALARS_VECTOR = 5, SCALARS_MANY = 256, SCALARS_GROWTH = 6, SCALARS_MOST = 4000
 };
 
 typedef struct scalars {
@@ -69,15 +70,18 @@ static bool is_possible(const scalars *s, uint32_t i, bool *arrays) {
 
 static bool measure(scalars *s) {
   const ad_tape *t = s->f->body;
-  bool arrays = false;
+  bool arrays = false, vectors = false;
   s->nodes = (uint32_t)t->count;
   for (uint32_t i = 0; i < s->nodes; i++) {
     int n = 0;
     if (!is_possible(s, i, &arrays)) return false;
     s->count += (size_t)count_of(t, i);
     if (node_is_leaf(t, i)) continue;
-    if (is_elementwise(node_primitive(t, i)) && count_of(t, i) > 1) s->more += (size_t)count_of(t, i) - 1;
-    if (s->more > SCALARS_MOST) return false;
+    if (is_elementwise(node_primitive(t, i)) && count_of(t, i) > 1) {
+      s->more += (size_t)count_of(t, i) - 1;
+      vectors |= !s->lanes && count_of(t, i) >= SCALARS_VECTOR;
+    }
+    if (s->more > (vectors ? SCALARS_MANY : SCALARS_MOST)) return false;
     node_operands(t, i, &n);
     if (n > s->room) s->room = n;
   }
