@@ -56,8 +56,10 @@ AD_API ad_function *ad_function_map(ad_function *f, int64_t n, const bool mapped
  * (beside the forward sweep and the n steps backwards, each of which computes its step):
  *
  *   AD_KEEP_STATES    all n states                                         none
- *   AD_KEEP_ALL       and all values inside that the steps backwards use   none, nor do those compute theirs
- *                     (where a function is traced; else as AD_KEEP_STATES)
+ *   AD_KEEP_ALL       and the values inside that the steps backwards use,  none, nor do those compute theirs
+ *                     but for sums and products of two of them, and where
+ *                     all are cheap (elementwise) more than 16 MB; on a
+ *                     tape that does not trace as AD_KEEP_STATES
  *   AD_KEEP_EVERY     every k-th state, and k states at a time             less than n
  *   AD_KEEP_BINOMIAL  k states at any time (bytes/size of a state, for     the least possible: about
  *                     k = 0)                                               r n, with (k + r)! / (k! r!) >= n

@@ -3,6 +3,7 @@
 #include "adit/arrays.h"
 #include "adit/elementwise.h"
 #include "function/derived.h"
+#include "primitives/library.h"
 
 #include <string.h>
 
@@ -196,6 +197,25 @@ static bool stackable(const carrier *c, const ad_function *early) {
   return true;
 }
 
+/* VALUES_MOST: bytes of values that are kept where they are cheap to compute. */
+enum { VALUES_MOST = 1 << 24 };
+
+/* Would writing and reading the values of n steps behind the outputs of c->f, beyond the caches, take longer
+ * than computing them again? So it is where there are many of them, from elementwise operations, sums and
+ * movement alone. */
+static bool is_dear(const carrier *c, const ad_function *early) {
+  const unsigned moves = AD_TRAIT_LINEAR | AD_TRAIT_UNIT_WEIGHTS;
+  const ad_tape *t = early->body;
+  double bytes = 0;
+  for (int k = c->n_out; k < early->n_out; k++) bytes += (double)node_type(t, early->out[k])->bytes;
+  if (bytes*(double)c->n <= VALUES_MOST) return false;
+  for (uint32_t i = 0; i < t->count; i++) {
+    const ad_primitive *p = node_is_leaf(t, i) ? &cast_primitive : node_primitive(t, i);
+    if (!p->row && p != &cast_primitive && (p->traits & moves) != moves) return false;
+  }
+  return true;
+}
+
 /* Lets the scan keep what its adjoint uses of the values inside, if it does not keep something else for
  * another adjoint already. On a tape that traces, nothing has been computed yet, and results are recorded as
  * they are asked for: a node may still learn to give more. */
@@ -204,7 +224,8 @@ static void put_values(work *w, uint32_t primal) {
   size_t size;
   carrier *scan = (carrier *)(uintptr_t)node_attribute(w->t, primal, &size);
   ad_function *early, *late;
-  if (!split_steps(w, &early, &late) || (scan->r && scan->r != early) || !stackable(c, early)) return;
+  if (!split_steps(w, &early, &late) || (scan->r && scan->r != early) || !stackable(c, early)
+      || is_dear(c, early)) return;
   scan->r = early;
   w->failed |= carrier_hold(w->t, scan) != AD_OK;
   c->v = late;

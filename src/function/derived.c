@@ -5,6 +5,8 @@
 #include "adit/derive.h"
 #include "adit/elementwise.h"
 #include "derive/flow.h"
+#include "primitives/library.h"
+#include "primitives/reduce.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -291,7 +293,7 @@ typedef struct split {
   size_t bytes;
 } split;
 
-enum { LATE = 1, WANTED = 2, CHOSEN = 4 };
+enum { LATE = 1, WANTED = 2, CHOSEN = 4, AGAIN = 8 };
 
 /* What depends on cotangents or sums is late; early operands of late nodes are chosen, and early outputs. */
 static void choose_values(const ad_function *v, int early_inputs, unsigned char mark[]) {
@@ -311,12 +313,46 @@ static void choose_values(const ad_function *v, int early_inputs, unsigned char 
   }
 }
 
+/* Is node i a part of its operand, or an instruction or two for each element? Computing it again costs less
+ * than writing and reading its value. */
+static bool is_cheap(const ad_tape *t, uint32_t i) {
+  static const elementwise_id cheap[] = { ROW_add, ROW_sub, ROW_mul, ROW_neg, ROW_square, ROW_abs, ROW_relu };
+  const unsigned moves = AD_TRAIT_LINEAR | AD_TRAIT_UNIT_WEIGHTS;
+  const ad_type *types[1];
+  int n;
+  const uint32_t *x = node_operands(t, i, &n);
+  const ad_primitive *p = node_primitive(t, i);
+  for (size_t k = 0; k < sizeof cheap/sizeof *cheap; k++)
+    if (p->row == &elementwise_rows[cheap[k]]) return true;
+  if (n != 1) return n == 0;
+  if (p == &cast_primitive || (p->traits & AD_TRAIT_ALIAS)) return true;
+  const ad_operation op = node_operation(t, i, types);
+  return (p->traits & moves) == moves && !reduction_kernel_of(&op)
+         && ad_type_count(op.z) <= node_type(t, x[0])->count;
+}
+
+/* Values that are cheap to make of what is there anyway (inputs, constants, other values) are not kept. */
+static void drop_cheap(const ad_function *v, unsigned char mark[]) {
+  const ad_tape *t = v->body;
+  int n;
+  for (uint32_t i = 0; i < t->count; i++) {
+    if (!(mark[i] & CHOSEN) || node_is_leaf(t, i) || node_is_result(t, i) || node_tuple(t, i)) continue;
+    const uint32_t *x = node_operands(t, i, &n);
+    bool there = is_cheap(t, i);
+    for (int k = 0; k < n; k++) there &= node_is_leaf(t, x[k]) || (mark[x[k]] & (CHOSEN | AGAIN)) != 0;
+    if (there) mark[i] = (unsigned char)((mark[i] & ~CHOSEN) | AGAIN);
+  }
+}
+
 static bool open_split(split *s, ad_function *f, ad_function *vjp) {
   const ad_tape *t = vjp->body;
   unsigned char *mark = memory_get_zeroed(&t->allocator, t->count + 1, 1);
   *s = (split){ .f = f, .vjp = vjp, .bytes = (t->count + 1)*sizeof *s->node };
   s->node = mark ? memory_get(&t->allocator, s->bytes) : NULL;
-  if (s->node) choose_values(vjp, f->n_in, mark);
+  if (s->node) {
+    choose_values(vjp, f->n_in, mark);
+    drop_cheap(vjp, mark);
+  }
   for (uint32_t i = 0; i < t->count && s->node; i++)
     if (mark[i] & CHOSEN && !node_is_leaf(t, i)) s->node[s->count++] = i;
   memory_release(&t->allocator, mark, t->count + 1);

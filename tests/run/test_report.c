@@ -259,6 +259,38 @@ static void test_policies(void) {
   ad_function_free(body), ad_function_free(callback), ad_function_free(vjp);
 }
 
+/* u sin u with u = x + 1, or W times that. Steps backwards use sin u, cos u, and u, which the state gives. */
+static void wave(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  const ad_var u = ad_add(in[0], 1), z = ad_mul(u, ad_sin(u));
+  (void)t;
+  out[0] = *(const bool *)context ? ad_mul(ad_matmul(in[1], u), z) : z;
+}
+
+typedef struct waving { ad_function *f; ad_loop options; } waving;
+
+static void waves(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  const waving *w = context;
+  (void)t;
+  ad_scan(w->f, 1, &w->options, in, out);
+}
+
+/* What is cheap to make of other values is not kept; nor are, where that is much, values of which none is
+ * dear: m elements of W u are. */
+static void test_values(void) {
+  static const struct { int64_t m, n; bool product; int64_t values; } c[] = {
+    { 5, 100, false, 2 }, { 1000, 1000, false, 2 }, { 2000, 1000, false, 0 }, { 2000, 1000, true, 3 }
+  };
+  for (size_t i = 0; i < sizeof c/sizeof *c; i++) {
+    const ad_type types[2] = { AD_F64(c[i].m), AD_F64(c[i].m, c[i].m) };
+    const int n_in = 1 + c[i].product;
+    bool product = c[i].product;
+    waving w = { traced("wave", wave, &product, n_in, types, 1), { .keep = AD_KEEP_ALL, .steps = c[i].n } };
+    ad_function *f = traced("waves", waves, &w, n_in, types, 1), *g = ad_function_vjp(f);
+    CHECK_COUNT(cost_of(g).stored_bytes, 8*c[i].m*c[i].n*(1 + c[i].values));
+    ad_function_free(f), ad_function_free(g), ad_function_free(w.f);
+  }
+}
+
 static void below_one(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
   (void)t, (void)context;
   out[0] = ad_less(in[0], 1);
@@ -736,6 +768,7 @@ int main(void) {
   test_reductions();
   test_scan();
   test_policies();
+  test_values();
   test_while();
   test_map();
   test_branch();
