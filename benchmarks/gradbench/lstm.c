@@ -51,7 +51,7 @@ static void objective(ad_tape *t, const ad_var in[], ad_var out[], void *context
   const ad_var start[6] = { in[STATE], ad_scalar(t, 0), ad_slice(in[SEQUENCE], 0, 0, steps, 1),
                             ad_slice(in[SEQUENCE], 0, 1, steps, 1), in[MAIN], in[EXTRA] };
   ad_var end[2] = { ad_none(), ad_none() };
-  ad_scan(f, 2, NULL, start, end);
+  ad_scan(f, 2, &(ad_loop){ .keep = AD_KEEP_ALL }, start, end);
   ad_function_free(f);
   out[0] = ad_div(ad_neg(end[1]), (double)(steps*s->width));
 }

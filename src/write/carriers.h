@@ -23,11 +23,13 @@ const unit_info *text_unit(carrier_text *c, ad_function *f, const bool wanted[])
 
 /* --- states of loops: scan.c --------------------------------------------------------------------------- */
 
-/* The states of a loop, name0, name1, ..: which input and which output of the body each is. */
+/* The states of a loop, name0, name1, ..: which input and which output of the body each is; on the way forwards,
+ * which are of use to anybody, and which are recorded. */
 typedef struct state_texts {
   carrier_text *c;
   const char *name;
   int n, *in, *out;
+  bool *live, *recorded;
   size_t bytes;
 } state_texts;
 
@@ -49,6 +51,9 @@ void write_steps_count(carrier_text *c, const char *name);
 /* Row number `at` of a stacked array. */
 const char *text_row(carrier_text *c, const char *base, int64_t count);
 
+/* Does the adjoint at node i, whose steps are made ready for that, look at input k of f? */
+bool text_step_reads(carrier_text *c, uint32_t i, int k);
+
 /* --- states that a loop keeps for its adjoint: kept.c --------------------------------------------------- */
 
 /* Steps there is memory for where all states are kept; are they? */
@@ -58,6 +63,10 @@ bool text_keeps_all(const ad_writer *w, const carrier *c);
  * is. */
 bool text_is_kept(const carrier_text *c);
 const char *text_kept(const carrier_text *c, int k);
+
+/* Of result k of a scan, or of operand k of its adjoint, the elements from row to row, and row `at`. */
+int64_t text_row_step(const carrier_text *c, bool result, int k);
+const char *text_kept_row(carrier_text *c, bool result, int k);
 
 /* The arguments of a call: addresses of n inputs and m outputs, and which of these are wanted. */
 typedef struct argument_texts {

@@ -14,10 +14,12 @@ static ad_dtype dtype_in(const carrier *c, int k) { return node_type(c->f->body,
 bool states_open(state_texts *s, carrier_text *c, const char *name) {
   const carrier *a = c->c;
   *s = (state_texts){ .c = c, .name = name, .n = carrier_states(a) };
-  s->bytes = (size_t)s->n*2*sizeof(int) + 1;
-  s->in = memory_get(&c->u->w->allocator, s->bytes);
+  s->bytes = (size_t)s->n*2*(sizeof(int) + 1) + 1;
+  s->in = memory_get_zeroed(&c->u->w->allocator, s->bytes, 1);
   if (!s->in) return writer_fail(c->u->w, AD_ERROR_MEMORY, "out of memory");
   s->out = s->in + s->n;
+  s->live = (bool *)(s->out + s->n);
+  s->recorded = s->live + s->n;
   for (int k = 0, i = 0; k < a->n_in; k++)
     if (role_in(a)[k] == ROLE_STATE) s->in[i++] = k;
   for (int j = 0, i = 0; j < a->n_out; j++)
@@ -139,24 +141,86 @@ void set_out(argument_texts *a, int j, const char *address) {
 
 /* --- scans ---------------------------------------------------------------------------------------------- */
 
-/* The record of state k, of which the scan keeps what every step begins with; NULL: none. */
-static const char *record_of(const carrier_text *c, int k) {
+/* Does node i read the record of state k? The steps of an adjoint take all, but may look at some only. */
+static bool reads_record(carrier_text *c, const state_texts *s, uint32_t i, int k) {
+  const run_graph *g = &c->u->q.g;
+  const tuple_rules *rules = node_tuple(g->t, g->node[i]);
+  size_t size;
+  const carrier *b = rules && !rules->run ? node_attribute(g->t, g->node[i], &size) : NULL;
+  return !b || !b->adjoint || !b->recorded || b->f != c->c->f || text_step_reads(c, i, s->in[k]);
+}
+
+static bool is_record_read(carrier_text *c, const state_texts *s, int k) {
+  const run_graph *g = &c->u->q.g;
   const int j = c->c->n_out + k;
-  return carrier_has_record(c->c) && j < c->results ? c->z[j] : NULL;
+  if (!carrier_has_record(c->c) || j >= c->results || !c->z[j]) return false;
+  for (uint32_t e = g->user_start[c->node]; e < g->user_start[c->node + 1]; e++) {
+    const uint32_t x = g->user[e];
+    if (result_number(g->t, g->node[x]) != j) continue;
+    if (c->u->q.is_target[x]) return true;
+    for (uint32_t i = g->user_start[x]; i < g->user_start[x + 1]; i++)
+      if (reads_record(c, s, g->user[i], k)) return true;
+  }
+  return false;
+}
+
+/* reads[k]: do those outputs depend on input k? */
+static bool find_readings(carrier_text *c, const ad_function *f, const bool out[], bool reads[]) {
+  const ad_tape *t = f->body;
+  const ad_allocator *m = &c->u->w->allocator;
+  bool *mark = memory_get_zeroed(m, t->count + 1, 1);
+  if (!mark) return writer_fail(c->u->w, AD_ERROR_MEMORY, "out of memory");
+  for (int j = 0; j < f->n_out; j++) mark[f->out[j]] |= out[j];
+  for (uint32_t i = (uint32_t)t->count; i-- > 0;) {
+    int n;
+    const uint32_t *x = node_operands(t, i, &n);
+    for (int k = 0; k < n && mark[i] && !node_is_leaf(t, i); k++) mark[x[k]] = true;
+  }
+  for (int k = 0; k < f->n_in; k++) reads[k] = mark[f->in[k]];
+  memory_release(m, mark, t->count + 1);
+  return true;
+}
+
+/* Which states are wanted at the end, or recorded, or go into what is: others (a loss that is summed, where
+ * its gradient is all that is wanted) are left out. */
+static bool find_live(carrier_text *c, state_texts *s, const ad_function *f, const argument_texts *p) {
+  const carrier *a = c->c;
+  const size_t bytes = (size_t)f->n_in + (size_t)f->n_out + 1;
+  bool *reads = memory_get_zeroed(&c->u->w->allocator, bytes, 1), *out = reads + f->n_in, more = true;
+  if (!reads) return writer_fail(c->u->w, AD_ERROR_MEMORY, "out of memory");
+  memcpy(out, p->wanted, (size_t)f->n_out);
+  for (int k = 0; k < s->n; k++) {
+    s->recorded[k] = is_record_read(c, s, k);
+    s->live[k] = a->kind == CARRIER_LOOP || (s->out[k] < c->results && c->z[s->out[k]]) || s->recorded[k];
+    out[s->out[k]] = s->live[k];
+  }
+  while (more) {
+    more = false;
+    if (!find_readings(c, f, out, reads)) break;
+    for (int k = 0; k < s->n; k++)
+      if (!s->live[k] && reads[s->in[k]]) more = s->live[k] = out[s->out[k]] = true;
+  }
+  memory_release(&c->u->w->allocator, reads, bytes);
+  return c->u->w->status == AD_OK;
+}
+
+/* The record of state k, of which the scan keeps what every step begins with; NULL: none. */
+static const char *record_of(const carrier_text *c, const state_texts *s, int k) {
+  return s->recorded[k] ? c->z[c->c->n_out + k] : NULL;
 }
 
 /* States that are not local are computed where they are kept, each in the row of the step it is for, the last
  * one in the second buffer. */
 static const char *rows_of(const carrier_text *c, const state_texts *s, int k) {
-  return text_is_local(count_in(c->c, s->in[k])) ? NULL : record_of(c, k);
+  return text_is_local(count_in(c->c, s->in[k])) ? NULL : record_of(c, s, k);
 }
 
 static void begin_rows(carrier_text *c, const state_texts *s) {
   unit *u = c->u;
   for (int k = 0; k < s->n; k++) {
-    const long long n = (long long)count_in(c->c, s->in[k]);
     const char *rows = rows_of(c, s, k);
     if (!rows) continue;
+    const long long n = text_row_step(c, true, c->c->n_out + k);
     unit_line(u, "%s *const c%d_last = c%d_next;", write_type(dtype_in(c->c, s->in[k])), k, k);
     if (c->c->backwards) unit_line(u, "if (steps > 0) c%d = %s + (steps - 1)*%lld;", k, rows, n);
     else unit_line(u, "if (steps > 0) c%d = %s;", k, rows);
@@ -167,19 +231,21 @@ static void begin_rows(carrier_text *c, const state_texts *s) {
 static void write_record(carrier_text *c, const state_texts *s) {
   const carrier *a = c->c;
   for (int k = 0; k < s->n; k++) {
-    const int64_t n = count_in(a, s->in[k]);
+    const int j = a->n_out + k;
     if (rows_of(c, s, k))
       unit_line(c->u, "c%d_next = step + 1 < steps ? c%d %c %lld : c%d_last;", k, k, a->backwards ? '-' : '+',
-                (long long)n, k);
-    else if (record_of(c, k))
-      unit_copy(c->u, text_row(c, record_of(c, k), n), writer_text(c->u->w, "%s%d", s->name, k), n);
+                (long long)text_row_step(c, true, j), k);
+    else if (s->recorded[k])
+      unit_copy(c->u, text_kept_row(c, true, j), writer_text(c->u->w, "%s%d", s->name, k),
+                count_in(a, s->in[k]));
   }
 }
 
 static void turn_states(carrier_text *c, const state_texts *s) {
   for (int k = 0; k < s->n; k++)
     if (rows_of(c, s, k)) unit_line(c->u, "c%d = c%d_next;", k, k);
-    else text_turn(c->u, s->name, k, dtype_in(c->c, s->in[k]), count_in(c->c, s->in[k]));
+    else if (s->live[k])
+      text_turn(c->u, s->name, k, dtype_in(c->c, s->in[k]), count_in(c->c, s->in[k]));
 }
 
 /* Rows that no step writes. */
@@ -194,7 +260,7 @@ static void write_rest(carrier_text *c, const ad_function *f, const char *steps)
 }
 
 /* The body is f, or r, whose outputs behind those of f are stacked too. */
-static bool set_arguments(carrier_text *c, const state_texts *s, const ad_function *f, argument_texts *p) {
+static bool set_arguments(carrier_text *c, state_texts *s, const ad_function *f, argument_texts *p) {
   const carrier *a = c->c;
   for (int k = 0; k < f->n_in; k++)
     if (role_in(a)[k] == ROLE_EACH) set_in(p, k, text_row(c, c->x[k], count_in(a, k)));
@@ -203,11 +269,12 @@ static bool set_arguments(carrier_text *c, const state_texts *s, const ad_functi
     const int result = j < a->n_out ? j : j + s->n;
     if (j < a->n_out && role_out(a)[j] == ROLE_STATE) continue;
     if (result >= c->results || !c->z[result]) continue;
-    set_out(p, j, text_row(c, c->z[result], node_type(f->body, f->out[j])->count));
+    set_out(p, j, text_kept_row(c, true, result));
   }
+  if (!find_live(c, s, f, p)) return false;
   for (int k = 0; k < s->n; k++) {
-    set_in(p, s->in[k], writer_text(c->u->w, "%s%d", s->name, k));
-    set_out(p, s->out[k], writer_text(c->u->w, "%s%d_next", s->name, k));
+    set_in(p, s->in[k], s->live[k] ? writer_text(c->u->w, "%s%d", s->name, k) : "0");
+    if (s->live[k]) set_out(p, s->out[k], writer_text(c->u->w, "%s%d_next", s->name, k));
   }
   return true;
 }
@@ -290,9 +357,9 @@ bool write_scan(carrier_text *c) {
   argument_texts p;
   if (!states_open(&s, c, "c")) return false;
   bool good = arguments_open(&p, c->u->w, f->n_in, f->n_out) && set_arguments(c, &s, f, &p);
-  states_declare(&s, NULL);
+  states_declare(&s, s.live);
   for (int k = 0; k < s.n; k++)
-    if (!rows_of(c, &s, k)) states_set(&s, k, c->x[s.in[k]]);
+    if (s.live[k] && !rows_of(c, &s, k)) states_set(&s, k, c->x[s.in[k]]);
   if (good) good = a->kind == CARRIER_LOOP ? write_while(c, &s, f, &p) : write_counted(c, &s, f, &p);
   for (int k = 0; k < s.n; k++)
     if (s.out[k] < c->results && c->z[s.out[k]]) states_get(&s, k, c->z[s.out[k]]);

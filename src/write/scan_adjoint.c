@@ -41,6 +41,14 @@ static bool open_adjoint(adjoint_text *p, carrier_text *c) {
          && arguments_open(&p->forth, w, a->n_in, a->n_out);
 }
 
+static bool node_has_operand(const ad_tape *t, uint32_t i, uint32_t x) {
+  int n;
+  const uint32_t *operand = node_operands(t, i, &n);
+  for (int k = 0; k < n && !node_is_leaf(t, i); k++)
+    if (operand[k] == x) return true;
+  return false;
+}
+
 static void close_adjoint(adjoint_text *p) {
   ad_writer *w = p->c->u->w;
   if (p->forth.w) arguments_close(&p->forth);
@@ -48,6 +56,23 @@ static void close_adjoint(adjoint_text *p) {
   memory_release(&w->allocator, p->row, p->bytes);
   if (p->bar.c) states_close(&p->bar);
   if (p->state.c) states_close(&p->state);
+}
+
+bool text_step_reads(carrier_text *c, uint32_t i, int k) {
+  const run_graph *g = &c->u->q.g;
+  size_t size;
+  carrier_text adjoint = { .u = c->u, .node = i, .c = node_attribute(g->t, g->node[i], &size) };
+  adjoint_text p;
+  const bool good = open_adjoint(&p, &adjoint);
+  bool reads = !good;
+  if (good) {
+    const ad_tape *t = p.v->body;
+    const uint32_t x = p.v->in[k];
+    for (int j = 0; j < p.v->n_out; j++) reads |= p.v->out[j] == x;
+    for (uint32_t e = x + 1; e < t->count && !reads; e++) reads = node_has_operand(t, e, x);
+  }
+  close_adjoint(&p);
+  return reads;
 }
 
 /* --- one step ------------------------------------------------------------------------------------------- */
@@ -123,8 +148,7 @@ static void set_back(adjoint_text *p) {
   for (int k = 0; k < a->n_in; k++)
     if (p->sums[k]) set_in(&p->back, input++, is_sum(p, k) ? writer_text(c->u->w, "a%d", k) : "0");
   for (int k = 0; input + k < p->v->n_in; k++)
-    set_in(&p->back, input + k, text_row(c, c->x[operand + p->state.n + k],
-                                         node_type(p->v->body, p->v->in[input + k])->count));
+    set_in(&p->back, input + k, text_kept_row(c, false, operand + p->state.n + k));
   for (int k = 0, s = 0; k < a->n_in; k++) {
     const bool state = role_in(a)[k] == ROLE_STATE;
     if (p->in[k]) {
@@ -203,7 +227,7 @@ static bool write_recorded(adjoint_text *p) {
   const int first = c->c->n_in + selectors(c->c) + carrier_count(c->c->n_out, active_out(c->c));
   open_step(p, "for (int64_t step = steps; step-- > 0;)");
   for (int k = 0; k < p->state.n; k++)
-    set_in(&p->back, p->state.in[k], text_row(c, c->x[first + k], count_in(c->c, p->state.in[k])));
+    set_in(&p->back, p->state.in[k], text_kept_row(c, false, first + k));
   const bool good = write_back(p);
   unit_close(c->u);
   return good;

@@ -159,6 +159,10 @@ static size_t aligned(ad_dtype dtype, size_t at, size_t n) {
   return n > line ? (at + line - 1)/line*line : at;
 }
 
+size_t unit_vector(const unit *u, ad_dtype dtype) {
+  return u->w->native ? CACHE_LINE/write_size(dtype) : 1;
+}
+
 const char *unit_take(unit *u, ad_dtype dtype, int64_t n) {
   const size_t count = n ? (size_t)n : 1, at = aligned(dtype, u->own[dtype] + u->used[dtype], count);
   u->used[dtype] = at + count - u->own[dtype];
@@ -398,6 +402,7 @@ static bool assign_slots(unit *u) {
 }
 
 static bool assign_work(unit *u) {
+  unit_join_rows(u);
   for (int d = 0; d < AD_DTYPES; d++)
     if (!assign_pool(&u->q, (ad_dtype)d, &u->own[d]))
       return writer_fail(u->w, AD_ERROR_MEMORY, "out of memory");
@@ -719,11 +724,12 @@ static bool open_graph(unit *u) {
 static bool open_lists(unit *u) {
   const ad_allocator *a = &u->w->allocator;
   const size_t n = u->q.g.n, arrays = (size_t)u->arrays_in + (size_t)u->arrays_out;
-  u->part_of = memory_get_zeroed(a, 2*n + 1, sizeof *u->part_of);
+  u->part_of = memory_get_zeroed(a, 3*n + 1, sizeof *u->part_of);
   u->here.in = memory_get_zeroed(a, 2*arrays + 1, 1);
   if (!u->part_of || !u->here.in) return writer_fail(u->w, AD_ERROR_MEMORY, "out of memory");
   u->slot_of = u->part_of + n;
   memset(u->slot_of, 0xFF, n*sizeof *u->slot_of);
+  u->row_step = u->slot_of + n;
   u->here.out = u->here.in + u->arrays_in;
   u->all.in = u->here.out + u->arrays_out;
   u->all.out = u->all.in + u->arrays_in;
@@ -733,7 +739,7 @@ static bool open_lists(unit *u) {
 static void close_unit(unit *u) {
   const ad_allocator *a = &u->w->allocator;
   const size_t n = u->q.g.n, arrays = (size_t)u->arrays_in + (size_t)u->arrays_out;
-  memory_release(a, u->part_of, (2*n + 1)*sizeof *u->part_of);
+  memory_release(a, u->part_of, (3*n + 1)*sizeof *u->part_of);
   memory_release(a, u->here.in, 2*arrays + 1);
   memory_release(a, u->gathers, n + 1);
   memory_release(a, u->target, (size_t)u->f->n_out*sizeof *u->target + 1);

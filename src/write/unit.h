@@ -37,6 +37,7 @@ typedef struct unit {
   uint32_t *part_of;                /* of each graph node: the part that computes it */
   unsigned char *gathers;           /* of each graph node: rows that their map chooses itself */
   uint32_t *slot_of;                /* where a scalar is in the work memory, NOWHERE: a local */
+  uint32_t *row_step;               /* elements from row to row of values kept side by side; 0: dense rows */
   uint32_t parts;
   kept_states *kept;
   size_t keeps, kept_room;
@@ -78,11 +79,15 @@ typedef struct failure { const char *name, *text, *count, *number; } failure;
  * in the words of the interpreter, before it returns. */
 void unit_fail(unit *u, const char *condition, ad_status status, const failure *why);
 
+/* Elements of that type in a line of the cache in native code; else 1. */
+size_t unit_vector(const unit *u, ad_dtype dtype);
 /* Work memory for the step being written: n elements; its address as C has it. */
 const char *unit_take(unit *u, ad_dtype dtype, int64_t n);
 
 /* Takes memory of the unit for states of loops that adjoints read. */
 bool unit_keep_states(unit *u);
+/* Results of scans that only adjoints look at go side by side. */
+void unit_join_rows(unit *u);
 
 /* Writes a call: in[i] and out[j] are addresses; those of outputs that are not wanted are not looked at. */
 void unit_call(unit *u, const unit_info *callee, const char *const in[], const char *const out[]);

@@ -1,0 +1,165 @@
+/* What scans keep for their adjoints in written C: states and values side by side, states of several types,
+ * and states that nobody looks at, which are left out. Compiled natively, and run by the interpreter,
+ * against tangents computed in extended precision. */
+#define _POSIX_C_SOURCE 200809L
+#include "check.h"
+#include "folder.h"
+
+#include "adit.h"
+#include "adit/code.h"
+
+#include <stdlib.h>
+
+enum { MOST = 14, STEPS = 33 };
+
+typedef struct setting {
+  int n;
+  int64_t steps;
+  ad_dtype dtype;
+  ad_loop loop;
+  bool value;                       /* the sum is an output too */
+} setting;
+
+/* h <- tanh(a h + c/2 + x), c <- c sigmoid(h), total <- total + sum w log(2 + c^2); seen, which adds up the
+ * totals, and the number of steps go nowhere. */
+enum { H, C, TOTAL, SEEN, COUNT, STATES, X = STATES, A, W, INPUTS };
+
+static void step(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  (void)t, (void)context;
+  out[H] = ad_tanh(ad_add(ad_add(ad_mul(in[A], in[H]), ad_mul(0.5, in[C])), in[X]));
+  out[C] = ad_mul(in[C], ad_sigmoid(out[H]));
+  const ad_var loss = ad_mul(in[W], ad_log(ad_add(2, ad_square(out[C]))));
+  out[TOTAL] = ad_add(in[TOTAL], ad_sum(loss, AD_ALL_AXES, false));
+  out[SEEN] = ad_add(in[SEEN], out[TOTAL]);
+  out[COUNT] = ad_add(in[COUNT], ad_integer(1));
+}
+
+static ad_type row(const setting *s) {
+  const int64_t n = s->n;
+  return ad_type_make(s->dtype, 1, &n);
+}
+
+/* (h, c, x, a, w) -> gradients of the total by h, c, a, and the total. */
+static void gradients(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  const setting *s = context;
+  const ad_type one = ad_type_make(s->dtype, 0, NULL), r = row(s);
+  const ad_type types[INPUTS] = { r, r, one, one, AD_I64(), r, r, r };
+  const int64_t zero = 0;
+  ad_function *f = ad_function_trace("step", step, NULL, INPUTS, types, STATES);
+  ad_var end[STATES];
+  const ad_var start[INPUTS] = { in[0], in[1], ad_zeros(t, one), ad_zeros(t, one),
+                                 ad_constant(t, AD_I64(), &zero), in[2], in[3], in[4] };
+  ad_scan(f, STATES, &s->loop, start, end);
+  ad_function_free(f);
+  ad_grad(end[TOTAL], 3, (const ad_var[]){ in[0], in[1], in[3] }, out);
+  if (s->value) out[3] = end[TOTAL];
+}
+
+static ad_function *trace(const setting *s) {
+  const int64_t dim[2] = { s->steps, s->n };
+  const ad_type r = row(s), types[5] = { r, r, ad_type_make(s->dtype, 2, dim), r, r };
+  return ad_function_trace("kept", gradients, (void *)(uintptr_t)s, 5, types, 3 + s->value);
+}
+
+/* The total of element i and its tangents by h, c, a. */
+typedef long double number;
+typedef struct dual { number v, d[3]; } dual;
+
+static dual scaled(dual x, number v, number slope) {
+  return (dual){ v, { slope*x.d[0], slope*x.d[1], slope*x.d[2] } };
+}
+
+static dual follow(const setting *s, int i, double v[5][STEPS*MOST]) {
+  dual h = { v[0][i], { 1, 0, 0 } }, c = { v[1][i], { 0, 1, 0 } }, total = { 0, { 0 } };
+  const number a = v[3][i];
+  for (int64_t k = 0; k < s->steps; k++) {
+    const int64_t at = s->loop.backwards ? s->steps - 1 - k : k;
+    dual u = { a*h.v + c.v/2 + v[2][at*s->n + i], { 0 } }, z;
+    for (int j = 0; j < 3; j++) u.d[j] = a*h.d[j] + c.d[j]/2 + (j == 2 ? h.v : 0);
+    h = scaled(u, tanhl(u.v), 1 - tanhl(u.v)*tanhl(u.v));
+    const number share = 1/(1 + expl(-h.v));
+    z = scaled(h, c.v*share, c.v*share*(1 - share));
+    for (int j = 0; j < 3; j++) z.d[j] += share*c.d[j];
+    c = z;
+    const dual loss = scaled(c, v[4][i]*logl(2 + c.v*c.v), v[4][i]*2*c.v/(2 + c.v*c.v));
+    total.v += loss.v;
+    for (int j = 0; j < 3; j++) total.d[j] += loss.d[j];
+  }
+  return total;
+}
+
+static void check_values(const setting *s, ad_function *f, const char *how) {
+  static double v[5][STEPS*MOST];
+  static float narrow[5][STEPS*MOST];
+  double got[4][MOST];
+  float got_narrow[4][MOST];
+  const bool single = s->dtype == AD_F32;
+  const double tolerance = single ? 3e-5 : 1e-13;
+  number sum = 0;
+  for (int k = 0; k < 5; k++)
+    for (int i = 0; i < STEPS*MOST; i++)
+      narrow[k][i] = (float)(v[k][i] = (double)((5*i + 3*k)%13)/8 - 0.6);
+  const void *in[5];
+  void *out[4];
+  for (int k = 0; k < 5; k++) in[k] = single ? (const void *)narrow[k] : v[k];
+  for (int k = 0; k < 4; k++) out[k] = single ? (void *)got_narrow[k] : got[k];
+  for (int k = 0; k < 5 && single; k++)
+    for (int i = 0; i < STEPS*MOST; i++) v[k][i] = (double)narrow[k][i];
+  CHECK_STATUS(ad_function_call(f, in, out, NULL), AD_OK);
+  for (int i = 0; i < s->n; i++) {
+    const dual want = follow(s, i, v);
+    sum += want.v;
+    for (int k = 0; k < 3; k++) {
+      const double z = single ? (double)got_narrow[k][i] : got[k][i];
+      CHECK_THAT(fabs(z - (double)want.d[k]) <= tolerance*(1 + fabs((double)want.d[k])),
+                 "%s, n %d, steps %d, policy %d: gradient %d[%d] is %.17g, not %.17g", how, s->n,
+                 (int)s->steps, (int)s->loop.keep, k, i, z, (double)want.d[k]);
+    }
+  }
+  if (s->value)
+    CHECK_NUMBER(single ? (double)got_narrow[3][0] : got[3][0], (double)sum, tolerance*(1 + s->n));
+}
+
+/* Is there a call of log in the text, of which only values have need? */
+static bool has_log(ad_function *f) {
+  char *text = NULL;
+  size_t size;
+  FILE *file = open_memstream(&text, &size);
+  CHECK_STATUS(ad_function_emit_c(f, file, NULL, NULL, NULL), AD_OK);
+  fclose(file);
+  const bool found = strstr(text, "M(log)(") || strstr(text, "logf(");
+  free(text);
+  return found;
+}
+
+static void test_setting(setting s, const char *cache) {
+  for (int value = 0; value < 2; value++) {
+    s.value = value;
+    ad_report report;
+    ad_function *f = trace(&s);
+    if (!CHECK(f != NULL)) return;
+    check_values(&s, f, "interpreter");
+    CHECK(has_log(f) == value);
+    const ad_status status = ad_function_compile(f, &(ad_native){ .cache = cache }, &report);
+    CHECK_THAT(status == AD_OK, "%s", report.message);
+    check_values(&s, f, "native");
+    ad_function_free(f);
+  }
+}
+
+int main(void) {
+  const char *const cache = folder_make();
+  if (!CHECK(cache != NULL)) return 1;
+  for (int policy = 0; policy < 2; policy++) {
+    const ad_loop loop = { .keep = policy ? AD_KEEP_ALL : AD_KEEP_STATES };
+    const ad_loop backwards = { .keep = loop.keep, .backwards = true };
+    test_setting((setting){ .n = 1, .steps = STEPS, .dtype = AD_F64, .loop = loop }, cache);
+    test_setting((setting){ .n = 7, .steps = STEPS, .dtype = AD_F64, .loop = loop }, cache);
+    test_setting((setting){ .n = 14, .steps = STEPS, .dtype = AD_F64, .loop = backwards }, cache);
+    test_setting((setting){ .n = 7, .steps = STEPS, .dtype = AD_F32, .loop = loop }, cache);
+    test_setting((setting){ .n = 7, .steps = 1, .dtype = AD_F64, .loop = loop }, cache);
+    test_setting((setting){ .n = 7, .steps = 0, .dtype = AD_F64, .loop = backwards }, cache);
+  }
+  folder_remove(cache);
+  return check_summary();
+}
