@@ -33,6 +33,8 @@ static const char words[] =
   "#define ADIT_LANES(n, bytes) (((n)*(bytes) + ADIT_VECTOR - 1)/ADIT_VECTOR*(ADIT_VECTOR/(bytes)))\n"
   "#else\n#define ADIT_LANES(n, bytes) (n)\n#endif\n"
   "#define ADIT_INLINE inline __attribute__((always_inline))\n"
+  "#ifdef __FMA__\n#define ADIT_FMA(a, b, c) __builtin_fma(a, b, c)\n"
+  "#else\n#define ADIT_FMA(a, b, c) ((a)*(b) + (c))\n#endif\n"
   "struct host { int (*run)(const struct host *, uint64_t, void *const *, const void *const *, void *); "
   "int (*fail)(const struct host *, int, const char *, int64_t, double); const void *const *fixed; };\n\n";
 

@@ -17,9 +17,9 @@
 
 /* LONGEST: elements of an array; LONGEST_ROW: of the result of an elementwise operation in the body of
  * a map, where instances make the vectors; SHORT_ROW, SHORT_CALL: elsewhere, where elements do, of
- * functions like exp, too; VECTOR: elements from which on a vector is better than numbers where there is much to
- * do, so that numbers would become MANY more than rows; GROWTH: operations for each element of an array; MOST:
- * operations more than the function has. */
+ * functions like exp, too; VECTOR: elements from which on a vector is better than numbers where there is
+ * much to do, so that numbers would become MANY more than rows; GROWTH: operations for each element of an
+ * array; MOST: operations more than the function has. */
 enum {
   SCALARS_LONGEST = 144, SCALARS_LONGEST_ROW = 36, SCALARS_SHORT_ROW = 9, SCALARS_SHORT_CALL = 3,
   SCALARS_VECTOR = 5, SCALARS_MANY = 256, SCALARS_GROWTH = 6, SCALARS_MOST = 4000

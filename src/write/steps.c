@@ -261,7 +261,9 @@ static bool region_statement(const box *b, uint32_t i) {
     o.x[k] = o.of[k];
     t.length = 0;
   }
+  u->w->in_loop = u->w->native;
   const bool good = unit_value(u, &t, i, o.x);
+  u->w->in_loop = false;
   unit_line(u, "const %s v%u = %s;", write_type(graph_type(g, i)->dtype), i, text_of(&t));
   if (u->q.place_of[i] != NOWHERE) {
     int64_t stride[AD_MAX_RANK];

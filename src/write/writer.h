@@ -52,6 +52,7 @@ struct ad_writer {
   ad_code options;                  /* defaults filled in */
   const char *prefix;
   bool native;                      /* for this processor and library: may call back */
+  bool in_loop;                     /* what is being written stands in a loop of few statements */
   text constants, routines, units;
   text *out;                        /* where ad_write writes */
   int indent;

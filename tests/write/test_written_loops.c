@@ -430,6 +430,43 @@ static void test_known_indices(void) {
   compiled_close(&w);
 }
 
+/* exp and sigmoid have formulas of their own there, too: down to the smallest numbers, and up to infinity. */
+enum { EXP_POINTS = 20011, EXP_SPECIAL = 16 };
+
+static void exp_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  (void)t, (void)context;
+  out[0] = ad_exp(in[0]);
+  out[1] = ad_sigmoid(in[0]);
+  out[2] = ad_softplus(in[0]);
+  ad_grad(ad_sum(out[1], AD_ALL_AXES, false), 1, in, out + 3);
+}
+
+static void test_exp(const char *cache) {
+  static const double special[EXP_SPECIAL] = { 0, -0.0, INFINITY, -INFINITY, DBL_MIN, -DBL_TRUE_MIN,
+                                               709.782, 709.79, 720, DBL_MAX, -DBL_MAX, -708.4, -709, -740,
+                                               -745.1, -746 };
+  static double x[EXP_POINTS], z[4][EXP_POINTS];
+  const ad_type type = AD_F64(EXP_POINTS);
+  int bad = 0;
+  for (int i = 0; i < EXP_POINTS; i++) x[i] = (i - EXP_POINTS/2)/1000.0*(i%3 ? 1 : 71);
+  memcpy(x + 77, special, sizeof special);
+  x[5] = NAN;
+  ad_function *f = ad_function_trace("exp", exp_body, NULL, 1, &type, 4);
+  CHECK_STATUS(ad_function_compile(f, &(ad_native){ .cache = cache }, NULL), AD_OK);
+  CHECK_STATUS(ad_function_call(f, (const void *[]){ x }, (void *[]){ z[0], z[1], z[2], z[3] }, NULL), AD_OK);
+  ad_function_free(f);
+  for (int k = 0; k < 4; k++) CHECK(isnan(z[k][5]));
+  for (int i = 0; i < EXP_POINTS; i++) {
+    const number e = expl(-fabsl(x[i])), s = (x[i] < 0 ? e : 1)/(1 + e);
+    if (i == 5) continue;
+    bad += (double)expl(x[i]) > DBL_MAX ? z[0][i] != (double)INFINITY : !within_ulps(z[0][i], expl(x[i]), 2);
+    bad += !within_ulps(z[1][i], s, 4);
+    bad += fabs(x[i]) < 1e300 && !within_ulps(z[2][i], fmaxl(x[i], 0) + log1pl(e), 4);
+    bad += !within_ulps(z[3][i], e/(1 + e)/(1 + e), 8);
+  }
+  CHECK_THAT(bad == 0, "%d of %d", bad, EXP_POINTS);
+}
+
 int main(void) {
   const char *const cache = folder_make();
   if (!CHECK(cache != NULL)) return 1;
@@ -439,6 +476,7 @@ int main(void) {
     test_written(dtype, "-O3 -march=native");
   }
   test_tanh(cache);
+  test_exp(cache);
   test_known_indices();
   folder_remove(cache);
   return check_summary();
