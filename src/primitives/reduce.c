@@ -235,7 +235,18 @@ static void run_lines(const void *context, int64_t task) {
                    j->z + (size_t)i*j->z_size);
 }
 
+/* All of an array that is a block at most: what is left of the walk. */
+static bool run_block(const ad_operation *op, void *z, const void *x) {
+  const ad_type *t = op->x[0];
+  const int64_t n = ad_type_count(*t);
+  if (ad_type_count(op->z) != 1 || n < 1 || n > REDUCE_BLOCK) return false;
+  const reduction_kernel *kernel = reduction_kernel_of(op);
+  if (kernel->lines) kernel->lines(1, n, x, z);
+  return kernel->lines != NULL;
+}
+
 ad_status reduction_run(const ad_operation *op, void *z, const void *const x[], void *scratch) {
+  if (run_block(op, z, x[0])) return AD_OK;
   const job j = job_of(op, z, x[0]);
   const reduction_plan *plan = &j.plan;
   const int64_t tasks = plan->outer*j.tiles, most = lines_at_once(plan);

@@ -68,6 +68,53 @@ static ad_status run_operation(const micro_operation *k, char *frame) {
 #define ALL(...) __VA_ARGS__
 #define NOTHING(...)
 
+/* --- rows of many elements ------------------------------------------------------------------------------ */
+
+/* Functions of their own, which keep the loop below short: vectors where operands are arrays, or one of two is
+ * a number. Results are where an operand is, or where none is. */
+#if defined(__GNUC__)
+#  define NOINLINE __attribute__((noinline))
+#else
+#  define NOINLINE
+#endif
+#define MANY_(dtype, row) many_##dtype##_##row
+#define MANY(dtype, row)  MANY_(dtype, row)
+#define HERE(type, letter) ((type *)(void *)(frame + i->letter))
+#define EACH(result, operands, value) \
+  _Pragma("omp simd") \
+  for (size_t k = 0; k < n; k++) { operands pz[k] = (result)(value); }
+#define MANY_BEGIN(dtype, row, result) \
+  static NOINLINE void MANY(dtype, row)(const micro *i, char *frame) { \
+    const size_t n = i->n; \
+    result *pz = HERE(result, z); \
+    const ELEMENT *px = HERE(const ELEMENT, x);
+#define FUNCTION_1_ONE(...)
+#define FUNCTION_1_TWO(...)
+#define FUNCTION_1_MANY(dtype, row, result, value) \
+  MANY_BEGIN(dtype, row, result) \
+    EACH(result, const ELEMENT x = px[k];, value) \
+  }
+#define FUNCTION_2_ONE(...)
+#define FUNCTION_2_TWO(...)
+#define FUNCTION_2_MANY(dtype, row, result, value) \
+  MANY_BEGIN(dtype, row, result) \
+    const ELEMENT *py = HERE(const ELEMENT, y); \
+    if (i->sx && i->sy) EACH(result, const ELEMENT x = px[k]; const ELEMENT y = py[k];, value) \
+    else if (i->sx) { const ELEMENT y = *py; EACH(result, const ELEMENT x = px[k];, value) } \
+    else { const ELEMENT x = *px; EACH(result, const ELEMENT y = py[k];, value) } \
+  }
+#define ROW_1(dtype, length, row, result, value) FUNCTION_1_##length(dtype, row, result, value)
+#define ROW_2(dtype, length, row, result, value) FUNCTION_2_##length(dtype, row, result, value)
+#define ROW_A(...)
+#define ROW_3(...)
+#define CHOOSE(...)
+#include "run/micro_rows.inc"
+#undef ROW_1
+#undef ROW_2
+#undef ROW_A
+#undef ROW_3
+#undef CHOOSE
+
 /* --- which rows there are ------------------------------------------------------------------------------- */
 
 bool micro_has_row(ad_dtype dtype, unsigned length, elementwise_id row) {
@@ -136,14 +183,23 @@ ad_status micro_run(const micro_program *p, uint32_t first, char *frame, micro_f
   for (size_t k = 0; k < i->n; k++) { operands pz[k] = (result)(value); }
 #define ROW_BEGIN(dtype, length, row, result) LABEL(dtype, length, row): { result *pz = AT(result, z);
 #define POINTER(letter) const ELEMENT *p##letter = AT(const ELEMENT, letter);
-#define ROW_1(dtype, length, row, result, value) \
+#define IN_PLACE_1(dtype, length, row, result, value) \
   ROW_BEGIN(dtype, length, row, result) POINTER(x) EACH_##length(result, X, value) NEXT }
+#define IN_PLACE_2(dtype, length, row, result, value) \
+  ROW_BEGIN(dtype, length, row, result) POINTER(x) POINTER(y) EACH_##length(result, X Y, value) NEXT }
+#define BY_FUNCTION(dtype, length, row) LABEL(dtype, length, row): MANY(dtype, row)(i, frame); NEXT
+#define AT_1_ONE(...)  IN_PLACE_1(__VA_ARGS__)
+#define AT_1_TWO(...)  IN_PLACE_1(__VA_ARGS__)
+#define AT_1_MANY(dtype, length, row, result, value) BY_FUNCTION(dtype, length, row)
+#define AT_2_ONE(...)  IN_PLACE_2(__VA_ARGS__)
+#define AT_2_TWO(...)  IN_PLACE_2(__VA_ARGS__)
+#define AT_2_MANY(dtype, length, row, result, value) BY_FUNCTION(dtype, length, row)
+#define ROW_1(dtype, length, row, result, value) AT_1_##length(dtype, length, row, result, value)
 #define ROW_A(dtype, length, row, result, value) \
   ROW_BEGIN(dtype, length, row, result) POINTER(x) \
   const ELEMENT a = (ELEMENT)*AT(const double, y); \
   EACH_##length(result, X, value) NEXT }
-#define ROW_2(dtype, length, row, result, value) \
-  ROW_BEGIN(dtype, length, row, result) POINTER(x) POINTER(y) EACH_##length(result, X Y, value) NEXT }
+#define ROW_2(dtype, length, row, result, value) AT_2_##length(dtype, length, row, result, value)
 #define ROW_3(dtype, length, row, result, value) \
   ROW_BEGIN(dtype, length, row, result) POINTER(x) POINTER(y) POINTER(w) \
   EACH_##length(result, X Y W, value) NEXT }

@@ -62,7 +62,7 @@ typedef struct micro_program {
 } micro_program;
 
 /* MICRO_MOST: elements of an array that rows work on; MICRO_ARRAY: of one that other operations do. */
-enum { MICRO_MOST = 8, MICRO_ARRAY = 64 };
+enum { MICRO_MOST = 32, MICRO_ARRAY = 64 };
 
 /* Is there an instruction for this row on operands of that type? Rows on one element are there for f64
  * always, others only where an element is the same alone and within an array. */

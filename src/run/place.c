@@ -325,8 +325,8 @@ static bool in_pool(const planner *q, uint32_t i, ad_dtype dtype) {
   return needs_memory(q, i) && !q->life[i].scalar && graph_type(&q->g, q->life[i].node)->dtype == dtype;
 }
 
-/* Arrays longer than a line of the cache begin at one, which vectors that cross lines pay for otherwise; where
- * all are shorter, they lie close together. */
+/* Arrays longer than a line of the cache begin at one, which vectors that cross lines pay for otherwise;
+ * where all are shorter, they lie close together. */
 bool assign_pool(planner *q, ad_dtype dtype, size_t *count) {
   const size_t size = ad_dtype_bytes(dtype);
   size_t unit = size;

@@ -77,9 +77,15 @@ static bool is_neutral(const planner *q, uint32_t step) {
   return q->g.kind[q->s.order[q->s.step[step].first]] == KIND_RESULT;
 }
 
+/* A region pays for finding its operands once, an instruction for every few elements of each operation: many
+ * operations on more than a few elements are faster as a region. */
+enum { FEW_ELEMENTS = 8, ELEMENTS_MOST = 512 };
+
 static micro_answer step_fits(const planner *q, uint32_t step) {
   const schedule_step *s = &q->s.step[step];
+  const int64_t n = node_type(q->g.t, q->g.node[q->s.order[s->first]])->count;
   micro_answer answer = MICRO_YES;
+  if (s->kind == KIND_ELEMENTWISE && n > FEW_ELEMENTS && n*s->count > ELEMENTS_MOST) return MICRO_NO;
   for (uint32_t k = 0; k < s->count && answer == MICRO_YES; k++) {
     uint32_t budget = MICRO_BUDGET;
     answer = micro_fits(&q->g, q->s.order[s->first + k], &budget);

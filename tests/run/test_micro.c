@@ -17,7 +17,7 @@ static const plan *plan_of(ad_function *f) {
 
 /* --- rows ----------------------------------------------------------------------------------------------- */
 
-enum { LONGEST = 9 };
+enum { LONGEST = 33 };
 
 typedef struct row_case { elementwise_id id; int arity; } row_case;
 
@@ -106,7 +106,7 @@ static void check_row(elementwise_id id, ad_dtype dtype, int64_t n, unsigned alo
 }
 
 static void test_rows(void) {
-  static const int64_t lengths[] = { 0, 1, 2, 3, 8, 9 };
+  static const int64_t lengths[] = { 0, 1, 2, 3, 8, 9, 16, 19, 32, 33 };
   uint64_t state = 3;
   for (int id = 0; id < ROW_COUNT; id++)
     for (int dtype = 0; dtype < AD_DTYPES; dtype++) {
@@ -118,6 +118,34 @@ static void test_rows(void) {
             check_row((elementwise_id)id, (ad_dtype)dtype, lengths[l], alone, &state);
       }
     }
+}
+
+/* Many operations on more than eight elements are a region: 512 results are the most. */
+static void many_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  ad_var x = in[0];
+  (void)t;
+  for (int k = 0; k < *(const int *)context; k++) x = k%2 ? ad_abs(x) : ad_sin(x);
+  out[0] = x;
+}
+
+static void test_many_operations(void) {
+  static const struct { int64_t n; int operations, segments; } cases[] = {
+    { 8, 100, 1 }, { 9, 56, 1 }, { 9, 57, 0 }, { 32, 16, 1 }, { 32, 17, 0 }
+  };
+  for (size_t c = 0; c < sizeof cases/sizeof *cases; c++) {
+    const ad_type type = AD_F64(cases[c].n);
+    int operations = cases[c].operations;
+    double x[LONGEST], z[LONGEST];
+    ad_function *f = ad_function_trace("many", many_body, &operations, 1, &type, 1);
+    for (int i = 0; i < cases[c].n; i++) x[i] = i/10.0 - 1;
+    CHECK((int)plan_of(f)->segments == cases[c].segments);
+    CHECK_STATUS(ad_function_call(f, (const void *[]){ x }, (void *[]){ z }, NULL), AD_OK);
+    for (int i = 0; i < cases[c].n; i++) {
+      for (int k = 0; k < operations; k++) x[i] = k%2 ? fabs(x[i]) : sin(x[i]);
+      CHECK_NUMBER(z[i], x[i], 1e-13);
+    }
+    ad_function_free(f);
+  }
 }
 
 /* --- loops ---------------------------------------------------------------------------------------------- */
@@ -367,6 +395,7 @@ static void test_absent(void) {
 
 int main(void) {
   test_rows();
+  test_many_operations();
   test_loops();
   test_messages();
   test_absent();
