@@ -505,6 +505,11 @@ static int addition_parts(const ad_operation *op, indexed *merged) {
   return parts_of_sums(merged, op->z.dtype, ad_type_count(op->z), ad_type_count(*op->x[2]));
 }
 
+int scatter_parts(const ad_operation *op) {
+  indexed s;
+  return addition_parts(op, &s);
+}
+
 static size_t addition_scratch(const ad_operation *op) {
   indexed s;
   return (size_t)(addition_parts(op, &s) - 1)*ad_type_bytes(op->z);

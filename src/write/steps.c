@@ -1,6 +1,7 @@
 /* steps.c -- statements: scalars one by one, elementwise operations in loops, structured
  * ones by their own rules. */
 #include "write/unit.h"
+#include "primitives/construct.h"
 #include "primitives/library.h"
 #include "primitives/matmul.h"
 #include "primitives/reduce.h"
@@ -88,6 +89,7 @@ typedef struct box {
   bool joined[AD_MAX_RANK];         /* axis d continues axis d + 1 in all arrays */
   const ad_type *shape;
   bool padded;                      /* the last axis is run through in whole vectors */
+  const row_sums *sums;             /* what becomes of its rows, or NULL */
 } box;
 
 static bool is_inside(const box *b, uint32_t i) { return b->u->q.s.step_of[i] == b->step; }
@@ -143,7 +145,10 @@ static void put_element(const box *b, text *to, uint32_t i) {
   const ad_dtype dtype = graph_type(&u->q.g, i)->dtype;
   int64_t stride[AD_MAX_RANK];
   if (is_inside(b, i)) text_put(to, "v%u", i);
-  else if (graph_type(&u->q.g, i)->rank == 0) put_scalar(u, to, i, true);
+  else if (b->sums && is_row_of_sums(u, i)) {
+    put_pointer(u, to, u->q.g.operand[u->q.g.operand_start[i]]);
+    text_put(to, "[k*%lld + i1]", (long long)b->sums->m);
+  } else if (graph_type(&u->q.g, i)->rank == 0) put_scalar(u, to, i, true);
   else {
     operand_strides(b, i, stride);
     const bool guarded = b->padded && stride[b->shape->rank - 1] != 0;
@@ -265,7 +270,9 @@ static bool region_statement(const box *b, uint32_t i) {
   const bool good = unit_value(u, &t, i, o.x);
   u->w->in_loop = false;
   unit_line(u, "const %s v%u = %s;", write_type(graph_type(g, i)->dtype), i, text_of(&t));
-  if (u->q.place_of[i] != NOWHERE) {
+  if (b->sums && i == b->sums->rows)
+    unit_line(u, "sums[k*%lld + i1] += v%u%s;", (long long)b->sums->m, i, u->q.zero_added[i] ? " + 0" : "");
+  else if (u->q.place_of[i] != NOWHERE) {
     int64_t stride[AD_MAX_RANK];
     text z = text_on(&u->w->allocator);
     operand_strides(b, i, stride);
@@ -293,6 +300,118 @@ bool unit_region(unit *u, const schedule_step *s) {
   open_loops(&b);
   for (uint32_t k = 0; k < s->count && good; k++) good = region_statement(&b, node[k]);
   for (int k = 0; k < b.rank; k++) unit_close(u);
+  return good;
+}
+
+/* --- rows that an index adds up ------------------------------------------------------------------------- */
+
+/* ROWS_LEAST: elements from which on it pays; ROWS_THREADS: on threads. */
+enum { ROWS_LEAST = 1 << 12, ROWS_THREADS = 1 << 16 };
+
+/* Does nobody else look at what the region computes? */
+static bool is_only_result(const unit *u, uint32_t step, uint32_t rows) {
+  const schedule_step *s = &u->q.s.step[step];
+  for (uint32_t k = 0; k < s->count; k++) {
+    const uint32_t node = u->q.s.order[s->first + k];
+    if (node != rows && u->q.place_of[node] != NOWHERE) return false;
+  }
+  return !u->q.is_target[rows] && u->q.g.user_start[rows + 1] - u->q.g.user_start[rows] == 1;
+}
+
+/* The sums grow where the base is: what the region reads is then nowhere near. */
+static bool is_in_place(const unit *u, uint32_t sums, uint32_t base) {
+  const planner *q = &u->q;
+  return q->place_of[base] != NOWHERE && q->place_of[base] == q->place_of[sums] && q->begin[base] == q->begin[sums]
+         && ad_type_equal(*graph_type(&q->g, base), *graph_type(&q->g, sums));
+}
+
+bool find_row_sums(const unit *u, uint32_t step, row_sums *r) {
+  const schedule *s = &u->q.s;
+  const run_graph *g = &u->q.g;
+  const ad_type *types[3];
+  int axis;
+  if (!u->w->native || u->shape->lanes || step + 1 >= s->steps) return false;
+  if (s->step[step].kind != KIND_ELEMENTWISE || s->step[step + 1].kind != KIND_STRUCTURED) return false;
+  const uint32_t sums = s->order[s->step[step + 1].first], *x = g->operand + g->operand_start[sums];
+  if (g->operand_start[sums + 1] - g->operand_start[sums] != 3 || s->step_of[x[2]] != step) return false;
+  const ad_operation op = node_operation(g->t, g->node[sums], types);
+  if (!scatter_along(&op, &axis) || axis != 0 || op.z.dtype < AD_F32) return false;
+  if (op.z.rank != 2 || types[1]->rank != 1 || ad_type_count(*types[2]) < ROWS_LEAST) return false;
+  if (!is_only_result(u, step, x[2]) || !is_in_place(u, sums, x[0])) return false;
+  *r = (row_sums){ step, sums, x[2], x[1], types[2]->dim[0], op.z.dim[1], op.z.dim[0], scatter_parts(&op) };
+  return u->part_of[sums] == u->part_of[x[2]];
+}
+
+bool is_row_of_sums(const unit *u, uint32_t i) {
+  const run_graph *g = &u->q.g;
+  const ad_type *types[2];
+  row_sums r;
+  if (g->kind[i] != KIND_STRUCTURED || g->operand_start[i + 1] - g->operand_start[i] != 2) return false;
+  if (g->user_start[i + 1] == g->user_start[i] || u->q.is_target[i]) return false;
+  const uint32_t *x = g->operand + g->operand_start[i], step = u->q.s.step_of[g->user[g->user_start[i]]];
+  const ad_operation op = node_operation(g->t, g->node[i], types);
+  if (!take_is_rows(&op) || g->kind[x[0]] != KIND_GIVEN || step == NOWHERE || !find_row_sums(u, step, &r)) return false;
+  for (uint32_t k = g->user_start[i]; k < g->user_start[i + 1]; k++)
+    if (u->q.s.step_of[g->user[k]] != step) return false;
+  return x[1] == r.index && types[0]->rank == 2 && types[0]->dim[0] == r.length && types[0]->dim[1] == r.m;
+}
+
+/* Does a take of the region say what is wrong with the index? */
+static bool any_takes(const unit *u, const row_sums *r) {
+  const run_graph *g = &u->q.g;
+  for (uint32_t k = g->user_start[r->index]; k < g->user_start[r->index + 1]; k++)
+    if (is_row_of_sums(u, g->user[k])) return true;
+  return false;
+}
+
+/* One part: its sums, then the rows. */
+static bool write_part_of_sums(unit *u, const row_sums *r, const char *z, const char *scratch) {
+  const uint32_t *node = u->q.s.order + u->q.s.step[r->region].first;
+  const long long all = r->length*r->m, length = (r->n + r->parts - 1)/r->parts, n = r->n;
+  const char *type = write_type(graph_type(&u->q.g, r->sums)->dtype);
+  box b = { .u = u, .s = &u->q.s.step[r->region], .step = r->region, .rank = 2, .sums = r,
+            .shape = graph_type(&u->q.g, r->rows) };
+  bool good = true;
+  text index = text_on(&u->w->allocator);
+  put_pointer(u, &index, r->index);
+  if (r->parts > 1) {
+    unit_line(u, "%s *const sums = p ? %s + (p - 1)*%lld : %s;", type, scratch, all, z);
+    unit_line(u, "for (int64_t i = 0; i < %lld && p; i++) sums[i] = -(%s)0;", all, type);
+  } else unit_line(u, "%s *const sums = %s;", type, z);
+  unit_open(u, "for (int64_t i0 = p*%lld; i0 < %lld && i0 < (p + 1)*%lld; i0++) ", length, n, length);
+  unit_line(u, "int64_t k = %s[i0];", text_of(&index));
+  unit_line(u, "if (k < 0) k += %lld;", (long long)r->length);
+  unit_line(u, "if (k < 0 || k >= %lld) { bad[p] = 1; break; }", (long long)r->length);
+  unit_open(u, "ADIT_SIMD for (int64_t i1 = 0; i1 < %lld; i1++) ", (long long)r->m);
+  for (uint32_t k = 0; k < b.s->count && good; k++) good = region_statement(&b, node[k]);
+  unit_close(u);
+  unit_close(u);
+  u->failed |= index.failed;
+  written_free(&index);
+  return good;
+}
+
+/* In the order, and the parts, of the library's kernel. */
+bool unit_row_sums(unit *u, const row_sums *r) {
+  char z[WRITE_NAME], scratch[WRITE_NAME] = "0";
+  const int64_t all = r->length*r->m;
+  const bool threads = r->parts > 1 && r->n*r->m >= ROWS_THREADS;
+  snprintf(z, sizeof z, "%s", unit_pointer(u, r->sums));
+  if (r->parts > 1)
+    snprintf(scratch, sizeof scratch, "%s",
+             unit_take(u, graph_type(&u->q.g, r->sums)->dtype, (r->parts - 1)*all));
+  unit_open(u, "%s", "");
+  unit_line(u, "int bad[%d] = { 0 }, failed = 0;", r->parts);
+  unit_open(u, "%sfor (int64_t p = 0; p < %d; p++) ", threads ? "ADIT_PARALLEL " : "", r->parts);
+  const bool good = write_part_of_sums(u, r, z, scratch);
+  unit_close(u);
+  unit_line(u, "for (int64_t p = 0; p < %d; p++) failed |= bad[p];", r->parts);
+  unit_fail(u, "failed", AD_ERROR_ARGUMENT,
+            &(failure){ any_takes(u, r) ? "take" : "scatter_add", ": an argument is out of its range", NULL, NULL });
+  if (r->parts > 1)
+    unit_line(u, "for (int64_t p = 0; p < %d; p++) ADIT_SIMD for (int64_t i = 0; i < %lld; i++) %s[i] += %s[p*%lld + i];",
+              r->parts - 1, (long long)all, z, scratch, (long long)all);
+  unit_close(u);
   return good;
 }
 

@@ -579,13 +579,16 @@ static void enter_part(unit *u, uint32_t node, uint32_t *part) {
 }
 
 static bool write_step(unit *u, const schedule_step *s, uint32_t *part) {
-  const uint32_t *node = u->q.s.order + s->first;
+  const uint32_t *node = u->q.s.order + s->first, step = (uint32_t)(s - u->q.s.step);
+  row_sums r;
   bool good = true;
+  if (find_row_sums(u, step, &r)) return true;
   for (uint32_t k = 0; k < s->count && good; k++) {
     if (u->q.g.kind[node[k]] == KIND_RESULT || unit_gathers(u, node[k])) continue;
-    if (is_unread(&u->q, node[k])) continue;
+    if (is_unread(&u->q, node[k]) || is_row_of_sums(u, node[k])) continue;
     enter_part(u, node[k], part);
     memset(u->used, 0, sizeof u->used);
+    if (step && find_row_sums(u, step - 1, &r)) return unit_row_sums(u, &r);
     if (s->kind == KIND_SCALAR) good = unit_statement(u, node[k]);
     else if (s->kind == KIND_ELEMENTWISE) return unit_region(u, s);
     else good = unit_structured(u, node[k]);

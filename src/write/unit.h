@@ -110,6 +110,21 @@ bool unit_region(unit *u, const schedule_step *s);
 /* Steps from the first to before *end as one loop over vectors, up to a line "#else", behind which they come
  * one by one, and "#endif". If it is not written, none that begins before *end need be tried. */
 bool unit_shifts(unit *u, uint32_t first, uint32_t *end, bool *written);
+
+/* Rows that a region (a step of the schedule) computes for a scatter_add right behind it, and for nobody else:
+ * native code adds them where they go as they come. So it does not store them, nor the rows that a take has
+ * chosen for that region alone by the same index. */
+typedef struct row_sums {
+  uint32_t region, sums, rows, index;       /* a step, and nodes */
+  int64_t n, m, length;                     /* n rows of m elements, into `length` rows */
+  int parts;
+} row_sums;
+
+/* Is there such a scatter_add behind that step? */
+bool find_row_sums(const unit *u, uint32_t step, row_sums *r);
+/* Is node i a take that is not stored? */
+bool is_row_of_sums(const unit *u, uint32_t i);
+bool unit_row_sums(unit *u, const row_sums *r);
 bool unit_structured(unit *u, uint32_t i);
 bool unit_tuple(unit *u, uint32_t i, const ad_operation *op);     /* operations with several results */
 /* Will the map that is node i read its operands by itself? Before places are chosen. */
