@@ -10,7 +10,7 @@
 #include <string.h>
 
 /* Bytes of an array from which on it goes in blocks; bytes of a block, and places in one at least. */
-enum { TILED_BYTES = 1 << 19, BLOCK_BYTES = 1 << 18, BLOCK_LEAST = 128, OPERANDS_MOST = 3 };
+enum { TILED_BYTES = 1 << 19, BLOCK_BYTES = 1 << 17, BLOCK_LEAST = 128, OPERANDS_MOST = 3 };
 
 /* What a node is to the search. INSIDE: computed block by block; EACH: in rows, of which a block gets its
  * own; WHOLE: the same for all blocks. */

@@ -20,8 +20,8 @@ bool take_is_rows(const ad_operation *op);
 /* Does the operation choose slices along an axis (take) or add some there (scatter_add)? */
 bool take_along(const ad_operation *op, int *axis);
 bool scatter_along(const ad_operation *op, int *axis);
-/* Of scatter_add: in how many parts, along the index, its sums are made, each of all the sums but the first one
- * from -0 on, which are then added in order. */
+/* Of scatter_add: in how many parts, along the index, its sums are made, each of all the sums but the first
+ * one from -0 on, which are then added in order. */
 int scatter_parts(const ad_operation *op);
 /* Is it a transpose? Axis d of the result is axis perm[d] of the operand. */
 bool transpose_axes(const ad_operation *op, int64_t perm[AD_MAX_RANK]);

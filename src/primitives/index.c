@@ -221,13 +221,14 @@ static ad_status run(const indexed *given, const arrays *a) {
  * -0 on, which are then added in order: z = ((base + part 0) + part 1) + .. . Shapes alone say how many
  * parts, so the bits do not depend on threads. Parts side by side are faster on one thread, too, as a sum
  * waits for its last update. PARTS_UPDATES: from how many on; PARALLEL_UPDATES: on threads. */
-enum { PARTS_UPDATES = 1 << 13, PARALLEL_UPDATES = 1 << 16, PARTS_MOST = 8 };
+enum { PARTS_UPDATES = 1 << 13, PARALLEL_UPDATES = 1 << 16, PARTS_MOST = 32 };
 
-/* Parts along the first axis, of box whose axes are merged: sums are few against their updates. */
+/* Parts along the first axis, of a box whose axes are merged: sums are few against their updates. */
 static int parts_of_sums(const indexed *s, ad_dtype dtype, int64_t sums, int64_t updates) {
   if (dtype < AD_F32 || updates < PARTS_UPDATES || sums < 1 || s->box.to[0] || s->box.rank > 2) return 1;
   const int64_t parts = updates/4/sums, most = s->box.dim[0] < PARTS_MOST ? s->box.dim[0] : PARTS_MOST;
-  return (int)(parts < 1 ? 1 : parts < most ? parts : most);
+  const int64_t n = parts < most ? parts : most;
+  return (int)(n < 1 ? 1 : n < ROWS_STREAMS ? n : n/ROWS_STREAMS*ROWS_STREAMS);
 }
 
 /* Positions of a part: the last one has what is left. */

@@ -1,5 +1,5 @@
-/* fold_product.c -- products of matrices in the bodies of functions read a transposed operand where it is
- * stored, the other way round: no transposed copy is made. */
+/* fold_product.c -- products of matrices in the bodies of functions read a transposed second operand as it is
+ * stored: no transposed copy is made. */
 #include "tape/tape.h"
 #include "primitives/construct.h"
 #include "primitives/matmul.h"
@@ -30,17 +30,16 @@ static bool is_transposed(const ad_tape *t, uint32_t i, uint32_t *origin) {
   return perm[rank - 1] == rank - 2 && perm[rank - 2] == rank - 1;
 }
 
-/* First operands of a batch stay: as they are they may be one matrix that meets a shared second one. */
+/* The second operand: batches of the first one, in order as they are, may be one matrix that meets it. */
 uint32_t tape_fold_product(ad_tape *t, const ad_operation *op, const uint32_t x[]) {
   product a;
-  uint32_t y[2] = { x[0], x[1] };
+  uint32_t y;
   if (!product_of_matrices(op, &a)) return INVALID_INDEX;
   const ad_type *p = op->x[0], *q = op->x[1];
   const int64_t m = p->dim[p->rank - 1 - !a.tx], k = p->dim[p->rank - 1 - a.tx];
   const int64_t n = q->dim[q->rank - 1 - a.ty];
-  const bool first = p->rank == 2 && is_transposed(t, x[0], &y[0]), second = is_transposed(t, x[1], &y[1]);
-  if ((!first && !second) || !keeps_bits(m, k, n)) return INVALID_INDEX;
-  a.tx ^= first, a.ty ^= second;
-  const ad_var z = product_record(a, handle(t, y[0]), handle(t, y[1]));
+  if (!keeps_bits(m, k, n) || !is_transposed(t, x[1], &y)) return INVALID_INDEX;
+  a.ty ^= 1;
+  const ad_var z = product_record(a, handle(t, x[0]), handle(t, y));
   return ad_is_valid(z) ? z.at.node.index : INVALID_INDEX;
 }

@@ -321,7 +321,8 @@ static bool is_only_result(const unit *u, uint32_t step, uint32_t rows) {
 /* The sums grow where the base is: what the region reads is then nowhere near. */
 static bool is_in_place(const unit *u, uint32_t sums, uint32_t base) {
   const planner *q = &u->q;
-  return q->place_of[base] != NOWHERE && q->place_of[base] == q->place_of[sums] && q->begin[base] == q->begin[sums]
+  return q->place_of[base] != NOWHERE && q->place_of[base] == q->place_of[sums]
+         && q->begin[base] == q->begin[sums]
          && ad_type_equal(*graph_type(&q->g, base), *graph_type(&q->g, sums));
 }
 
@@ -350,7 +351,8 @@ bool is_row_of_sums(const unit *u, uint32_t i) {
   if (g->user_start[i + 1] == g->user_start[i] || u->q.is_target[i]) return false;
   const uint32_t *x = g->operand + g->operand_start[i], step = u->q.s.step_of[g->user[g->user_start[i]]];
   const ad_operation op = node_operation(g->t, g->node[i], types);
-  if (!take_is_rows(&op) || g->kind[x[0]] != KIND_GIVEN || step == NOWHERE || !find_row_sums(u, step, &r)) return false;
+  if (!take_is_rows(&op) || g->kind[x[0]] != KIND_GIVEN || step == NOWHERE) return false;
+  if (!find_row_sums(u, step, &r)) return false;
   for (uint32_t k = g->user_start[i]; k < g->user_start[i + 1]; k++)
     if (u->q.s.step_of[g->user[k]] != step) return false;
   return x[1] == r.index && types[0]->rank == 2 && types[0]->dim[0] == r.length && types[0]->dim[1] == r.m;
@@ -364,21 +366,17 @@ static bool any_takes(const unit *u, const row_sums *r) {
   return false;
 }
 
-/* One part: its sums, then the rows. */
-static bool write_part_of_sums(unit *u, const row_sums *r, const char *z, const char *scratch) {
+/* Row i of part p + stream. */
+static bool write_row(unit *u, const row_sums *r, int stream, long long length) {
   const uint32_t *node = u->q.s.order + u->q.s.step[r->region].first;
-  const long long all = r->length*r->m, length = (r->n + r->parts - 1)/r->parts, n = r->n;
-  const char *type = write_type(graph_type(&u->q.g, r->sums)->dtype);
   box b = { .u = u, .s = &u->q.s.step[r->region], .step = r->region, .rank = 2, .sums = r,
             .shape = graph_type(&u->q.g, r->rows) };
   bool good = true;
   text index = text_on(&u->w->allocator);
   put_pointer(u, &index, r->index);
-  if (r->parts > 1) {
-    unit_line(u, "%s *const sums = p ? %s + (p - 1)*%lld : %s;", type, scratch, all, z);
-    unit_line(u, "for (int64_t i = 0; i < %lld && p; i++) sums[i] = -(%s)0;", all, type);
-  } else unit_line(u, "%s *const sums = %s;", type, z);
-  unit_open(u, "for (int64_t i0 = p*%lld; i0 < %lld && i0 < (p + 1)*%lld; i0++) ", length, n, length);
+  unit_line(u, "const int64_t i0 = (p + %d)*%lld + i;", stream, length);
+  unit_open(u, "if (i0 < %lld) ", (long long)r->n);
+  unit_line(u, "%s *const sums = own[%d];", write_type(graph_type(&u->q.g, r->sums)->dtype), stream);
   unit_line(u, "int64_t k = %s[i0];", text_of(&index));
   unit_line(u, "if (k < 0) k += %lld;", (long long)r->length);
   unit_line(u, "if (k < 0 || k >= %lld) { bad[p] = 1; break; }", (long long)r->length);
@@ -388,6 +386,28 @@ static bool write_part_of_sums(unit *u, const row_sums *r, const char *z, const 
   unit_close(u);
   u->failed |= index.failed;
   written_free(&index);
+  return good;
+}
+
+/* Parts p, p + 1, .. side by side: a sum waits for its last row, sums of other parts do not. */
+static bool write_parts_of_sums(unit *u, const row_sums *r, int streams, const char *z, const char *scratch) {
+  const long long all = r->length*r->m, length = (r->n + r->parts - 1)/r->parts;
+  const char *type = write_type(graph_type(&u->q.g, r->sums)->dtype);
+  bool good = true;
+  unit_line(u, "%s *own[%d] = { %s };", type, streams, z);
+  if (r->parts > 1) {
+    unit_open(u, "for (int s = 0; s < %d; s++) if (p + s) ", streams);
+    unit_line(u, "own[s] = %s + (p + s - 1)*%lld;", scratch, all);
+    unit_line(u, "for (int64_t i = 0; i < %lld; i++) own[s][i] = -(%s)0;", all, type);
+    unit_close(u);
+  }
+  unit_open(u, "for (int64_t i = 0; i < %lld; i++) ", length);
+  for (int s = 0; s < streams && good; s++) {
+    unit_open(u, "%s", "");
+    good = write_row(u, r, s, length);
+    unit_close(u);
+  }
+  unit_close(u);
   return good;
 }
 
@@ -401,16 +421,21 @@ bool unit_row_sums(unit *u, const row_sums *r) {
     snprintf(scratch, sizeof scratch, "%s",
              unit_take(u, graph_type(&u->q.g, r->sums)->dtype, (r->parts - 1)*all));
   unit_open(u, "%s", "");
+  const int streams = r->parts%4 == 0 ? 4 : 1;
   unit_line(u, "int bad[%d] = { 0 }, failed = 0;", r->parts);
-  unit_open(u, "%sfor (int64_t p = 0; p < %d; p++) ", threads ? "ADIT_PARALLEL " : "", r->parts);
-  const bool good = write_part_of_sums(u, r, z, scratch);
+  unit_open(u, "%sfor (int64_t p = 0; p < %d; p += %d) ", threads ? "ADIT_PARALLEL " : "", r->parts, streams);
+  const bool good = write_parts_of_sums(u, r, streams, z, scratch);
   unit_close(u);
   unit_line(u, "for (int64_t p = 0; p < %d; p++) failed |= bad[p];", r->parts);
   unit_fail(u, "failed", AD_ERROR_ARGUMENT,
-            &(failure){ any_takes(u, r) ? "take" : "scatter_add", ": an argument is out of its range", NULL, NULL });
-  if (r->parts > 1)
-    unit_line(u, "for (int64_t p = 0; p < %d; p++) ADIT_SIMD for (int64_t i = 0; i < %lld; i++) %s[i] += %s[p*%lld + i];",
-              r->parts - 1, (long long)all, z, scratch, (long long)all);
+            &(failure){ any_takes(u, r) ? "take" : "scatter_add", ": an argument is out of its range", NULL,
+                        NULL });
+  if (r->parts > 1) {
+    unit_open(u, "for (int64_t p = 0; p < %d; p++) ", r->parts - 1);
+    unit_line(u, "ADIT_SIMD for (int64_t i = 0; i < %lld; i++) %s[i] += %s[p*%lld + i];", (long long)all, z,
+              scratch, (long long)all);
+    unit_close(u);
+  }
   unit_close(u);
   return good;
 }
@@ -440,8 +465,8 @@ static bool by_rule(unit *u, uint32_t i, const ad_operation *op) {
 /* --- back into the library ------------------------------------------------------------------------------ */
 
 /* Written loops win where arrays are small; from here on the library's own kernels do: elements of an
- * array, the same where elements are only moved or added up, though not in parts that need memory, where they are
- * summed over axes (kernels share that among threads), multiplications in a product of matrices. */
+ * array, the same where elements are only moved or added up, though not in parts that need memory, where they
+ * are summed over axes (kernels share that among threads), multiplications in a product of matrices. */
 enum { HOST_ELEMENTS = 512, HOST_MOVED = 16384, HOST_SUMMED = 1 << 18, HOST_PRODUCT = 4096 };
 
 static bool is_large(const ad_operation *op) {

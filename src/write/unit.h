@@ -111,8 +111,8 @@ bool unit_region(unit *u, const schedule_step *s);
  * one by one, and "#endif". If it is not written, none that begins before *end need be tried. */
 bool unit_shifts(unit *u, uint32_t first, uint32_t *end, bool *written);
 
-/* Rows that a region (a step of the schedule) computes for a scatter_add right behind it, and for nobody else:
- * native code adds them where they go as they come. So it does not store them, nor the rows that a take has
+/* Rows that a region (a step of the schedule) computes for a scatter_add right behind it, and for nobody
+ * else: native code adds them where they go as they come. So it does not store them, nor the rows that a take has
  * chosen for that region alone by the same index. */
 typedef struct row_sums {
   uint32_t region, sums, rows, index;       /* a step, and nodes */
