@@ -505,7 +505,7 @@ static void test_memory(void) {
 
 /* A row that does not ask at all has slopes that are finite at every point; one that has no pole, wherever
  * operands and value are finite. */
-static void test_row(elementwise_id row, int k, bool at_infinity) {
+static void test_row(elementwise_id row, double attribute, int k, bool at_infinity) {
   static const double points[] = { 0,   -0.0, 5e-324, 1,    -1,     0.5,    -0.5,    2,        -3,
                                    40,  -40,  1e10, 1e-200, -1e200, DBL_MAX, -DBL_MAX, INFINITY, -INFINITY };
   enum { ALL = sizeof points/sizeof *points };
@@ -513,9 +513,9 @@ static void test_row(elementwise_id row, int k, bool at_infinity) {
   const int n = at_infinity ? ALL : ALL - 2;
   for (int p = 0; p < n*n*(r->arity > 2 ? n : 1); p++) {
     const double x = points[p%n], y = points[p/n%n], w = points[p/n/n];
-    const double z = r->evaluate(x, y, w, r->attribute);
+    const double z = r->evaluate(x, y, w, attribute);
     double d[3] = { 0, 0, 0 };
-    r->propagate(d, x, y, w, z, 1, r->attribute);
+    r->propagate(d, x, y, w, z, 1, attribute);
     CHECK_THAT(isfinite(d[k]) || (!at_infinity && !isfinite(z)),
                "%s: slope by operand %d is %g at %g, %g, %g", r->name, k, d[k], x, y, w);
   }
@@ -534,7 +534,7 @@ static void test_rows(void) {
     for (int k = row == ROW_select; k < r->arity; k++) {
       const unsigned asks = mask_counts(t, z.at.node.index, k);
       count[asks & 3]++;
-      if (!(asks & FLOW_POLE)) test_row((elementwise_id)row, k, asks == 0);
+      if (!(asks & FLOW_POLE)) test_row((elementwise_id)row, r->attribute, k, asks == 0);
     }
   }
   CHECK_THAT(count[0] > 20 && count[FLOW_MASK] > 15 && count[FLOW_POLE] == 0 && count[FLOW_ASKED] > 20,
@@ -543,9 +543,70 @@ static void test_rows(void) {
   ad_tape_free(t);
 }
 
+/* Slopes of powers depend on the exponent. */
+static void test_powers(void) {
+  ad_tape *t = ad_tape_new();
+  int without_poles = 0;
+  for (int exponent = -3; exponent < 6; exponent++) {
+    const ad_var x = ad_array(t, AD_F64(2), NULL);
+    const ad_var z = tape_record_row(ROW_powi, 1, &x, exponent);
+    if (node_is_leaf(t, z.at.node.index) || node_primitive_number(&t->node[z.at.node.index]) != ROW_powi)
+      continue;
+    const unsigned asks = mask_counts(t, z.at.node.index, 0);
+    if (asks & FLOW_POLE) continue;
+    test_row(ROW_powi, exponent, 0, asks == 0);
+    without_poles++;
+  }
+  CHECK(without_poles > 0);
+  ad_tape_free(t);
+}
+
+/* x + c, x - c, c - x, x c, x/c: the derivative g, of that value, as the rule passes it on. */
+enum { LINEAR = 5 };
+static ad_var linear(int which, ad_var x, ad_var c) {
+  switch (which) {
+    case 0:  return ad_add(x, c);
+    case 1:  return ad_sub(x, c);
+    case 2:  return ad_sub(c, x);
+    case 3:  return ad_mul(x, c);
+    default: return ad_div(x, c);
+  }
+}
+static double passed(int which, double g, double c) {
+  return which < 2 ? g : which == 2 ? -g : which == 3 ? g*c : g/c;
+}
+
+/* A zero that becomes nan asks for a mask; one that is said to stay the same zero keeps its sign, too. */
+static void test_linear(void) {
+  static const double numbers[] = { 0, -0.0, 0.5, 3, -0.5, -3, 1e300, 5e-324, INFINITY, -INFINITY, NAN };
+  ad_tape *t = ad_tape_new();
+  int unasked = 0, kept = 0;
+  for (size_t i = 0; i < LINEAR*sizeof numbers/sizeof *numbers; i++) {
+    const int which = (int)(i%LINEAR), k = which == 2;
+    const double c = numbers[i/LINEAR];
+    const ad_var x = ad_array(t, AD_F64(2), NULL), z = linear(which, x, ad_constant(t, AD_F64(), &c));
+    if (!ad_is_valid(z) || node_is_leaf(t, z.at.node.index)) continue;
+    int n;
+    const uint32_t *operand = node_operands(t, z.at.node.index, &n);
+    if (n != 2 || operand[k] != x.at.node.index) continue;         /* simplified: another operation */
+    for (int sign = 0; sign < 2; sign++) {
+      const double g = sign ? -0.0 : 0, to = passed(which, g, c);
+      if (to == 0) unasked += mask_counts(t, z.at.node.index, k) == 0;
+      else CHECK_THAT(mask_counts(t, z.at.node.index, k) != 0, "%d, %g: 0 becomes %g", which, c, to);
+      if (!mask_keeps_zeros(t, z.at.node.index, k)) continue;
+      CHECK_THAT(to == 0 && signbit(to) == signbit(g), "%d, %g: %g becomes %g", which, c, g, to);
+      kept++;
+    }
+  }
+  CHECK_THAT(unasked > 20 && kept > 20, "%d unasked, %d kept", unasked, kept);
+  ad_tape_free(t);
+}
+
 int main(void) {
   uint64_t state = 20;
   test_rows();
+  test_powers();
+  test_linear();
   for (int64_t m = 0; m < 3; m++)
     for (int64_t k = 0; k < 3; k++)
       for (int64_t n = 0; n < 3; n++) test_empty(m, k, n);

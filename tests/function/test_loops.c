@@ -97,6 +97,41 @@ static void test_series(ad_dtype dtype, bool sum, double tolerance) {
   ad_function_free(f);
 }
 
+/* What no active input reaches has no cotangent, though it is asked for: u, and rows of x alone. */
+static void reached_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  (void)t, (void)context;
+  out[0] = ad_mul(in[0], in[2]);
+  out[1] = ad_add(in[1], out[0]);
+  out[2] = ad_square(in[2]);
+  out[3] = ad_mul(in[1], in[2]);
+}
+static void unreached_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  const ad_type number = AD_F64(), types[3] = { number, number, number };
+  ad_function *f = ad_function_trace("reached", reached_body, NULL, 3, types, 4);
+  ad_var z[4];
+  (void)t, (void)context;
+  ad_scan(f, 2, NULL, in, z);
+  out[0] = ad_add(ad_add(z[0], z[1]), ad_sum(ad_add(z[2], z[3]), AD_ALL_AXES, false));
+  ad_function_free(f);
+}
+
+/* By v alone: v_n + the sum of v_i x_i, v_i = v + something: 1 + the sum of x. */
+static void test_unreached(void) {
+  const ad_type types[3] = { AD_F64(), AD_F64(), AD_F64(3) };
+  ad_function *f = ad_function_trace("unreached", unreached_body, NULL, 3, types, 1),
+              *g = f ? ad_function_gradient(f, 1, (const int[]){ 1 }) : NULL;
+  const double u = 0.5, v = -0.25, x[3] = { 2, -1, 0.5 };
+  double slope = 0;
+  const carrier *c = g ? adjoint_in(g) : NULL;
+  if (!CHECK(c != NULL)) return;
+  CHECK(!active_out(c)[0] && active_out(c)[1] && !active_out(c)[2] && active_out(c)[3]);
+  CHECK(!active_in(c)[0] && active_in(c)[1] && !active_in(c)[2]);
+  CHECK_STATUS(ad_function_call(g, (const void *[]){ &u, &v, x }, (void *[]){ NULL, &slope }, NULL), AD_OK);
+  CHECK_NUMBER(slope, 1 + 2 - 1 + 0.5, 1e-15);
+  ad_function_free(g);
+  ad_function_free(f);
+}
+
 /* u does not depend on a: nothing is recorded for its cotangent. */
 static void test_nothing(void) {
   series s = { AD_F64, false };
@@ -641,6 +676,7 @@ int main(void) {
   test_constants();
   test_failing_memory();
   test_nothing();
+  test_unreached();
   test_second();
   return check_summary();
 }

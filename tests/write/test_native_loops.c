@@ -162,6 +162,7 @@ int main(void) {
     const setting all = { n[k], dtype, { .limit = 1000000 } };
     const setting every = { n[k], dtype, { .limit = 1000000, .keep = AD_KEEP_EVERY, .k = 3 } };
     const setting most = { n[k], dtype, { .limit = 1000, .keep = AD_KEEP_EVERY, .k = 2000 } };
+    const setting few = { n[k], dtype, { .limit = 20, .keep = AD_KEEP_EVERY, .k = 30 } };
     const setting binomial = { n[k], dtype, { .limit = 1000000, .keep = AD_KEEP_BINOMIAL, .k = 4 } };
     test_values(&all, cache);
     test_values(&every, cache);
@@ -169,6 +170,7 @@ int main(void) {
     test_values(&binomial, cache);
     test_text(&all, true);
     test_text(&most, true);
+    test_text(&few, true);
     test_text(&every, false);
     test_text(&binomial, false);
   }
