@@ -357,6 +357,8 @@ static const struct { const char *equation, *plain; } einsum_cases[] = {
   { " i j , j k -> i k ", "ij,jk->ik" }, { "BA,Ab->Bb", "ij,jk->ik" },        { "bA", "bA->Ab" },
   { "abijklmn->nmlkjiba", "abijklmn->nmlkjiba" }, { "a,b,c,i->abci", "a,b,c,i->abci" },
   { "a,b,a,b,a->b", "a,b,a,b,a->b" },
+  /* letters of size 1: the product of the first two would have nine axes */
+  { "defg,horsi,defghors->i", "defg,horsi,defghors->i" },
 };
 
 static int64_t size_of_letter(char c) {
