@@ -1,6 +1,6 @@
-/* native.c -- functions compiled natively: the gradient of straight-line scalar code against the one written by
- * hand, the Jacobian of a projection over a hundred thousand instances, loops over arrays against written ones,
- * and what compiling takes. One thread. */
+/* native.c -- functions compiled natively: the gradient of straight-line scalar code against the one written
+ * by hand, the Jacobian of a projection over a hundred thousand instances, loops over arrays against written
+ * ones, and what compiling takes. One thread. */
 #include "measure.h"
 
 #include <adit/arrays.h>

@@ -2,9 +2,10 @@
  *
  *     tape_adolc [largest]
  *
- * ADOL-C gets buffers in which the whole trace fits, so that it never goes to a file, and keeps the values while
- * recording, so that its reverse sweep needs no replay before it. Replay: the same operations again for other inputs.
- * Each size runs in fresh processes: one for each library's first time and memory, one in which both take turns.
+ * ADOL-C gets buffers in which the whole trace fits, so that it never goes to a file, and keeps the values
+ * while recording, so that its reverse sweep needs no replay before it. Replay: the same operations again for
+ * other inputs. Each size runs in fresh processes: one for each library's first time and memory, one in which
+ * both take turns.
  */
 #include "measure.h"
 #include "workloads_by_hand.h"
@@ -51,7 +52,8 @@ class adit_side {
   void record(const double x[]) {
     ad_tape_rewind(t, start);
     for (int i = 0; i < workload_inputs[j.workload]; i++) in[i] = ad_scalar(t, x[i]);
-    y = j.workload == CHAIN ? chain_in_adit(j.n, in) : j.workload == POLYNOMIALS ? polynomials_in_adit(j.n, in)
+    y = j.workload == CHAIN ? chain_in_adit(j.n, in)
+      : j.workload == POLYNOMIALS ? polynomials_in_adit(j.n, in)
       : j.workload == DENSE ? dense_in_adit(j.n, in) : j.workload == TANH_CHAIN ? tanh_chain_in_adit(j.n, in)
       : tanh_wide_in_adit(j.n, in);
   }
@@ -82,7 +84,8 @@ class adolc_side {
     for (int i = 0; i < workload_inputs[j.workload]; i++) in[i] <<= x[i];
     {
       adouble y = j.workload == CHAIN ? chain_in_adolc(j.n, in)
-        : j.workload == POLYNOMIALS ? polynomials_in_adolc(j.n, in) : j.workload == DENSE ? dense_in_adolc(j.n, in)
+        : j.workload == POLYNOMIALS ? polynomials_in_adolc(j.n, in)
+        : j.workload == DENSE ? dense_in_adolc(j.n, in)
         : j.workload == TANH_CHAIN ? tanh_chain_in_adolc(j.n, in) : tanh_wide_in_adolc(j.n, in);
       y >>= value;
     }
@@ -165,9 +168,10 @@ int main(int argc, char **argv) {
       in_child(first_time<adolc_side>, &j, RESULTS, two);
       in_child(both, &j, 2*PARTS + 1, r);
       const double m = r[2*PARTS], ns = 1e9/m;
-      printf("| %s | %.0f | **%.1f** / %.1f | **%.0f** / %.0f | **%.2f** / %.2f | **%.2f** / %.2f | **%.2f** / %.2f |"
-             "\n", workload_names[w], m, ns*one[FIRST], ns*two[FIRST], one[BYTES]/m, two[BYTES]/m, ns*r[RECORD],
-             ns*r[PARTS + RECORD], ns*r[REVERSE], ns*r[PARTS + REVERSE], ns*r[REPLAY], ns*r[PARTS + REPLAY]);
+      printf("| %s | %.0f | **%.1f** / %.1f | **%.0f** / %.0f | **%.2f** / %.2f | **%.2f** / %.2f "
+             "| **%.2f** / %.2f |\n", workload_names[w], m, ns*one[FIRST], ns*two[FIRST], one[BYTES]/m,
+             two[BYTES]/m, ns*r[RECORD], ns*r[PARTS + RECORD], ns*r[REVERSE], ns*r[PARTS + REVERSE],
+             ns*r[REPLAY], ns*r[PARTS + REPLAY]);
       fflush(stdout);
     }
   return 0;

@@ -2,9 +2,9 @@
  * place are functions of few inputs, so that ba has 15 derivatives of fixed size, ht 28 at most; for llsq and
  * det the vector is as long as the input.
  *
- * Left out: lse, ode, gmm, lstm, kmeans. With thousands of inputs forward mode is no way to a gradient. Saddle in
- * modes other than ff: there is no reverse mode. Particle: an AutoDiffScalar of AutoDiffScalars does not go
- * together with constants that are double.
+ * Left out: lse, ode, gmm, lstm, kmeans. With thousands of inputs forward mode is no way to a gradient.
+ * Saddle in modes other than ff: there is no reverse mode. Particle: an AutoDiffScalar of AutoDiffScalars
+ * does not go together with constants that are double.
  */
 #include "evaluations.h"
 

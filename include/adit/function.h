@@ -56,14 +56,15 @@ AD_API size_t ad_function_size(const ad_function *f);                    /* numb
 /* Runs f. in[i] points to an array of input i's type, NULL means zeros; out[j] receives output j, NULL means
  * not wanted (and what only it needs is not computed). Outputs may be the same memory as inputs only where
  * the pointers are equal and the types are equal; other overlap is undefined. A call that fails leaves its
- * inputs as they were. workspace holds the intermediate values, one thread at a time each; NULL takes one from
- * the function's pool. After the first call with a workspace and a set of outputs nothing is allocated. */
+ * inputs as they were. workspace holds the intermediate values, one thread at a time each; NULL takes one
+ * from the function's pool. Where a workspace and a set of outputs have been used before, a call allocates
+ * nothing. */
 AD_API ad_status ad_function_call(ad_function *f, const void *const in[], void *const out[],
                                   ad_workspace *workspace);
 /* Makes now what the first call would make, so that it allocates nothing either: how the wanted outputs are
  * computed (wanted: one for each output; NULL: all of them), and room in the workspace (NULL: in one of the
- * function's pool). For loops that must not wait. After ad_function_compile, whose code wants room of its own.
- * Several threads may do so at once, each with its own workspace. Fails as the call would. */
+ * function's pool). For loops that must not wait. After ad_function_compile, whose code wants room of its
+ * own. Several threads may do so at once, each with its own workspace. Fails as the call would. */
 AD_API ad_status ad_function_prepare(ad_function *f, const bool wanted[], ad_workspace *workspace);
 /* Runs f, all of whose inputs and outputs are scalars, at n points: in[i] and out[j] are arrays of n. The
  * points are the lanes of the interpreter. NULL and shared memory as in ad_function_call, but outputs in the

@@ -17,8 +17,8 @@
  * FLOW_POLE besides, where by a slope that may be infinite with all values finite; else 0. */
 unsigned mask_counts(ad_tape *t, uint32_t i, int k);
 
-/* Of an elementwise row, where none of the values is nan: 0 where its slopes are always finite, FLOW_MASK where
- * they are as long as operands and value are, FLOW_ASKED otherwise. */
+/* Of an elementwise row, where none of the values is nan: 0 where its slopes are always finite, FLOW_MASK
+ * where they are as long as operands and value are, FLOW_ASKED otherwise. */
 unsigned mask_slopes(const ad_tape *t, uint32_t i);
 
 /* p is linear in its operand k with the others fixed. */

@@ -13,7 +13,7 @@ bool axes_resolve(ad_axes axes, int rank, unsigned *mask);
 ad_type axes_reduce(ad_type x, unsigned mask, bool keep);
 /* The product of dim[from..to). */
 int64_t axes_product(const ad_type *x, int from, int to);
-/* The element of an operand of type x that element e of a result of type z meets, aligned at the last axis. */
+/* The element of an operand of type x that element e of a result of type z meets; last axes are aligned. */
 int64_t axes_met_element(const ad_type *x, const ad_type *z, int64_t e);
 
 /* g (a cotangent of the broadcast shape) summed to the shape of type: the transpose of broadcasting. Records.

@@ -19,8 +19,8 @@ ad_var product_record(product a, ad_var x, ad_var y);
 /* The sum over the first axis of z = x y, as a product of the same operands; ad_none() where op is no
  * product, or that axis is not one of both operands. */
 ad_var product_sum_first(const ad_operation *op, const ad_var x[]);
-/* The sum over m of z = x y, as the product of x's sum over m with y, without axis m; ad_none() where op is no
- * product of matrices. */
+/* The sum over m of z = x y, as the product of x's sum over m with y, without axis m; ad_none() where op is
+ * no product of matrices. */
 ad_var product_sum_rows(const ad_operation *op, const ad_var x[]);
 /* Is it a product of matrices, over a batch or not, and not of vectors? *a: how they are stored. */
 bool product_of_matrices(const ad_operation *op, product *a);

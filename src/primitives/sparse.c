@@ -498,7 +498,7 @@ static ad_var sparse_batch(const ad_batch *b) {
 }
 
 #define SPARSE                                                                                               \
-  .linear_in = FLOATS, .not_connected = PATTERN, .sure = pattern_is_known, .explain = explain,                \
+  .linear_in = FLOATS, .not_connected = PATTERN, .sure = pattern_is_known, .explain = explain,               \
   .work = sparse_work
 
 static const ad_primitive product_primitive = {

@@ -1,5 +1,5 @@
-/* tanh_series.h -- tanh(m/16 + d) for |d| <= 1/32 as a polynomial in d, m = 10 .. 128: the Taylor series there,
- * whose eleventh term is below 1e-17. Constant. */
+/* tanh_series.h -- tanh(m/16 + d) for |d| <= 1/32 as a polynomial in d, m = 10 .. 128: the Taylor series
+ * there, whose eleventh term is below 1e-17. Constant. */
 #ifndef ADIT_PRIMITIVES_TANH_SERIES_H
 #define ADIT_PRIMITIVES_TANH_SERIES_H
 

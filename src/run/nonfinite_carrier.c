@@ -100,8 +100,8 @@ static bool second_side(const descent *d) {
   return d->c->kind == CARRIER_BRANCH && !*(const unsigned char *)d->x[d->c->n_in];
 }
 
-/* An adjoint's vjp is derived from f whatever part of it the carrier was made to run; a scan that keeps values
- * for its adjoint computes them, too. */
+/* An adjoint's vjp is derived from f whatever part of it the carrier was made to run; a scan that keeps
+ * values for its adjoint computes them, too. */
 static ad_status choose_function(descent *d) {
   const carrier *c = d->c;
   d->f = second_side(d) ? c->g : c->r && !c->adjoint ? c->r : c->f;

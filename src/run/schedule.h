@@ -17,7 +17,7 @@ typedef struct schedule {
 } schedule;
 
 /* Greedy: runs what is ready, scalars first, then structured operations, and only then a region, of the
- * smallest arrays first, so that regions become as large as they can. Within that, tape order. Deterministic. */
+ * smallest arrays first, so that regions become as large as they can; then in tape order. Deterministic. */
 ad_status schedule_make(schedule *s, const run_graph *g);
 void schedule_free(schedule *s, const ad_allocator *a);
 

@@ -1,5 +1,5 @@
-/* number.c -- value numbering: on a tape that traces a function, equal operations, and equal constants, are one
- * node. */
+/* number.c -- value numbering: on a tape that traces a function, equal operations, and equal constants, are
+ * one node. */
 #include "tape/tape.h"
 
 #include <string.h>

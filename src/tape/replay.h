@@ -6,8 +6,8 @@
 #include "tape/tape.h"
 
 /* A derivative on its way through the tape: where mask holds it is value, elsewhere there is no connection (a
- * structural zero, and value is anything, or, if zeros, known to be 0). mask is ad_none() when it is connected
- * everywhere; value is ad_none() when it is connected nowhere. */
+ * structural zero, and value is anything, or, if zeros, known to be 0). mask is ad_none() when it is
+ * connected everywhere; value is ad_none() when it is connected nowhere. */
 typedef struct flow { ad_var value, mask; bool zeros; } flow;
 
 static inline flow flow_none(void) { return (flow){ ad_none(), ad_none(), false }; }

@@ -1,6 +1,6 @@
 /* instances.c -- maps of functions of arrays in native code, shared among threads: each thread has work
- * memory of its own. Cotangents of shared inputs are added up part by part, and the parts in order: parts do not
- * depend on threads, so neither do the bits. */
+ * memory of its own. Cotangents of shared inputs are added up part by part, and the parts in order: parts do
+ * not depend on threads, so neither do the bits. */
 #include "write/map.h"
 
 #include <stdio.h>

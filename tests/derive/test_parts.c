@@ -96,7 +96,8 @@ static void check_case(int number, bool infinite, bool traced) {
   for (int i = 0; i < N; i++) {
     const double want = slope(number, v, x, i);
     CHECK_THAT(fabs(got[i] - want) <= 1e-14*(1 + fabs(want)) && signbit(got[i]) == signbit(want),
-               "case %d, infinite %d, traced %d: [%d] is %g, not %g", number, infinite, traced, i, got[i], want);
+               "case %d, infinite %d, traced %d: [%d] is %g, not %g", number, infinite, traced, i, got[i],
+               want);
   }
 }
 

@@ -763,8 +763,8 @@ static void test_memory(void) {
   CHECK_THAT(heap_is_empty(&h), "%s", heap_text(&h));
 }
 
-/* A map of several chunks and an incomplete one, its plans and its workspace: with the k-th allocation failing,
- * for every k, the call says that memory failed, or gives what it should. */
+/* A map of several chunks and an incomplete one, its plans and its workspace: with the k-th allocation
+ * failing, for every k, the call says that memory failed, or gives what it should. */
 enum { INSTANCES = 5000 };
 
 BODY(bump) {                        /* f64(2), f64() */

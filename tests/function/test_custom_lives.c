@@ -1,5 +1,5 @@
-/* test_custom_lives.c -- rules of a user's own that are missing, refused or fail; how long contexts live, under
- * failing memory too; a primitive with one result; patterns of dependence by themselves.
+/* test_custom_lives.c -- rules of a user's own that are missing, refused or fail; how long contexts live,
+ * under failing memory too; a primitive with one result; patterns of dependence by themselves.
  */
 #include "function/custom.h"
 #include "heap.h"

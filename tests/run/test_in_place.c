@@ -125,8 +125,8 @@ static ad_var rotated(ad_var y) {
   return ad_concat(2, (ad_var[]){ rest, ad_slice(y, 0, 0, 1, 1) }, 0);
 }
 
-/* z[i] = y[i] + z[i + 1]/10, by a loop from the last row to the first; and tanh of each row and the sum of its
- * elements, by a map. */
+/* z[i] = y[i] + z[i + 1]/10, by a loop from the last row to the first; and tanh of each row and the sum of
+ * its elements, by a map. */
 static void row_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
   (void)t, (void)context;
   out[0] = out[1] = ad_add(in[1], ad_mul(0.1, in[0]));

@@ -393,12 +393,39 @@ static void test_absent(void) {
   ad_function_free(f);
 }
 
+/* --- inputs under another name -------------------------------------------------------------------------- */
+
+/* The row is looked at inside a small program and outside of it, under another shape. */
+static void renamed_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  (void)t, (void)context;
+  const ad_var row = ad_reshape(in[0], 2, (const int64_t[]){ 1, 3 });
+  const ad_var turned = ad_sum(ad_mul(ad_add(row, 1), ad_sin(row)), AD_ALL_AXES, false);
+  out[0] = ad_mul(ad_add(in[1], row), turned);
+}
+
+/* A program leaves inputs alone: these may be in memory that cannot be written. */
+static void test_renamed(void) {
+  enum { ROWS = 200 };
+  static const double x[3] = { 0.5, -2, 3 };
+  static double big[ROWS][3], z[ROWS][3];
+  const ad_type types[2] = { AD_F64(3), AD_F64(ROWS, 3) };
+  ad_function *f = ad_function_trace("renamed", renamed_body, NULL, 2, types, 1);
+  double sum = 0;
+  for (int i = 0; i < 3; i++) sum += (x[i] + 1)*sin(x[i]);
+  for (int i = 0; i < ROWS*3; i++) big[i/3][i%3] = 0.25*i;
+  if (!CHECK(f && !plan_of(f)->whole && plan_of(f)->segments > 0)) return;
+  CHECK_STATUS(ad_function_call(f, (const void *[]){ x, big }, (void *[]){ z }, NULL), AD_OK);
+  for (int i = 0; i < ROWS*3; i++) CHECK_NUMBER(z[i/3][i%3], (big[i/3][i%3] + x[i%3])*sum, 1e-14);
+  ad_function_free(f);
+}
+
 int main(void) {
   test_rows();
   test_many_operations();
   test_loops();
   test_messages();
   test_absent();
+  test_renamed();
   test_memory();
   return check_summary();
 }

@@ -1,5 +1,5 @@
-/* test_replay.c -- a tape of scalars with changed inputs, alone and with an array and choices on it, against one
- * recorded with those values from the start: every value and every adjoint, bit for bit. */
+/* test_replay.c -- a tape of scalars with changed inputs, alone and with an array and choices on it, against
+ * one recorded with those values from the start: every value and every adjoint, bit for bit. */
 #include "check.h"
 
 #include "adit/arrays.h"

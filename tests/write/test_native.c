@@ -404,8 +404,8 @@ static void test_races(void) {
   CHECK(count_objects(inside("race")) == 2);
 }
 
-/* Large constants of the function itself, of the body of a map and of indices: the code finds them in a table,
- * so that functions that differ in nothing else have the same code. */
+/* Large constants of the function itself, of the body of a map and of indices: the code finds them in a
+ * table, so that functions that differ in nothing else have the same code. */
 enum { TABLE = 700, INSTANCES = 40 };
 typedef struct tables { double number[TABLE]; float small[TABLE]; int64_t index[TABLE]; } tables;
 

@@ -75,7 +75,7 @@ static void body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
   if (p->gradient) ad_grad(ad_sum(ad_mul(out[0], out[1]), AD_ALL_AXES, false), INPUTS, in, out + OUTPUTS);
 }
 
-/* --- as C has it: + 0 is what an addition into zeros does to -0 ------------------------------------------ */
+/* --- as C has it: + 0 is what an addition into zeros does to -0 ----------------------------------------- */
 
 #define ORACLE(type) \
   static void run_##type(const program *p, type v[VALUES][MOST]) { \

@@ -286,7 +286,8 @@ static void check_form(ad_function *f) {
   void *out[64], *out_form[64];
   uint64_t seed = 3;
   int n = 0, m = 0;
-  if (!CHECK(form != NULL) || !CHECK(is_all_scalar(form)) || !CHECK(write_scalar_form(f, true) == form)) return;
+  if (!CHECK(form != NULL) || !CHECK(is_all_scalar(form)) || !CHECK(write_scalar_form(f, true) == form))
+    return;
   for (int k = 0; k < 64; k++) x[k] = check_uniform(&seed, -1, 1);
   for (int k = 0; k < 64; k++) in_form[k] = &x[k], out_form[k] = &b[k];
   for (int k = 0; k < ad_function_inputs(f); k++) {

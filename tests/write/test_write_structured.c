@@ -167,13 +167,13 @@ static ad_var adjoint_of(ad_var z, ad_var x) {
   C(sum_i32, PLAIN, -9, 9, 1, SOME(T2(I32, 3, 4)), ad_sum(a, AD_AXES(0), false))                             \
   C(sum_i64, PLAIN, -9, 9, 1, SOME(T2(I64, 3, 4)), ad_sum(a, AD_AXES(1), true))                              \
   C(sum_bool, PLAIN, 0, 2, 1, SOME(T1(BOOL, 900)), ad_sum(a, AD_ALL_AXES, false))                            \
-  C(sum_columns, PLAIN, 0, 1, 1, SOME(T2(F64, 1300, 10)), ad_sum(a, AD_AXES(0), false))                       \
-  C(sum_columns_f32, PLAIN, 0, 1, 1, SOME(T3(F32, 2, 512, 5)), ad_sum(a, AD_AXES(1), true))                   \
-  C(sum_columns_wide, PLAIN, 0, 1, 1, SOME(T3(F64, 2, 25, 150)), ad_sum(a, AD_AXES(1), false))                \
-  C(sum_columns_tiles, PLAIN, 0, 1, 1, SOME(T2(F64, 1040, 128)), ad_sum(a, AD_AXES(0), false))                \
-  C(sum_columns_few, PLAIN, 0, 1, 1, SOME(T2(F64, 13, 12)), ad_sum(a, AD_AXES(0), false))                      \
-  C(sum_columns_i32, PLAIN, -9, 9, 1, SOME(T2(I32, 600, 7)), ad_sum(a, AD_AXES(0), false))                    \
-  C(sum_columns_bool, PLAIN, 0, 2, 1, SOME(T2(BOOL, 40, 70)), ad_sum(a, AD_AXES(0), false))                   \
+  C(sum_columns, PLAIN, 0, 1, 1, SOME(T2(F64, 1300, 10)), ad_sum(a, AD_AXES(0), false))                      \
+  C(sum_columns_f32, PLAIN, 0, 1, 1, SOME(T3(F32, 2, 512, 5)), ad_sum(a, AD_AXES(1), true))                  \
+  C(sum_columns_wide, PLAIN, 0, 1, 1, SOME(T3(F64, 2, 25, 150)), ad_sum(a, AD_AXES(1), false))               \
+  C(sum_columns_tiles, PLAIN, 0, 1, 1, SOME(T2(F64, 1040, 128)), ad_sum(a, AD_AXES(0), false))               \
+  C(sum_columns_few, PLAIN, 0, 1, 1, SOME(T2(F64, 13, 12)), ad_sum(a, AD_AXES(0), false))                    \
+  C(sum_columns_i32, PLAIN, -9, 9, 1, SOME(T2(I32, 600, 7)), ad_sum(a, AD_AXES(0), false))                   \
+  C(sum_columns_bool, PLAIN, 0, 2, 1, SOME(T2(BOOL, 40, 70)), ad_sum(a, AD_AXES(0), false))                  \
   C(sum_empty, PLAIN, 0, 1, 1, SOME(T2(F64, 0, 3)), ad_sum(a, AD_AXES(0), false))                            \
   C(sum_of_none, PLAIN, 0, 1, 1, SOME(T2(F64, 0, 3)), ad_sum(a, AD_AXES(1), false))                          \
   C(mean, PLAIN, 0, 1, 1, SOME(T2(F64, 3, 4)), ad_mean(a, AD_AXES(0), false))                                \
@@ -201,9 +201,9 @@ static ad_var adjoint_of(ad_var z, ad_var x) {
   C(max_special, SPECIAL, 0, 1, 1, SOME(T2(F64, 9, 3)), ad_reduce_max(a, AD_AXES(1), false))                 \
   C(min_i32, PLAIN, -99, 99, 1, SOME(T2(I32, 20, 3)), ad_reduce_min(a, AD_AXES(0), false))                   \
   C(max_i64, PLAIN, -99, 99, 1, SOME(T2(I64, 20, 3)), ad_reduce_max(a, AD_ALL_AXES, false))                  \
-  C(max_columns, SPECIAL, 0, 1, 1, SOME(T2(F64, 600, 6)), ad_reduce_max(a, AD_AXES(0), false))                \
-  C(min_columns, SPECIAL, 0, 1, 1, SOME(T3(F32, 2, 30, 66)), ad_reduce_min(a, AD_AXES(1), false))             \
-  C(min_columns_i64, PLAIN, -99, 99, 1, SOME(T2(I64, 30, 66)), ad_reduce_min(a, AD_AXES(0), false))           \
+  C(max_columns, SPECIAL, 0, 1, 1, SOME(T2(F64, 600, 6)), ad_reduce_max(a, AD_AXES(0), false))               \
+  C(min_columns, SPECIAL, 0, 1, 1, SOME(T3(F32, 2, 30, 66)), ad_reduce_min(a, AD_AXES(1), false))            \
+  C(min_columns_i64, PLAIN, -99, 99, 1, SOME(T2(I64, 30, 66)), ad_reduce_min(a, AD_AXES(0), false))          \
   C(max_bool, PLAIN, 0, 2, 1, SOME(T2(BOOL, 5, 3)), ad_reduce_max(a, AD_AXES(1), false))                     \
   C(min_of_none, PLAIN, 0, 1, 1, SOME(T2(F64, 0, 3)), ad_reduce_min(a, AD_AXES(1), false))                   \
   C(argmin, SPECIAL, 0, 1, 1, SOME(T3(F64, 4, 5, 3)), ad_argmin(a, 1, false))                                \
@@ -358,8 +358,8 @@ static void fill(const test_case *c, ad_type t, void *data, uint64_t *state) {
   }
 }
 
-/* Sums are of the same terms in the same order, but for products that the compiler may contract: those of columns
- * have the same bits. */
+/* Sums are of the same terms in the same order, but for products that the compiler may contract: those of
+ * columns have the same bits. */
 static void compare(const program *p, int j, ad_type t, const void *got, const void *want) {
   const bool exact = t.dtype < AD_F32 || strstr(p->name, "_columns");
   const double tolerance = exact ? 0 : t.dtype == AD_F64 ? 1e-13 : 3e-7;
