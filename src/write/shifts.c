@@ -140,6 +140,8 @@ static bool takes_step(shifts *s, uint32_t number) {
   const unit *u = s->u;
   const schedule_step *step = &u->q.s.step[number];
   const uint32_t node = u->q.s.order[step->first];
+  row_sums sums;
+  if (find_row_sums(u, number, &sums)) return false;
   s->statements += step->count;
   if (s->statements > STATEMENTS_MOST) return false;
   if (u->part_of[node] != u->part_of[u->q.s.order[u->q.s.step[s->first].first]]) return false;
