@@ -221,7 +221,7 @@ static ad_status run(const indexed *given, const arrays *a) {
  * -0 on, which are then added in order: z = ((base + part 0) + part 1) + .. . Shapes alone say how many
  * parts, so the bits do not depend on threads. Parts side by side are faster on one thread, too, as a sum
  * waits for its last update. PARTS_UPDATES: from how many on; PARALLEL_UPDATES: on threads. */
-enum { PARTS_UPDATES = 1 << 13, PARALLEL_UPDATES = 1 << 16, PARTS_MOST = 32 };
+enum { PARTS_UPDATES = 1 << 11, PARALLEL_UPDATES = 1 << 16, PARTS_MOST = 32 };
 
 /* Parts along the first axis, of a box whose axes are merged: sums are few against their updates. */
 static int parts_of_sums(const indexed *s, ad_dtype dtype, int64_t sums, int64_t updates) {

@@ -306,7 +306,7 @@ bool unit_region(unit *u, const schedule_step *s) {
 /* --- rows that an index adds up ------------------------------------------------------------------------- */
 
 /* ROWS_LEAST: elements from which on it pays; ROWS_THREADS: on threads. */
-enum { ROWS_LEAST = 1 << 12, ROWS_THREADS = 1 << 16 };
+enum { ROWS_LEAST = 1 << 9, ROWS_THREADS = 1 << 16 };
 
 /* Does nobody else look at what the region computes? */
 static bool is_only_result(const unit *u, uint32_t step, uint32_t rows) {
