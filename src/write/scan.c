@@ -1,6 +1,7 @@
 /* scan.c -- scans and loops forwards: a C loop around the written step. States of few elements are locals,
  * others two buffers of work memory that change places. */
 #include "write/carriers.h"
+#include "primitives/library.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -181,17 +182,26 @@ static bool find_readings(carrier_text *c, const ad_function *f, const bool out[
   return true;
 }
 
+/* May an operation of a step fail? The interpreter computes all states, and says so. */
+static bool may_fail(const ad_function *f) {
+  for (uint32_t i = 0; i < f->body->count; i++) {
+    const ad_primitive *p = node_is_leaf(f->body, i) ? &cast_primitive : node_primitive(f->body, i);
+    if (!p->row && p != &cast_primitive && !(p->traits & AD_TRAIT_NEVER_FAILS)) return true;
+  }
+  return false;
+}
+
 /* Which states are wanted at the end, or recorded, or go into what is: others (a loss that is summed, where
  * its gradient is all that is wanted) are left out. */
 static bool find_live(carrier_text *c, state_texts *s, const ad_function *f, const argument_texts *p) {
-  const carrier *a = c->c;
+  const bool all = c->c->kind == CARRIER_LOOP || may_fail(f);
   const size_t bytes = (size_t)f->n_in + (size_t)f->n_out + 1;
   bool *reads = memory_get_zeroed(&c->u->w->allocator, bytes, 1), *out = reads + f->n_in, more = true;
   if (!reads) return writer_fail(c->u->w, AD_ERROR_MEMORY, "out of memory");
   memcpy(out, p->wanted, (size_t)f->n_out);
   for (int k = 0; k < s->n; k++) {
     s->recorded[k] = is_record_read(c, s, k);
-    s->live[k] = a->kind == CARRIER_LOOP || (s->out[k] < c->results && c->z[s->out[k]]) || s->recorded[k];
+    s->live[k] = all || (s->out[k] < c->results && c->z[s->out[k]]) || s->recorded[k];
     out[s->out[k]] = s->live[k];
   }
   while (more) {

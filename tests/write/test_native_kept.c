@@ -147,6 +147,40 @@ static void test_setting(setting s, const char *cache) {
   }
 }
 
+/* h <- tanh h, d <- d + table[index]: d is left alone unless the index may be wrong, which is an error. */
+static void fragile(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  (void)t, (void)context;
+  out[0] = ad_tanh(in[0]);
+  out[1] = ad_add(in[1], ad_take(in[3], in[2], 0));
+}
+
+/* (h, indices, table) -> dh_end/dh */
+static void fragile_gradient(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  const ad_type types[4] = { AD_F64(), AD_F64(), AD_I64(), AD_F64(3) };
+  ad_function *f = ad_function_trace("fragile", fragile, NULL, 4, types, 2);
+  ad_var end[2];
+  (void)context;
+  ad_scan(f, 2, NULL, (const ad_var[]){ in[0], ad_scalar(t, 0), in[1], in[2] }, end);
+  ad_function_free(f);
+  ad_grad(end[0], 1, in, out);
+}
+
+static void test_failure(const char *cache) {
+  const ad_type types[3] = { AD_F64(), AD_I64(2), AD_F64(3) };
+  const int64_t right[2] = { 0, 2 }, wrong[2] = { 0, 3 };
+  const double h = 0.5, table[3] = { 1, 2, 3 }, y = tanh(h), z = tanh(y);
+  ad_function *f = ad_function_trace("gradient", fragile_gradient, NULL, 3, types, 1);
+  for (int native = 0; native < 2; native++) {
+    double slope = 0;
+    if (native) CHECK_STATUS(ad_function_compile(f, &(ad_native){ .cache = cache }, NULL), AD_OK);
+    const void *const good[] = { &h, right, table }, *const bad[] = { &h, wrong, table };
+    CHECK_STATUS(ad_function_call(f, good, (void *[]){ &slope }, NULL), AD_OK);
+    CHECK_NUMBER(slope, (1 - y*y)*(1 - z*z), 1e-15);
+    CHECK(ad_function_call(f, bad, (void *[]){ &slope }, NULL) != AD_OK);
+  }
+  ad_function_free(f);
+}
+
 int main(void) {
   const char *const cache = folder_make();
   if (!CHECK(cache != NULL)) return 1;
@@ -160,6 +194,7 @@ int main(void) {
     test_setting((setting){ .n = 7, .steps = 1, .dtype = AD_F64, .loop = loop }, cache);
     test_setting((setting){ .n = 7, .steps = 0, .dtype = AD_F64, .loop = backwards }, cache);
   }
+  test_failure(cache);
   folder_remove(cache);
   return check_summary();
 }
