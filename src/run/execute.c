@@ -22,8 +22,9 @@ static void store_scalar(const double *slot, bool is_bool, void *to) {
 /* Must an output be computed aside and copied at the end, since it is also an input that is read after it is
  * written, or one, read or not, that a failure must leave alone? */
 static bool goes_aside(const plan *p, const place *at, const void *const in[], const void *out) {
-  for (uint32_t k = 0; k < p->inputs && !at->first_write; k++)
-    if (in[k] == out) return true;
+  bool input = false;
+  for (uint32_t k = 0; k < p->inputs; k++) input |= in[k] == out;
+  if (!input || !at->first_write) return input;
   for (uint32_t i = 0; i < p->places; i++) {
     const place *x = &p->place[i];
     if (x->kind == PLACE_INPUT && in[x->number] == out && x->last_read > at->first_write) return true;
@@ -101,13 +102,14 @@ static void save_inputs(const plan *p, void *const out[], void **where, char *me
   }
 }
 
-static void store_outputs(const plan *p, void *const out[], void **where, char *memory) {
+/* aside: some were computed elsewhere than the caller wants them. */
+static void store_outputs(const plan *p, void *const out[], void **where, char *memory, bool aside) {
   save_inputs(p, out, where, memory);
   for (uint32_t i = 0; i < p->copies; i++) {
     const place *at = &p->place[p->copy[i].place];
     if (at->bytes) memmove(out[p->copy[i].number], where[p->copy[i].place], at->bytes);
   }
-  for (uint32_t i = 0; i < p->places; i++) {
+  for (uint32_t i = 0; i < p->places && aside; i++) {
     const place *at = &p->place[i];
     if (at->kind == PLACE_OUTPUT && where[i] != out[at->number] && at->bytes)
       memcpy(out[at->number], where[i], at->bytes);
@@ -144,7 +146,12 @@ ad_status plan_continue(const plan *p, const void *const in[], void *const out[]
   if (p->whole) return run_segment(p->segment, in, out, NULL, memory, message, size);
   void **where = (void **)(void *)((char *)memory + p->table);
   load_inputs(p, in, memory);
-  for (uint32_t i = 0; i < p->places; i++) where[i] = locate(p, &p->place[i], in, out, memory);
+  bool aside = false;
+  for (uint32_t i = 0; i < p->places; i++) {
+    const place *at = &p->place[i];
+    where[i] = locate(p, at, in, out, memory);
+    aside |= at->kind == PLACE_OUTPUT && where[i] != out[at->number];
+  }
   for (uint32_t i = 0, next; i < p->steps; i = next) {
     const plan_step *s = &p->step[i];
     const segment *instead = s->segment ? &p->segment[s->segment - 1] : NULL;
@@ -156,7 +163,7 @@ ad_status plan_continue(const plan *p, const void *const in[], void *const out[]
     const void *const *x = (const void *const *)(const void *)((char *)memory + p->operands);
     return explain_failure(&s->kernel.op, x, status, message, size);
   }
-  store_outputs(p, out, where, memory);
+  store_outputs(p, out, where, memory, aside);
   return AD_OK;
 }
 
