@@ -3,6 +3,7 @@
  * they are; derivatives past the search; memory that runs out. */
 #define _DEFAULT_SOURCE
 #include "check.h"
+#include "folder.h"
 
 #include "adit.h"
 #include "adit/code.h"
@@ -10,12 +11,11 @@
 #include "heap.h"
 
 #include <stdlib.h>
-#include <unistd.h>
 
 extern void omp_set_num_threads(int n) __attribute__((weak));
 extern int omp_get_max_threads(void) __attribute__((weak));
 
-static char folder[] = "/tmp/adit-tiles-XXXXXX";
+static const char *folder;
 
 /* n points and k centres in d dimensions. ROWS: the array that is searched is n x k, not k x n. LOOKED_AT: it
  * is an output, too; SELF: points are compared with themselves. */
@@ -194,13 +194,11 @@ static void test_failing_allocator(void) {
 }
 
 int main(void) {
-  char remove[64];
-  if (!mkdtemp(folder)) return 1;
+  if (!CHECK((folder = folder_make()) != NULL)) return 1;
   test_places();
   test_what_stays();
   test_derivatives();
   test_failing_allocator();
-  snprintf(remove, sizeof remove, "rm -rf %s", folder);
-  if (system(remove)) return 1;
+  folder_remove(folder);
   return check_summary();
 }

@@ -2,17 +2,17 @@
  * the interpreter, whatever the number of threads; rows that somebody else looks at; indices out of range. */
 #define _DEFAULT_SOURCE
 #include "check.h"
+#include "folder.h"
 
 #include "adit.h"
 #include "adit/code.h"
 
 #include <stdlib.h>
-#include <unistd.h>
 
 extern void omp_set_num_threads(int n) __attribute__((weak));
 extern int omp_get_max_threads(void) __attribute__((weak));
 
-static char folder[] = "/tmp/adit-rows-XXXXXX";
+static const char *folder;
 
 /* LOOKED_AT: the rows are an output, too. COMPUTED: the table is computed. OTHER: the rows of the table come
  * by another index. PLAIN: no table. BASE: sums begin with an input. */
@@ -114,11 +114,9 @@ static void test_others(void) {
 }
 
 int main(void) {
-  char remove[64];
-  if (!mkdtemp(folder)) return 1;
+  if (!CHECK((folder = folder_make()) != NULL)) return 1;
   test_rows();
   test_others();
-  snprintf(remove, sizeof remove, "rm -rf %s", folder);
-  if (system(remove)) return 1;
+  folder_remove(folder);
   return check_summary();
 }
