@@ -24,7 +24,7 @@ static void body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
   const setting *s = context;
   const ad_var table = s->how & COMPUTED ? ad_mul(in[1], 3) : in[1];
   const ad_var by = s->how & OTHER ? ad_sub(-1, in[2]) : in[2];
-  const ad_var from = s->how & PLAIN ? ad_exp(in[0]) : ad_take(table, by, 0);
+  const ad_var from = s->how & PLAIN ? ad_sqrt(ad_abs(in[0])) : ad_take(table, by, 0);
   const ad_var rows = ad_mul(ad_mul(2, ad_sub(from, in[0])), ad_abs(in[0]));
   const ad_var base = s->how & BASE ? ad_neg(in[1]) : ad_zeros(t, ad_type_of(in[1]));
   out[0] = ad_scatter_add(base, in[2], rows, 0);
