@@ -649,6 +649,10 @@ static void check_unbatchable(const char *name, ad_body *body, int n_in, const a
   ad_function *batched = f ? function_batched(f, 3, mapped, &status) : NULL;
   CHECK_THAT(f && !batched && status == AD_OK, "%s: batched, or status %s", name, ad_status_sentence(status));
   ad_function_free(batched);
+  status = AD_ERROR_ARGUMENT;
+  ad_function *trailed = f ? function_trailed(f, 3, mapped, &status) : NULL;
+  CHECK_THAT(f && !trailed && status == AD_OK, "%s: trailed, or status %s", name, ad_status_sentence(status));
+  ad_function_free(trailed);
   ad_function_free(f);
 }
 
