@@ -659,7 +659,8 @@ static bool name_unit(unit *u) {
     if (at[n]) text_put(&w->units, "%s", u->info->name);
     at += n + (at[n] != 0);
   }
-  const bool good = !t.failed && !w->units.failed && !u->failed && !u->body.failed && !u->calls.failed;
+  const bool good = !t.failed && !w->units.failed && !u->failed && !u->body.failed && !u->calls.failed
+                    && w->status == AD_OK;              /* a constant without a name, say */
   written_free(&t);
   return good || writer_fail(w, AD_ERROR_MEMORY, "out of memory");
 }

@@ -5,6 +5,7 @@
 #define _DEFAULT_SOURCE
 #include "check.h"
 #include "folder.h"
+#include "heap.h"
 #include "adit/arrays.h"
 #include "adit/derive.h"
 #include "adit/elementwise.h"
@@ -20,7 +21,8 @@ enum { INPUTS = 3, OPERATIONS = 24, VALUES = INPUTS + OPERATIONS, MOST = 256, PR
  * x[i - by], in front of which number is). added: put in place by addition into zeros. */
 typedef enum word { ADD, SUB, MUL, DIV, NEG, SCALE, BEFORE, BEHIND, ADDED_BEFORE, ADDED_BEHIND, KINDS } word;
 typedef struct operation { word kind; int x, y; int64_t by; double number; } operation;
-typedef struct program { operation of[VALUES]; int64_t n; ad_dtype dtype; bool gradient; } program;
+/* n elements in rows of one or two, which are what shifts go by. */
+typedef struct program { operation of[VALUES]; int64_t n, row; ad_dtype dtype; bool gradient; } program;
 
 static unsigned long long seed = 12345;
 
@@ -31,7 +33,7 @@ static int pick(int n) {
 
 /* Operands are among the last few values, so that loops follow each other. */
 static void draw(program *p, int64_t n, ad_dtype dtype, int most) {
-  p->n = n, p->dtype = dtype;
+  p->n = n, p->dtype = dtype, p->row = 1 + (n%2 == 0 && pick(3) == 0);
   for (int k = INPUTS; k < VALUES; k++) {
     const int from = k < 4 ? 0 : k - 4;
     const word kind = k%2 ? (word)pick(SCALE + 1) : (word)(BEFORE + pick(KINDS - BEFORE));
@@ -43,12 +45,16 @@ static void draw(program *p, int64_t n, ad_dtype dtype, int most) {
 
 /* --- as adit has it ------------------------------------------------------------------------------------- */
 
-static ad_var shift(ad_var x, const operation *o) {
+static ad_type rows_of(const program *p, int64_t n) {
+  return ad_type_make(p->dtype, p->row > 1 ? 2 : 1, (const int64_t[]){ n, p->row });
+}
+
+static ad_var shift(const program *p, ad_var x, const operation *o) {
   const ad_type type = ad_type_of(x);
   const int64_t n = type.dim[0], by = o->by;
   const bool before = o->kind == BEFORE || o->kind == ADDED_BEFORE;
   const ad_var part = ad_slice(x, 0, before ? 0 : by, n - by, 1);
-  const ad_var around = ad_full(x.tape, ad_type_make(type.dtype, 1, &by), o->number);
+  const ad_var around = ad_full(x.tape, rows_of(p, by), o->number);
   if (o->kind >= ADDED_BEFORE) return ad_slice_add(ad_zeros(x.tape, type), part, 0, before ? by : 0, 1);
   return ad_concat(2, (const ad_var[]){ before ? around : part, before ? part : around }, 0);
 }
@@ -60,7 +66,7 @@ static void body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
   for (int k = 0; k < VALUES; k++) {
     const operation *o = &p->of[k];
     if (k < INPUTS) v[k] = in[k];
-    else if (o->kind >= BEFORE) v[k] = shift(v[o->x], o);
+    else if (o->kind >= BEFORE) v[k] = shift(p, v[o->x], o);
     else switch (o->kind) {
       case ADD: v[k] = ad_add(v[o->x], v[o->y]); break;
       case SUB: v[k] = ad_sub(v[o->x], v[o->y]); break;
@@ -84,7 +90,7 @@ static void body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
         const operation *o = &p->of[k]; \
         const type x = v[o->x][i], y = v[o->y][i], a = (type)o->number; \
         const bool before = o->kind == BEFORE || o->kind == ADDED_BEFORE; \
-        const int64_t j = before ? i - o->by : i + o->by; \
+        const int64_t by = o->by*p->row, j = before ? i - by : i + by; \
         const bool inside = j >= 0 && j < p->n; \
         v[k][i] = o->kind == ADD ? x + y : o->kind == SUB ? x - y : o->kind == MUL ? x*y \
                 : o->kind == DIV ? x/y : o->kind == NEG ? -x : o->kind == SCALE ? x*a \
@@ -137,7 +143,7 @@ static const void *oracle(const program *p, int value) {
 
 static void check_program(program *p, const char *cache) {
   const size_t bytes = (size_t)p->n*(p->dtype == AD_F32 ? 4 : 8);
-  const ad_type x = ad_type_make(p->dtype, 1, &p->n), types[INPUTS] = { x, x, x };
+  const ad_type x = rows_of(p, p->n/p->row), types[INPUTS] = { x, x, x };
   const int outputs = OUTPUTS + (p->gradient ? INPUTS : 0);
   void *in[INPUTS], *out[2][OUTPUTS + INPUTS];
   for (int k = 0; k < INPUTS; k++) in[k] = edge(bytes);
@@ -161,6 +167,29 @@ static void check_program(program *p, const char *cache) {
   }
   ad_function_free(f);
   ad_function_free(compiled);
+}
+
+/* Any allocation may fail: then compiling does, and says so, and nothing is lost. */
+static void check_memory(const char *cache) {
+  program p = { .gradient = true };
+  bool done = false;
+  draw(&p, 39, AD_F64, 2);
+  const ad_type x = rows_of(&p, p.n/p.row), types[INPUTS] = { x, x, x };
+  for (long fails = 1; !done && fails < 20000; fails += 1 + fails/16) {
+    heap h = { .fail_at = 0 };
+    const ad_allocator allocator = heap_allocator(&h);
+    ad_function *f = ad_function_trace_with(&allocator, "shifts", body, &p, INPUTS, types, OUTPUTS + INPUTS,
+                                            NULL);
+    if (!CHECK(f != NULL)) return;
+    heap_fail(&h, fails, false);
+    const ad_status status = ad_function_compile(f, &(ad_native){ .cache = cache }, NULL);
+    CHECK(status == AD_OK || status == AD_ERROR_MEMORY);
+    done = h.calls < h.fail_at;
+    CHECK(!done || status == AD_OK);
+    ad_function_free(f);
+    CHECK_THAT(heap_is_empty(&h), "%s", heap_text(&h));
+  }
+  CHECK(done);
 }
 
 /* Sources in the cache that have the word. */
@@ -191,6 +220,7 @@ int main(void) {
       check_program(&p, cache);
     }
   CHECK(count_sources(cache, "__builtin_shuffle(") > PROGRAMS);
+  check_memory(cache);
   folder_remove(cache);
   return check_summary();
 }
