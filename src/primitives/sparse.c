@@ -108,9 +108,12 @@ static ad_status sampled_type(ad_operation *op) {
 ROWS(rows_f64, double)
 ROWS(rows_f32, float)
 
-static sparse_rows_kernel *rows_kernel(ad_dtype dtype) {
+/* Rows of n elements; those that half a vector holds are faster in one of that size. */
+static sparse_rows_kernel *rows_kernel(ad_dtype dtype, int64_t n) {
+  (void)n;
 #if SPARSE_X86
-  if (HAS("avx512f") && HAS("avx512vl") && HAS("avx512dq") && HAS("avx512bw"))
+  const bool narrow = n*(int64_t)ad_dtype_bytes(dtype) <= 32;
+  if (!narrow && HAS("avx512f") && HAS("avx512vl") && HAS("avx512dq") && HAS("avx512bw"))
     return dtype == AD_F64 ? sparse_rows_f64_avx512 : sparse_rows_f32_avx512;
   if (HAS("avx2") && HAS("fma")) return dtype == AD_F64 ? sparse_rows_f64_avx2 : sparse_rows_f32_avx2;
 #endif
@@ -286,7 +289,7 @@ static size_t product_scratch(const ad_operation *op) { return aligned_row(op)*(
 static ad_status product_run(const ad_operation *op, void *z, const void *const x[], void *scratch) {
   const int64_t rows = rows_of(op), n = width_of(op);
   const size_t row = aligned_row(op), width = ad_dtype_bytes(op->z.dtype);
-  row_blocks b = { rows_kernel(op->z.dtype), { x[START], x[COLUMN], x[FIRST], x[SECOND], z, 0, rows, n, n } };
+  row_blocks b = { rows_kernel(op->z.dtype, n), { x[START], x[COLUMN], x[FIRST], x[SECOND], z, 0, rows, n, n } };
   if (!op->sure && !is_good(op, x[START], x[COLUMN])) return AD_ERROR_ARGUMENT;
   for (size_t j = 0; row && j < (size_t)columns_of(op); j++)
     memcpy((char *)scratch + j*row, (const char *)x[SECOND] + j*(size_t)n*width, (size_t)n*width);

@@ -1,12 +1,12 @@
 /* shifts.c -- loops over one row that read each other's results a few elements before or behind, as one loop
  * over vectors.
  *
- * A shift by an element is a step of its own in a schedule, so x times (1, y[0], .., y[n-2]) ends a region,
- * and the stages of a Runge-Kutta method become as many loops, each of which stores a row for the next one,
- * which reads it across the borders of vectors that have just been written. Here vectors stay in registers: a loop
- * that reads element i - 1 takes it from this vector and the one before, and a loop that reads i + 1 runs one
- * vector behind. Of each value as many vectors are kept as loops lie apart; what lies in front of a row or
- * behind it (the 1 above) is put into vectors before the first and behind the last.
+ * A shift by an element is a step of its own in a schedule, so x times (1, y[0], .., y[n-2]) ends a
+ * region, and the stages of a Runge-Kutta method become as many loops, each of which stores a row for the
+ * next one, which reads it across the borders of vectors that have just been written. Here vectors stay in
+ * registers: a loop that reads element i - 1 takes it from this vector and the one before, and a loop that
+ * reads i + 1 runs one vector behind. Of each value as many vectors are kept as loops lie apart; what lies
+ * in front of a row or behind it (the 1 above) is put into vectors before the first and behind the last.
  *
  * A row that does not fill its last vector ends with one that overlaps the one before.
  */
