@@ -289,7 +289,8 @@ static size_t product_scratch(const ad_operation *op) { return aligned_row(op)*(
 static ad_status product_run(const ad_operation *op, void *z, const void *const x[], void *scratch) {
   const int64_t rows = rows_of(op), n = width_of(op);
   const size_t row = aligned_row(op), width = ad_dtype_bytes(op->z.dtype);
-  row_blocks b = { rows_kernel(op->z.dtype, n), { x[START], x[COLUMN], x[FIRST], x[SECOND], z, 0, rows, n, n } };
+  row_blocks b = { rows_kernel(op->z.dtype, n),
+                   { x[START], x[COLUMN], x[FIRST], x[SECOND], z, 0, rows, n, n } };
   if (!op->sure && !is_good(op, x[START], x[COLUMN])) return AD_ERROR_ARGUMENT;
   for (size_t j = 0; row && j < (size_t)columns_of(op); j++)
     memcpy((char *)scratch + j*row, (const char *)x[SECOND] + j*(size_t)n*width, (size_t)n*width);

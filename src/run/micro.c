@@ -70,8 +70,8 @@ static ad_status run_operation(const micro_operation *k, char *frame) {
 
 /* --- rows of many elements ------------------------------------------------------------------------------ */
 
-/* Functions of their own, which keep the loop below short: vectors where operands are arrays, or one of two is
- * a number. Results are where an operand is, or where none is. */
+/* Functions of their own, which keep the loop below short: vectors where operands are arrays, or one of two
+ * is a number. Results are where an operand is, or where none is. */
 #if defined(__GNUC__)
 #  define NOINLINE __attribute__((noinline))
 #else

@@ -23,8 +23,8 @@ const unit_info *text_unit(carrier_text *c, ad_function *f, const bool wanted[])
 
 /* --- states of loops: scan.c --------------------------------------------------------------------------- */
 
-/* The states of a loop, name0, name1, ..: which input and which output of the body each is; on the way forwards,
- * which are of use to anybody, and which are recorded. */
+/* The states of a loop, name0, name1, ..: which input and which output of the body each is; on the way
+ * forwards, which are of use to anybody, and which are recorded. */
 typedef struct state_texts {
   carrier_text *c;
   const char *name;

@@ -112,8 +112,8 @@ bool unit_region(unit *u, const schedule_step *s);
 bool unit_shifts(unit *u, uint32_t first, uint32_t *end, bool *written);
 
 /* Rows that a region (a step of the schedule) computes for a scatter_add right behind it, and for nobody
- * else: native code adds them where they go as they come. So it does not store them, nor the rows that a take has
- * chosen for that region alone by the same index. */
+ * else: native code adds them where they go as they come. So it does not store them, nor the rows that a take
+ * has chosen for that region alone by the same index. */
 typedef struct row_sums {
   uint32_t region, sums, rows, index;       /* a step, and nodes */
   int64_t n, m, length;                     /* n rows of m elements, into `length` rows */
