@@ -183,8 +183,9 @@ const char *write_constants(ad_writer *w, ad_dtype dtype, const void *data, int6
   return found ? writer_text(w, "%s", found->name) : "";
 }
 
-/* Elements from which a constant of native code is in the table. */
-enum { FIXED_LEAST = 512 };
+/* Elements from which a constant of native code is in the table: as many as a vector has. Of constants that
+ * it sees, gcc 12.2 with AVX-512 copies some vectors that begin with equal elements as if all were equal. */
+enum { FIXED_LEAST = 8 };
 
 const char *write_fixed(ad_writer *w, ad_dtype dtype, const void *data, int64_t n) {
   if (!w->native || n < FIXED_LEAST) return write_constants(w, dtype, data, n);
