@@ -179,7 +179,7 @@ static void put_body(file *p, text *to) {
   text_put_bytes(to, text_of(&entries), entries.length);
   to->failed |= entries.failed;
   written_free(&entries);
-  text_put(to, "\n#undef R\n#undef M\n#undef ADIT_SIMD\n");
+  text_put(to, "\n#undef R\n#undef M\n#undef ADIT_SIMD\n#undef ADIT_FIXED\n");
 }
 
 static uint64_t hash_of(const text *t) { return text_hash(TEXT_HASH, text_of(t), t->length); }

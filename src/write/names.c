@@ -157,10 +157,20 @@ void put_literal(text *to, ad_dtype dtype, const void *value, bool plain) {
 
 /* --- constants ------------------------------------------------------------------------------------------ */
 
+/* Of constants that fill a vector and begin with equal elements, gcc 12 with AVX-512 makes copies in which all
+ * are equal, where it can see their values: it is to believe that these could change. */
+static const char fixed_text[] =
+  "#if defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12 && defined(__AVX512F__)\n"
+  "#define ADIT_FIXED static __attribute__((used))\n"
+  "#else\n#define ADIT_FIXED static const\n#endif\n";
+enum { FIXED_BYTES = 64 };
+
 static void put_constants(ad_writer *w, const char *name, ad_dtype dtype, const void *data, int64_t n) {
   text *to = &w->constants;
   size_t line = to->length;
-  text_put(to, "static const %s %s[%lld] = {\n  ", write_type(dtype), name, (long long)n);
+  text_put(to, "%s %s %s[%lld] = {\n  ",
+           (size_t)n*write_size(dtype) < FIXED_BYTES ? "static const" : "ADIT_FIXED", write_type(dtype), name,
+           (long long)n);
   for (int64_t i = 0; i < n; i++) {
     put_literal(to, dtype, (const char *)data + (size_t)i*write_size(dtype), true);
     if (i + 1 == n) break;
@@ -183,8 +193,7 @@ const char *write_constants(ad_writer *w, ad_dtype dtype, const void *data, int6
   return found ? writer_text(w, "%s", found->name) : "";
 }
 
-/* Elements from which a constant of native code is in the table: as many as a vector has. Of constants that
- * it sees, gcc 12.2 with AVX-512 copies some vectors that begin with equal elements as if all were equal. */
+/* Elements from which a constant of native code is in the table: as many as a vector has. */
 enum { FIXED_LEAST = 8 };
 
 const char *write_fixed(ad_writer *w, ad_dtype dtype, const void *data, int64_t n) {
@@ -227,6 +236,7 @@ void writer_put_constants(const ad_writer *w, text *to) {
     return;
   }
   find_used(w, used);
+  if (strstr(text_of(&w->constants), "ADIT_FIXED")) text_put(to, "%s", fixed_text);
   for (const char *at = text_of(&w->constants); *at;) {
     const char *name = strchr(at, '['), *end = strstr(at, "};\n") + 3;
     while (name[-1] != ' ') name--;

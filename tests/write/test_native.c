@@ -455,53 +455,10 @@ static void test_large_constants(void) {
   CHECK_THAT(count_objects(inside("tables")) == 1, "%d objects", count_objects(inside("tables")));
 }
 
-/* Constants of 10 to 50 elements that begin alike and end otherwise, as they are and times a number: vectors
- * of them are not all of one number. */
-enum { SMALL = 24, SMALL_MOST = 64 };
-typedef struct small_constants {
-  ad_dtype dtype;
-  int64_t n[SMALL];
-  double of[SMALL][SMALL_MOST];
-} small_constants;
-
-static void small_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
-  const small_constants *c = context;
-  for (int k = 0; k < SMALL; k++) {
-    const ad_var a = ad_cast(ad_constant(t, AD_F64(c->n[k]), c->of[k]), c->dtype);
-    out[k] = k%2 ? ad_mul(a, in[0]) : a;
-  }
-}
-
-static void check_small_constants(ad_dtype dtype) {
-  static small_constants c;
-  static double z[SMALL][SMALL_MOST];
-  const ad_type scalar = ad_type_make(dtype, 0, NULL);
-  const float single = 1;
-  const double one = 1;
-  void *out[SMALL];
-  c.dtype = dtype;
-  for (int k = 0; k < SMALL; k++) {
-    out[k] = z[k];
-    c.n[k] = 10 + k*7%41;
-    for (int64_t i = 0; i < c.n[k]; i++) c.of[k][i] = i == 0 ? 4 : i < c.n[k] - 1 - k%7 ? 6 : k%3;
-  }
-  ad_function *f = ad_function_trace("small", small_body, &c, 1, &scalar, SMALL);
-  CHECK_STATUS(ad_function_compile(f, &(ad_native){ .cache = folder }, NULL), AD_OK);
-  const void *in[1] = { dtype == AD_F32 ? (const void *)&single : &one };
-  CHECK_STATUS(ad_function_call(f, in, out, NULL), AD_OK);
-  for (int k = 0; k < SMALL; k++)
-    for (int64_t i = 0; i < c.n[k]; i++) {
-      const double got = dtype == AD_F32 ? (double)((const float *)out[k])[i] : z[k][i];
-      CHECK_THAT(got == c.of[k][i], "element %lld of %lld", (long long)i, (long long)c.n[k]);
-    }
-  ad_function_free(f);
-}
-
 int main(void) {
   if (!CHECK((folder = folder_make()) != NULL)) return 1;
   test_calls();
   test_large_constants();
-  for (ad_dtype dtype = AD_F32; dtype <= AD_F64; dtype++) check_small_constants(dtype);
   test_failing_steps();
   test_messages_of_iterations();
   test_messages();
