@@ -54,9 +54,12 @@ static bool answer_lines(const settings *how) {
   size_t size = 0;
   ssize_t length;
   bool written = true;
-  while (written && (length = getline(&line, &size, stdin)) > 0)
-    if (strspn(line, " \t\r\n") != (size_t)length)
-      written = protocol_answer(how, line, (size_t)length, stdout);
+  while (written && (length = getline(&line, &size, stdin)) > 0) {
+    if (strspn(line, " \t\r\n") == (size_t)length) continue;
+    written = protocol_answer(how, line, (size_t)length, stdout);
+    line = NULL;
+    size = 0;
+  }
   free(line);
   return written;
 }

@@ -4,6 +4,9 @@
 #include "protocol.h"
 
 #include <ctype.h>
+#ifdef __GLIBC__
+#  include <malloc.h>
+#endif
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -65,12 +68,20 @@ static bool run_once(job *j) {
 
 /* At least min_runs times, and until min_seconds have passed or there are MOST_RUNS; an input without these
  * fields: once. */
-static bool run(job *j, const json_t *input, timings *all) {
-  double runs = 1, seconds = 0, elapsed = 0;
-  if (json_object_get(input, "min_runs") && !read_number(j, input, "min_runs", &runs)) return false;
-  if (json_object_get(input, "min_seconds") && !read_number(j, input, "min_seconds", &seconds)) return false;
-  if (!(runs <= MOST_RUNS && seconds <= 1e6)) return job_refuse(j, "min_runs or min_seconds is too large");
-  for (int64_t i = 0; i == 0 || (double)i < runs || (elapsed < seconds && i < MOST_RUNS); i++) {
+typedef struct effort { double runs, seconds; } effort;
+
+static bool read_effort(job *j, const json_t *input, effort *of) {
+  *of = (effort){ 1, 0 };
+  if (json_object_get(input, "min_runs") && !read_number(j, input, "min_runs", &of->runs)) return false;
+  if (json_object_get(input, "min_seconds") && !read_number(j, input, "min_seconds", &of->seconds)) return false;
+  if (!(of->runs <= MOST_RUNS && of->seconds <= 1e6))
+    return job_refuse(j, "min_runs or min_seconds is too large");
+  return true;
+}
+
+static bool run(job *j, effort least, timings *all) {
+  double elapsed = 0;
+  for (int64_t i = 0; i == 0 || (double)i < least.runs || (elapsed < least.seconds && i < MOST_RUNS); i++) {
     const int64_t start = nanoseconds();
     if (!run_once(j)) return false;
     const int64_t taken = nanoseconds() - start;
@@ -129,12 +140,23 @@ static bool write_result(FILE *to, const json_t *id, const json_t *output, const
 
 /* --- messages ------------------------------------------------------------------------------------------- */
 
+/* What was read, forty bytes a number, need not be there when the function runs. */
+static void forget(json_t *input) {
+  json_object_clear(input);
+#ifdef __GLIBC__
+  malloc_trim(0);
+#endif
+}
+
 static bool evaluate(const settings *how, FILE *to, const json_t *id, const evaluation *e, int function,
-                     const json_t *input) {
+                     json_t *input) {
   job j = { .how = how, .function = function };
   timings all = { .runs = NULL };
   json_t *output = NULL;
-  if (prepare(e, &j, input, &all) && run(&j, input, &all)) {
+  effort least;
+  bool fine = prepare(e, &j, input, &all) && read_effort(&j, input, &least);
+  forget(input);
+  if (fine && run(&j, least, &all)) {
     output = e->answer(&j);
     if (!output)
       job_refuse(&j, job_finite(&j) ? "out of memory" : "the result is not finite; JSON has no such numbers");
@@ -170,9 +192,10 @@ static bool answer_message(const settings *how, FILE *to, const json_t *message)
   return write_id(to, id) && fputs(start ? ",\"tool\":\"adit\"}\n" : "}\n", to) >= 0;
 }
 
-bool protocol_answer(const settings *how, const char *line, size_t length, FILE *to) {
+bool protocol_answer(const settings *how, char *line, size_t length, FILE *to) {
   json_error_t error;
   json_t *message = json_loadb(line, length, JSON_REJECT_DUPLICATES, &error);
+  free(line);
   const bool written = message ? answer_message(how, to, message) : write_failure(to, NULL, error.text);
   json_decref(message);
   return written && !fflush(to);
