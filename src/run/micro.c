@@ -77,11 +77,16 @@ static ad_status run_operation(const micro_operation *k, char *frame) {
 #else
 #  define NOINLINE
 #endif
+#ifdef __clang__                    /* it looks for vectors by itself, and would warn where there are none */
+#  define INDEPENDENT
+#else
+#  define INDEPENDENT _Pragma("omp simd")
+#endif
 #define MANY_(dtype, row) many_##dtype##_##row
 #define MANY(dtype, row)  MANY_(dtype, row)
 #define HERE(type, letter) ((type *)(void *)(frame + i->letter))
 #define EACH(result, operands, value) \
-  _Pragma("omp simd") \
+  INDEPENDENT \
   for (size_t k = 0; k < n; k++) { operands pz[k] = (result)(value); }
 #define MANY_BEGIN(dtype, row, result) \
   static NOINLINE void MANY(dtype, row)(const micro *i, char *frame) { \
