@@ -26,9 +26,17 @@ typedef struct folding {
   size_t z_bytes, scratch_bytes;
 } folding;
 
-/* A constant, or an operation without operands: a filled array, an identity, a range. */
+/* What i is another shape of. */
+static uint32_t same_elements(const ad_tape *t, uint32_t i) {
+  int n;
+  while (!node_is_leaf(t, i) && node_primitive(t, i)->traits & AD_TRAIT_ALIAS) i = *node_operands(t, i, &n);
+  return i;
+}
+
+/* A constant, or an operation without operands: a filled array, an identity, a range; in any shape. */
 static bool is_fixed(const ad_tape *t, uint32_t i) {
   int n;
+  i = same_elements(t, i);
   if (node_is_constant(t, i)) return true;
   if (node_is_leaf(t, i) || node_type(t, i)->count > FOLDED_MOST) return false;
   const ad_primitive *p = node_primitive(t, i);
@@ -39,6 +47,7 @@ static bool is_fixed(const ad_tape *t, uint32_t i) {
 static bool open_operand(folding *f, int k, uint32_t i) {
   ad_tape *t = f->t;
   f->types[k] = &node_type(t, i)->type;
+  i = same_elements(t, i);
   if (node_is_constant(t, i)) f->x[k] = node_data(t, i);
   else {
     const ad_operation op = node_operation(t, i, NULL);

@@ -1,6 +1,7 @@
 /* fold_index.c -- simplification of what an index chooses, in the bodies of functions: an array of one number
  * gives that number wherever it is read, and where one number is added to another one, each slice is like the
- * others. Tangents of a table in all directions at once, and slopes of its rows, are such arrays. */
+ * others. Tangents of a table in all directions at once, and slopes of its rows, are such arrays. Constant
+ * indices in equal steps are slices. */
 #include "tape/tape.h"
 #include "adit/arrays.h"
 #include "primitives/construct.h"
@@ -25,9 +26,33 @@ static int64_t limit_of(const ad_tape *t, uint32_t i) {
   return 0;
 }
 
+static int64_t index_at(const ad_tape *t, uint32_t i, int64_t at) {
+  const void *k = node_data(t, i);
+  return node_type(t, i)->type.dtype == AD_I64 ? ((const int64_t *)k)[at] : ((const int32_t *)k)[at];
+}
+
+/* Are the indices constant, *first and every *step from there, all of them in [0, length)? */
+static bool is_range(const ad_tape *t, uint32_t i, int64_t length, int64_t *first, int64_t *step) {
+  const ad_type *type = &node_type(t, i)->type;
+  if (!node_is_constant(t, i) || type->rank != 1 || type->dim[0] == 0) return false;
+  const int64_t n = type->dim[0];
+  *first = index_at(t, i, 0);
+  if (*first < 0 || *first >= length) return false;
+  *step = n > 1 && index_at(t, i, 1) < length ? index_at(t, i, 1) - *first : 1;
+  if (*step < 1 || (length - 1 - *first) / *step < n - 1) return false;
+  for (int64_t k = 1; k < n; k++)
+    if (index_at(t, i, k) != *first + k * *step) return false;
+  return true;
+}
+
+static uint32_t node_or_none(ad_var z) { return ad_is_valid(z) ? z.at.node.index : INVALID_INDEX; }
+
 /* take: only where no index can be out of range, as that is an error. */
 static uint32_t fold_take(ad_tape *t, const ad_operation *op, int axis, uint32_t type, const uint32_t x[]) {
   scalar v;
+  int64_t first, step;
+  if (is_range(t, x[1], op->x[0]->dim[axis], &first, &step))
+    return node_or_none(ad_slice(handle(t, x[0]), axis, first, op->x[1]->dim[0], step));
   if (!tape_is_filled(t, x[0], &v)) return INVALID_INDEX;
   const int64_t limit = limit_of(t, x[1]);
   return limit && limit <= op->x[0]->dim[axis] ? tape_filled(t, type, v) : INVALID_INDEX;
@@ -51,6 +76,9 @@ static ad_type narrowed(const ad_type *x, int from, int count) {
 /* scatter_add: done for one slice, which is repeated. */
 static uint32_t fold_scatter(ad_tape *t, const ad_operation *op, int axis, const uint32_t x[]) {
   scalar v[2];
+  int64_t first, step;
+  if (is_range(t, x[1], op->x[0]->dim[axis], &first, &step))
+    return node_or_none(ad_slice_add(handle(t, x[0]), handle(t, x[2]), axis, first, step));
   if (!tape_is_filled(t, x[0], &v[0]) || !tape_is_filled(t, x[2], &v[1])) return INVALID_INDEX;
   const ad_dtype dtype = op->z.dtype;
   const double base = tape_number(dtype, v[0]), update = tape_number(dtype, v[1]);
@@ -59,7 +87,7 @@ static uint32_t fold_scatter(ad_tape *t, const ad_operation *op, int axis, const
   if (!is_exact(dtype, base, update, (double)ad_type_count(from))) return INVALID_INDEX;
   const ad_var sums = ad_scatter_add(ad_full(t, to, base), handle(t, x[1]), ad_full(t, from, update), axis);
   const ad_var z = ad_broadcast_to(sums, op->z.rank, op->z.dim);
-  return ad_is_valid(z) ? z.at.node.index : INVALID_INDEX;
+  return node_or_none(z);
 }
 
 uint32_t tape_fold_structured(ad_tape *t, uint32_t primitive, uint32_t type, int n, const uint32_t x[],

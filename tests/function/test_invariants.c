@@ -116,6 +116,25 @@ static void test_constants(void) {
   }
 }
 
+/* So are ones scattered into zeros that were given another shape, as seeds of Jacobians are. */
+static void seeds_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  static const int64_t at[3] = { 5, 0, 5 };
+  const ad_var zeros = ad_reshape(ad_zeros(t, AD_F64(2, 3)), 1, (const int64_t[]){ 6 });
+  (void)context;
+  out[0] = ad_add(in[0], ad_scatter_add(zeros, ad_constant(t, AD_I64(3), at), ad_full(t, AD_F64(3), 2), 0));
+}
+
+static void test_seeds(void) {
+  const ad_type type = AD_F64(6);
+  const double x[6] = { 1, 2, 3, 4, 5, 6 }, want[6] = { 3, 2, 3, 4, 5, 10 };
+  double z[6];
+  ad_function *f = ad_function_trace("seeds", seeds_body, NULL, 1, &type, 1);
+  CHECK(ad_function_size(f) == 1);
+  call(f, (const void *[]){ x }, (void *[]){ z });
+  for (int i = 0; i < 6; i++) CHECK_NUMBER(z[i], want[i], 0);
+  ad_function_free(f);
+}
+
 /* What is not to be folded is run, though all it depends on is constant. */
 static ad_status first_type(ad_operation *op) {
   op->z = *op->x[0];
@@ -359,6 +378,7 @@ static void test_failures(void) {
 int main(void) {
   test_bodies();
   test_constants();
+  test_seeds();
   test_not_folded();
   test_split();
   test_big();

@@ -10,6 +10,7 @@
 #include "heap.h"
 
 #include <math.h>
+#include <string.h>
 
 /* How many operations of that name the outputs need. */
 static int count_named(const ad_function *f, const char *name) {
@@ -166,6 +167,56 @@ static void test_second_derivatives(void) {
   ad_function_free(f);
 }
 
+/* Constant indices in equal steps are slices; others, and those out of range, stay what they are. */
+typedef struct steps { int64_t n, k[4]; bool wide, add, slices, good; } steps;
+
+static void body_of_steps(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  const steps *s = context;
+  int32_t narrow[4];
+  for (int i = 0; i < 4; i++) narrow[i] = (int32_t)s->k[i];
+  const ad_var k = s->wide ? ad_constant(t, AD_I64(s->n), s->k) : ad_constant(t, AD_I32(s->n), narrow);
+  out[0] = s->add ? ad_scatter_add(in[0], k, in[1], 1) : ad_take(in[0], k, 1);
+}
+
+static void check_steps(steps *s) {
+  const ad_type types[2] = { AD_F64(2, 6, 3), AD_F64(2, s->n, 3) };
+  double x[36], y[24], z[36] = { 0 }, want[36] = { 0 };
+  bool good = true;
+  for (int i = 0; i < 36; i++) x[i] = i + 1;
+  for (int i = 0; i < 24; i++) y[i] = 100*(i + 1);
+  ad_function *f = ad_function_trace("steps", body_of_steps, s, 2, types, 1);
+  CHECK(f && (count_named(f, s->add ? "scatter_add" : "take") == 0) == s->slices);
+  const ad_status status = ad_function_call(f, (const void *[]){ x, y }, (void *[]){ z }, NULL);
+  CHECK_STATUS(status, s->good ? AD_OK : AD_ERROR_ARGUMENT);
+  for (int i = 0; i < 36; i++) want[i] = s->add ? x[i] : 0;
+  for (int64_t a = 0; a < 2 && s->good; a++)
+    for (int64_t i = 0; i < s->n; i++)
+      for (int64_t c = 0; c < 3; c++) {
+        const int64_t row = s->k[i] < 0 ? s->k[i] + 6 : s->k[i];
+        if (s->add) want[(a*6 + row)*3 + c] += y[(a*s->n + i)*3 + c];
+        else want[(a*s->n + i)*3 + c] = x[(a*6 + row)*3 + c];
+      }
+  for (int64_t i = 0; i < (s->add ? 36 : 6*s->n) && s->good; i++) good &= z[i] == want[i];
+  CHECK_THAT(good, "%d indices from %d, add %d", (int)s->n, (int)s->k[0], s->add);
+  ad_function_free(f);
+}
+
+static void test_steps(void) {
+  enum { KEPT = 0, SLICED = 1, WRONG = 2 };
+  static const struct { int64_t n, k[4]; int what; } all[] = {
+    { 1, { 5 }, SLICED }, { 4, { 1, 2, 3, 4 }, SLICED }, { 3, { 1, 3, 5 }, SLICED }, { 2, { 0, 5 }, SLICED },
+    { 2, { 2, 2 }, KEPT }, { 3, { 3, 2, 1 }, KEPT }, { 3, { 0, 1, 3 }, KEPT }, { 2, { -2, -1 }, KEPT },
+    { 3, { 4, 5, 6 }, WRONG }, { 3, { 1, 3, 6 }, WRONG }, { 1, { 6 }, WRONG }, { 1, { -7 }, WRONG },
+    { 2, { 0, INT32_MAX }, WRONG }, { 3, { INT32_MIN, 0, INT32_MAX }, WRONG }
+  };
+  for (size_t i = 0; i < 4*sizeof all/sizeof *all; i++) {
+    const int what = all[i/4].what;
+    steps s = { all[i/4].n, { 0 }, i%2, i/2%2, what == SLICED, what != WRONG };
+    memcpy(s.k, all[i/4].k, sizeof s.k);
+    check_steps(&s);
+  }
+}
+
 static void test_failing_allocator(void) {
   bool served = false;
   for (long n = 1; n < 5000 && !served; n++) {
@@ -184,6 +235,7 @@ int main(void) {
   test_one_number();
   test_errors_stay();
   test_second_derivatives();
+  test_steps();
   test_failing_allocator();
   return check_summary();
 }
