@@ -57,28 +57,30 @@ static bool add_run(job *j, timings *all, int64_t taken) {
 
 /* --- one evaluation ------------------------------------------------------------------------------------- */
 
-static bool run_once(job *j) {
-  const ad_status status = ad_function_call(j->f, (const void *const *)j->in, j->out, j->workspace);
-  if (status != AD_OK) {
-    const char *more = ad_workspace_message(j->workspace);
-    return job_refuse(j, "%s", *more ? more : ad_status_sentence(status));
-  }
-  return true;
+/* Is that status of the function good? Else the message is left. */
+static bool is_good(job *j, ad_status status) {
+  const char *more = ad_workspace_message(j->workspace);
+  return status == AD_OK || job_refuse(j, "%s", *more ? more : ad_status_sentence(status));
 }
 
-/* At least min_runs times, and until min_seconds have passed or there are MOST_RUNS; an input without these
- * fields: once. */
+static bool run_once(job *j) {
+  return is_good(j, ad_function_call(j->f, (const void *const *)j->in, j->out, j->workspace));
+}
+
+/* min_runs and min_seconds; an input without these fields: once. */
 typedef struct effort { double runs, seconds; } effort;
 
 static bool read_effort(job *j, const json_t *input, effort *of) {
   *of = (effort){ 1, 0 };
-  if (json_object_get(input, "min_runs") && !read_number(j, input, "min_runs", &of->runs)) return false;
-  if (json_object_get(input, "min_seconds") && !read_number(j, input, "min_seconds", &of->seconds)) return false;
+  const bool runs = json_object_get(input, "min_runs"), seconds = json_object_get(input, "min_seconds");
+  if (runs && !read_number(j, input, "min_runs", &of->runs)) return false;
+  if (seconds && !read_number(j, input, "min_seconds", &of->seconds)) return false;
   if (!(of->runs <= MOST_RUNS && of->seconds <= 1e6))
     return job_refuse(j, "min_runs or min_seconds is too large");
   return true;
 }
 
+/* At least so many times, and until so many seconds have passed or there are MOST_RUNS. */
 static bool run(job *j, effort least, timings *all) {
   double elapsed = 0;
   for (int64_t i = 0; i == 0 || (double)i < least.runs || (elapsed < least.seconds && i < MOST_RUNS); i++) {
@@ -98,7 +100,7 @@ static bool prepare(const evaluation *e, job *j, const json_t *input, timings *a
   if (!j->workspace) return job_refuse(j, "out of memory");
   if (!e->prepare(j, input)) return job_refuse(j, "the input cannot be used");
   if (!j->how->interpreter) ad_function_compile(j->f, NULL, NULL);
-  if (ad_function_prepare(j->f, NULL, j->workspace) != AD_OK) return job_refuse(j, "out of memory");
+  if (!is_good(j, ad_function_prepare(j->f, NULL, j->workspace))) return false;
   all->prepare = nanoseconds() - start;
   return true;
 }

@@ -6,8 +6,8 @@
 
 #include <stdio.h>
 
-/* Writes the answer to one line, whatever that holds: one line too. False when it cannot be written. The line is
- * freed as soon as it is read. */
+/* Writes the answer to one line, whatever that holds: one line too. False when it cannot be written. The line
+ * is freed as soon as it is read. */
 bool protocol_answer(const settings *how, char *line, size_t length, FILE *to);
 
 #endif

@@ -157,8 +157,8 @@ void put_literal(text *to, ad_dtype dtype, const void *value, bool plain) {
 
 /* --- constants ------------------------------------------------------------------------------------------ */
 
-/* Of constants that fill a vector and begin with equal elements, gcc 12 with AVX-512 makes copies in which all
- * are equal, where it can see their values: it is to believe that these could change. */
+/* Of constants that fill a vector and begin with equal elements, gcc 12 with AVX-512 makes copies in which
+ * all are equal, where it can see their values: it is to believe that these could change. */
 static const char fixed_text[] =
   "#if defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12 && defined(__AVX512F__)\n"
   "#define ADIT_FIXED static __attribute__((used))\n"
@@ -193,7 +193,7 @@ const char *write_constants(ad_writer *w, ad_dtype dtype, const void *data, int6
   return found ? writer_text(w, "%s", found->name) : "";
 }
 
-/* Elements from which a constant of native code is in the table: as many as a vector has. */
+/* Elements from which a constant of native code is in the table: shorter ones are worth knowing. */
 enum { FIXED_LEAST = 8 };
 
 const char *write_fixed(ad_writer *w, ad_dtype dtype, const void *data, int64_t n) {

@@ -243,6 +243,22 @@ static void check_calls(const pattern *bad) {
   }
 }
 
+/* On a tape, whose inputs change. */
+static void check_tape(const pattern *bad) {
+  const int64_t start[4] = { 0, 1, 2, 2 }, column[2] = { 0, 2 };
+  const double value[2] = { 1, 2 }, x[3] = { 1, 2, 3 };
+  double z[3] = { 0 };
+  ad_tape *t = ad_tape_new();
+  const ad_var at[2] = { ad_array(t, AD_I64(4), start), ad_array(t, AD_I64(2), column) };
+  const ad_var y = ad_sparse_matmul(at[0], at[1], ad_array(t, AD_F64(2), value), ad_array(t, AD_F64(3), x));
+  CHECK_STATUS(ad_read(y, z), AD_OK);
+  CHECK(z[0] == 1 && z[1] == 6 && z[2] == 0);
+  CHECK_STATUS(ad_set(at[0], bad->start), AD_OK);
+  CHECK_STATUS(ad_set(at[1], bad->column), AD_OK);
+  CHECK_STATUS(ad_read(y, z), AD_ERROR_ARGUMENT);
+  ad_tape_free(t);
+}
+
 static void refuse_values(const int64_t start[4], const int64_t column[2], const char *words) {
   const double value[2] = { 1, 2 }, x[3] = { 1, 2, 3 };
   double z[3];
@@ -256,6 +272,7 @@ static void refuse_values(const int64_t start[4], const int64_t column[2], const
   memcpy(bad.start, start, sizeof bad.start);
   memcpy(bad.column, column, sizeof bad.column);
   check_calls(&bad);
+  check_tape(&bad);
 }
 
 static void refuse_types(ad_type start, ad_type column, ad_type value, ad_type x, bool transposed) {

@@ -1,5 +1,5 @@
 /* test_constants.c -- constants that begin alike and end otherwise, as they are and times a number, in native
- * code and in written C with the vectors of this processor: compilers make vectors of them when they compile. */
+ * code and in written C with the vectors of this processor: compilers make vectors of them by themselves. */
 #define _POSIX_C_SOURCE 200809L
 #include "check.h"
 #include "compiled.h"
