@@ -3,6 +3,7 @@
 #define _DEFAULT_SOURCE
 #include "check.h"
 #include "folder.h"
+#include "heap.h"
 #include "adit/arrays.h"
 #include "adit/code.h"
 #include "adit/control.h"
@@ -404,6 +405,27 @@ static void test_races(void) {
   CHECK(count_objects(inside("race")) == 2);
 }
 
+/* Compiled code computes all outputs, the interpreter some of them; each is prepared for itself. */
+static void test_prepared(void) {
+  heap h = { 0 };
+  const ad_allocator a = heap_allocator(&h);
+  const ad_type in[3] = { AD_F64(), AD_F64(), AD_F64(7) };
+  const ad_native options = { .cache = inside("cache") };
+  double factor = 2, z[2] = { 0 };
+  ad_function *f = ad_function_trace_with(&a, "f", body, &factor, 3, in, 2, NULL);
+  CHECK_STATUS(ad_function_compile(f, &options, NULL), AD_OK);
+  for (int some = 0; some < 2; some++) {
+    CHECK_STATUS(ad_function_prepare(f, some ? (const bool[]){ true, false } : NULL, NULL), AD_OK);
+    const long calls = h.calls;
+    CHECK_STATUS(ad_function_call(f, (const void *[]){ &x, &y, v }, (void *[]){ &z[0], some ? NULL : &z[1] },
+                                  NULL), AD_OK);
+    CHECK_THAT(h.calls == calls, "%ld allocations", h.calls - calls);
+    CHECK(fabs(z[0] - sin(x*factor)*y) <= 1e-15);
+  }
+  ad_function_free(f);
+  CHECK_THAT(heap_is_empty(&h), "%s", heap_text(&h));
+}
+
 /* Large constants of the function itself, of the body of a map and of indices: the code finds them in a
  * table, so that functions that differ in nothing else have the same code. */
 enum { TABLE = 700, INSTANCES = 40 };
@@ -458,6 +480,7 @@ static void test_large_constants(void) {
 int main(void) {
   if (!CHECK((folder = folder_make()) != NULL)) return 1;
   test_calls();
+  test_prepared();
   test_large_constants();
   test_failing_steps();
   test_messages_of_iterations();
