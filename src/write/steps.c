@@ -318,11 +318,16 @@ static bool is_only_result(const unit *u, uint32_t step, uint32_t rows) {
   return !u->q.is_target[rows] && u->q.g.user_start[rows + 1] - u->q.g.user_start[rows] == 1;
 }
 
-/* The sums grow where the base is: what the region reads is then nowhere near. */
-static bool is_in_place(const unit *u, uint32_t sums, uint32_t base) {
+/* Do the sums grow where the base is, of which the region reads nothing itself? */
+static bool is_in_place(const unit *u, const schedule_step *s, uint32_t sums, uint32_t base) {
   const planner *q = &u->q;
-  return q->place_of[base] != NOWHERE && q->place_of[base] == q->place_of[sums]
-         && q->begin[base] == q->begin[sums]
+  const uint32_t at = q->place_of[base];
+  for (uint32_t k = 0; k < s->count; k++) {
+    const uint32_t node = q->s.order[s->first + k];
+    for (uint32_t e = q->g.operand_start[node]; e < q->g.operand_start[node + 1]; e++)
+      if (q->place_of[q->g.operand[e]] == at) return false;
+  }
+  return at != NOWHERE && at == q->place_of[sums] && q->begin[base] == q->begin[sums]
          && ad_type_equal(*graph_type(&q->g, base), *graph_type(&q->g, sums));
 }
 
@@ -338,7 +343,7 @@ bool find_row_sums(const unit *u, uint32_t step, row_sums *r) {
   const ad_operation op = node_operation(g->t, g->node[sums], types);
   if (!scatter_along(&op, &axis) || axis != 0 || op.z.dtype < AD_F32) return false;
   if (op.z.rank != 2 || types[1]->rank != 1 || ad_type_count(*types[2]) < ROWS_LEAST) return false;
-  if (!is_only_result(u, step, x[2]) || !is_in_place(u, sums, x[0])) return false;
+  if (!is_only_result(u, step, x[2]) || !is_in_place(u, &s->step[step], sums, x[0])) return false;
   *r = (row_sums){ step, sums, x[2], x[1], types[2]->dim[0], op.z.dim[1], op.z.dim[0], scatter_parts(&op) };
   return u->part_of[sums] == u->part_of[x[2]];
 }

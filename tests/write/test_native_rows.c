@@ -15,8 +15,9 @@ extern int omp_get_max_threads(void) __attribute__((weak));
 static const char *folder;
 
 /* LOOKED_AT: the rows are an output, too. COMPUTED: the table is computed. OTHER: the rows of the table come
- * by another index. PLAIN: no table. BASE: sums begin with an input. */
-enum { LOOKED_AT = 1, COMPUTED = 2, OTHER = 4, PLAIN = 8, BASE = 16 };
+ * by another index. PLAIN: no table. BASE: sums begin with an input. OWN: they begin with
+ * sums of inputs, of which the rows are made. */
+enum { LOOKED_AT = 1, COMPUTED = 2, OTHER = 4, PLAIN = 8, BASE = 16, OWN = 32 };
 typedef struct setting { ad_dtype dtype, index; int64_t n, m, length; unsigned how; } setting;
 
 /* (points, table, index) -> sums of 2 (table[index] - points) |points| at index. */
@@ -25,8 +26,10 @@ static void body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
   const ad_var table = s->how & COMPUTED ? ad_mul(in[1], 3) : in[1];
   const ad_var by = s->how & OTHER ? ad_sub(-1, in[2]) : in[2];
   const ad_var from = s->how & PLAIN ? ad_sqrt(ad_abs(in[0])) : ad_take(table, by, 0);
-  const ad_var rows = ad_mul(ad_mul(2, ad_sub(from, in[0])), ad_abs(in[0]));
-  const ad_var base = s->how & BASE ? ad_neg(in[1]) : ad_zeros(t, ad_type_of(in[1]));
+  const ad_var base = s->how & OWN ? ad_cumsum(in[1], 0)
+                    : s->how & BASE ? ad_neg(in[1]) : ad_zeros(t, ad_type_of(in[1]));
+  const ad_var factor = s->how & OWN ? ad_slice(base, 0, 0, s->n, 1) : ad_abs(in[0]);
+  const ad_var rows = ad_mul(ad_mul(2, ad_sub(from, in[0])), factor);
   out[0] = ad_scatter_add(base, in[2], rows, 0);
   out[1] = s->how & LOOKED_AT ? rows : ad_sum(base, AD_ALL_AXES, false);
 }
@@ -111,6 +114,8 @@ static void test_others(void) {
     check_rows((setting){ AD_F64, AD_I64, 10000, 8, 10, how[i] });
     check_rows((setting){ AD_F64, AD_I64, 1500, 6, 600, how[i] });
   }
+  for (int k = 0; k < 4; k++)
+    check_rows((setting){ k & 1 ? AD_F32 : AD_F64, AD_I64, 600, 6, k & 2 ? 600 : 700, OWN | PLAIN });
 }
 
 int main(void) {
