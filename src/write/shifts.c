@@ -23,6 +23,8 @@ enum { VECTOR_BYTES = 64, STATEMENTS_MOST = 256, KEPT_MOST = 48, LEAST_VECTORS =
 typedef struct shifts {
   unit *u;
   uint32_t first, last;             /* steps of the schedule: from first to before last */
+  const uint32_t *node;             /* their nodes, in order */
+  uint32_t nodes;
   ad_dtype dtype;
   int64_t n, lanes, vectors, rest;  /* elements; of a vector; whole vectors, elements behind them */
   uint32_t statements;
@@ -158,7 +160,11 @@ static void find_steps(shifts *s) {
   uint32_t end = s->first, loops = 0;
   for (uint32_t k = s->first; k < u->q.s.steps && takes_step(s, k); k++)
     if (u->q.s.step[k].kind == KIND_ELEMENTWISE) end = k + 1, loops++;
-  s->last = loops > 1 && s->shifted && (double)s->n*s->statements < PARALLEL_WORK ? end : s->first;
+  const bool good = loops > 1 && s->shifted && (double)s->n*s->statements < PARALLEL_WORK;
+  s->last = good ? end : s->first;
+  const uint32_t from = u->q.s.step[s->first].first;
+  s->node = u->q.s.order + from;
+  s->nodes = s->last < u->q.s.steps ? u->q.s.step[s->last].first - from : u->q.s.count - from;
 }
 
 /* --- what is kept --------------------------------------------------------------------------------------- */
@@ -202,24 +208,21 @@ static bool find_ages(shifts *s) {
   const planner *q = &s->u->q;
   uint32_t kept = 0;
   reading r;
-  for (uint32_t k = q->s.step[s->first].first; k < q->s.count && in_group(s, q->s.order[k]); k++) {
-    const uint32_t i = q->s.order[k];
+  for (uint32_t k = 0; k < s->nodes; k++) {
+    const uint32_t i = s->node[k];
     if (q->g.kind[i] != KIND_ELEMENTWISE) continue;
     for (uint32_t e = q->g.operand_start[i]; e < q->g.operand_start[i + 1]; e++)
       if (reads(s, q->g.operand[e], i, &r)) note_reading(s, i, &r);
   }
-  for (uint32_t i = 0; i < q->g.n; i++) kept += s->age[i];
+  for (uint32_t k = 0; k < s->nodes; k++) kept += s->age[s->node[k]];
   return kept <= KEPT_MOST;
 }
 
 /* What is read in memory: by steps behind the group, or as the operand of a structured one of these. */
 static void find_outside(shifts *s) {
   const planner *q = &s->u->q;
-  const uint32_t begin = q->s.step[s->first].first;
-  uint32_t k = begin;
-  while (k < q->s.count && in_group(s, q->s.order[k])) k++;
-  while (k-- > begin) {
-    const uint32_t i = q->s.order[k];
+  for (uint32_t k = s->nodes; k-- > 0;) {
+    const uint32_t i = s->node[k];
     s->outside[i] = q->is_target[i];
     for (uint32_t e = q->g.user_start[i]; e < q->g.user_start[i + 1]; e++) {
       const uint32_t user = q->g.user[e];
@@ -248,8 +251,8 @@ static bool meet(const extent *a, const extent *b) {
 /* Would a loop of the group read what is written there? */
 static bool is_read(const shifts *s, const extent *written) {
   const planner *q = &s->u->q;
-  for (uint32_t k = q->s.step[s->first].first; k < q->s.count && in_group(s, q->s.order[k]); k++) {
-    const uint32_t i = q->s.order[k];
+  for (uint32_t k = 0; k < s->nodes; k++) {
+    const uint32_t i = s->node[k];
     for (uint32_t e = q->g.operand_start[i]; e < q->g.operand_start[i + 1]; e++) {
       const uint32_t x = q->g.operand[e];
       const ad_type *type = graph_type(&q->g, x);
@@ -265,8 +268,8 @@ static bool is_read(const shifts *s, const extent *written) {
 static bool are_apart(const shifts *s) {
   const planner *q = &s->u->q;
   glued_rest rest;
-  for (uint32_t k = q->s.step[s->first].first; k < q->s.count && in_group(s, q->s.order[k]); k++) {
-    const uint32_t i = q->s.order[k];
+  for (uint32_t k = 0; k < s->nodes; k++) {
+    const uint32_t i = s->node[k];
     if (!s->outside[i] || q->place_of[i] == NOWHERE) continue;
     const extent all = find_extent(s, i, 0, ad_type_count(*graph_type(&q->g, i)));
     if (q->g.kind[i] == KIND_ELEMENTWISE && is_read(s, &all)) return false;
@@ -281,10 +284,9 @@ static bool are_apart(const shifts *s) {
 
 /* Windows that are read in memory would have to be there. */
 static bool has_windows_to_itself(const shifts *s) {
-  const planner *q = &s->u->q;
   window w;
-  for (uint32_t k = q->s.step[s->first].first; k < q->s.count && in_group(s, q->s.order[k]); k++)
-    if (s->outside[q->s.order[k]] && find_window(s, q->s.order[k], &w)) return false;
+  for (uint32_t k = 0; k < s->nodes; k++)
+    if (s->outside[s->node[k]] && find_window(s, s->node[k], &w)) return false;
   return true;
 }
 
@@ -324,10 +326,9 @@ static void declare_end(shifts *s, uint32_t i, const window *w, bool last) {
 }
 
 static void declare_windows(shifts *s) {
-  const planner *q = &s->u->q;
   window w;
-  for (uint32_t k = q->s.step[s->first].first; k < q->s.count && in_group(s, q->s.order[k]); k++) {
-    const uint32_t i = q->s.order[k];
+  for (uint32_t k = 0; k < s->nodes; k++) {
+    const uint32_t i = s->node[k];
     if (!find_window(s, i, &w)) continue;
     if (w.first) declare_end(s, i, &w, false);
     if (w.behind) declare_end(s, i, &w, true);
@@ -339,18 +340,21 @@ static void declare_values(shifts *s) {
   const planner *q = &u->q;
   int64_t shift;
   window w;
-  for (uint32_t i = 0; i < q->g.n; i++)
+  for (uint32_t k = 0; k < s->nodes; k++) {
+    const uint32_t i = s->node[k];
     if (s->joined[i])
       unit_line(u, s->joined[i] > 1 ? "%s h%u = { 0 }, h%u_end = { 0 };" : "%s h%u = { 0 };", s->vector, i,
                 i);
-  for (uint32_t k = q->s.step[s->first].first; k < q->s.count && in_group(s, q->s.order[k]); k++) {
-    const uint32_t i = q->s.order[k];
+  }
+  for (uint32_t k = 0; k < s->nodes; k++) {
+    const uint32_t i = s->node[k];
     if (q->g.kind[i] != KIND_STRUCTURED || is_unread(q, i) || find_window(s, i, &w)) continue;
     const uint32_t y = source(s, i, &shift);
     if (s->joined[y]) put_around(s, i, y);
   }
-  for (uint32_t i = 0; i < q->g.n; i++)
-    for (uint32_t a = 1; a <= s->age[i]; a++) unit_line(u, "%s h%u_%u = h%u;", s->vector, i, a, i);
+  for (uint32_t k = 0; k < s->nodes; k++)
+    for (uint32_t i = s->node[k], a = 1; a <= s->age[i]; a++)
+      unit_line(u, "%s h%u_%u = h%u;", s->vector, i, a, i);
 }
 
 /* --- statements ----------------------------------------------------------------------------------------- */
@@ -444,10 +448,9 @@ static bool step_reads(const shifts *s, const schedule_step *step, uint32_t x) {
 /* The vectors at `at` of arrays that are read through windows. */
 static void read_windows(const shifts *s, const schedule_step *step) {
   unit *u = s->u;
-  const planner *q = &u->q;
   window w;
-  for (uint32_t k = q->s.step[s->first].first; k < q->s.count && in_group(s, q->s.order[k]); k++) {
-    const uint32_t i = q->s.order[k];
+  for (uint32_t k = 0; k < s->nodes; k++) {
+    const uint32_t i = s->node[k];
     if (!find_window(s, i, &w) || !step_reads(s, step, i)) continue;
     text t = text_on(&u->w->allocator);
     if (w.first) text_put(&t, "at == 0 ? g%u_first : ", i);
@@ -493,8 +496,8 @@ static bool write_vectors(const shifts *s) {
   bool good = true;
   for (uint32_t k = s->first; k < s->last && good; k++)
     if (order->step[k].kind == KIND_ELEMENTWISE) good = write_loop(s, &order->step[k]);
-  for (uint32_t i = 0; i < u->q.g.n; i++)
-    for (uint32_t a = s->age[i]; a > 0; a--) {
+  for (uint32_t k = 0; k < s->nodes; k++)
+    for (uint32_t i = s->node[k], a = s->age[i]; a > 0; a--) {
       if (a > 1) unit_line(u, "h%u_%u = h%u_%u;", i, a, i, a - 1);
       else unit_line(u, "h%u_1 = h%u;", i, i);
     }
@@ -505,8 +508,8 @@ static bool write_vectors(const shifts *s) {
 static void write_rests(const shifts *s) {
   const planner *q = &s->u->q;
   glued_rest rest;
-  for (uint32_t k = q->s.step[s->first].first; k < q->s.count && in_group(s, q->s.order[k]); k++) {
-    const uint32_t i = q->s.order[k];
+  for (uint32_t k = 0; k < s->nodes; k++) {
+    const uint32_t i = s->node[k];
     if (q->g.kind[i] == KIND_STRUCTURED && s->outside[i] && find_rest(q, i, &rest))
       unit_rest(s->u, i, &rest);
   }
@@ -531,8 +534,8 @@ static void write_types(shifts *s) {
 static bool write_group(shifts *s) {
   unit *u = s->u;
   uint32_t behind = 0;
-  for (uint32_t i = 0; i < u->q.g.n; i++)
-    if (s->lag[i] > behind) behind = s->lag[i];
+  for (uint32_t k = 0; k < s->nodes; k++)
+    if (s->lag[s->node[k]] > behind) behind = s->lag[s->node[k]];
   write_types(s);
   write_rests(s);
   declare_windows(s);
