@@ -98,6 +98,8 @@ static ad_var adjoint_of(ad_var z, ad_var x) {
     ad_scatter_add(a, b, c, 0))                                                                              \
   C(scatter_parts_f32, PLAIN, -5, 5, 3, SOME(T1(F32, 5), T1(I32, 70000), T1(F32, 70000)),                    \
     ad_scatter_add(a, b, c, 0))                                                                              \
+  C(scatter_parts_zero, PLAIN, -5, 5, 3, SOME(T2(F64, 12, 4), T1(I64, 3001), T2(F64, 3001, 4)),              \
+    ad_copysign(1, ad_scatter_add(ad_mul(ad_square(a), -0.0), b, c, 0)))                                     \
   C(gather, PLAIN, -4, 4, 2, SOME(T3(F64, 2, 4, 3), T3(I64, 2, 6, 3)), ad_gather(a, b, 1))                   \
   C(gather_broadcast, PLAIN, -4, 4, 2, SOME(T3(F64, 2, 4, 1), T3(I32, 1, 6, 3)), ad_gather(a, b, 1))         \
   C(gather_bool, PLAIN, -4, 4, 2, SOME(T2(BOOL, 2, 4), T2(I32, 2, 2)), ad_gather(a, b, -1))                  \
