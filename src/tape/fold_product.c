@@ -5,7 +5,8 @@
 #include "primitives/matmul.h"
 
 /* The order of a sum over k depends on how the operands are stored where one has few rows and they are long
- * (src/base/blas.h): those products stay, for the sake of their bits. */
+ * (src/base/blas.h), and where a batch is summed, which becomes a part of k if they allow it: those products
+ * stay, for the sake of their bits. */
 enum { FEW_ROWS = 8, LONG_ROWS = 64 };
 
 static bool keeps_bits(int64_t m, int64_t k, int64_t n) {
@@ -34,7 +35,7 @@ static bool is_transposed(const ad_tape *t, uint32_t i, uint32_t *origin) {
 uint32_t tape_fold_product(ad_tape *t, const ad_operation *op, const uint32_t x[]) {
   product a;
   uint32_t y;
-  if (!product_of_matrices(op, &a)) return INVALID_INDEX;
+  if (!product_of_matrices(op, &a) || a.sum) return INVALID_INDEX;
   const ad_type *p = op->x[0], *q = op->x[1];
   const int64_t m = p->dim[p->rank - 1 - !a.tx], k = p->dim[p->rank - 1 - a.tx];
   const int64_t n = q->dim[q->rank - 1 - a.ty];

@@ -1,6 +1,7 @@
 /* test_fold_product.c -- products of transposed matrices in the bodies of functions: the same bits as on a
  * tape, where the transposed copy is made, and what is left of the transposes. */
 #include "adit/arrays.h"
+#include "adit/derive.h"
 #include "adit/function.h"
 #include "check.h"
 #include "failing.h"
@@ -44,10 +45,11 @@ static int transposes(const ad_function *f) {
   return n;
 }
 
+/* Floats whose products are not exact: sums in another order have other bits. */
 static void fill(ad_type type, void *data, unsigned seed) {
   for (int64_t i = 0; i < ad_type_count(type); i++) {
     seed = seed*1664525u + 1013904223u;
-    const double v = (double)(seed >> 8)/0x1p20 - 7.5;
+    const double v = ((double)(seed >> 8)/0x1p20 - 7.5)/3;
     if (type.dtype == AD_F64) ((double *)data)[i] = v;
     else if (type.dtype == AD_F32) ((float *)data)[i] = (float)v;
     else ((int32_t *)data)[i] = (int32_t)(seed >> 4);
@@ -104,6 +106,57 @@ static void test_what_stays(void) {
   check_product((setting){ AD_F64, 9, 7, 20, { 0, 4 }, { true, true } }, 1);
 }
 
+/* The adjoint of a matrix that a batch shares is one product, over all instances: a (3, 12, 9), b (9, 11),
+ * z = (a b)^T, zbar (3, 11, 12). */
+static void shared(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  const ad_var z = ad_transpose(ad_matmul(in[0], in[1]), (const int[]){ 0, 2, 1 });
+  (void)t, (void)context;
+  ad_vjp(1, &z, &in[2], 1, &in[1], out);
+}
+
+static void test_shared_matrix(void) {
+  const ad_type in[3] = { AD_F64(3, 12, 9), AD_F64(9, 11), AD_F64(3, 11, 12) };
+  double x[3*12*9], y[9*11], w[3*11*12], got[9*11], want[9*11];
+  const void *const data[3] = { x, y, w };
+  ad_tape *t = ad_tape_new();
+  ad_var v[3], z = ad_none();
+  for (int k = 0; k < 3; k++) {
+    fill(in[k], (void *)(uintptr_t)data[k], (unsigned)k + 9);
+    v[k] = ad_array(t, in[k], data[k]);
+  }
+  shared(t, v, &z, NULL);
+  CHECK_STATUS(ad_read(z, want), AD_OK);
+  ad_function *f = ad_function_trace("shared", shared, NULL, 3, in, 1);
+  CHECK_STATUS(ad_function_call(f, data, (void *[]){ got }, NULL), AD_OK);
+  CHECK_THAT(!memcmp(got, want, sizeof got), "%s", "bits of the adjoint of a shared matrix");
+  ad_tape_free(t);
+  ad_function_free(f);
+}
+
+/* Batches that change places with each other stay: a (2, 2, 9, 5), b as it is stored, (2, 2, 11, 5), and
+ * z[i,j] = a[i,j] b[j,i]^T, in whole numbers. */
+static void crossed(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  (void)t, (void)context;
+  out[0] = ad_matmul(in[0], ad_transpose(in[1], (const int[]){ 1, 0, 3, 2 }));
+}
+
+static void test_crossed_batches(void) {
+  enum { M = 9, K = 5, N = 11 };
+  const ad_type in[2] = { AD_F64(2, 2, M, K), AD_F64(2, 2, N, K) };
+  double x[4*M*K], y[4*N*K], z[4*M*N];
+  for (int i = 0; i < 4*M*K; i++) x[i] = i*7%11 - 5;
+  for (int i = 0; i < 4*N*K; i++) y[i] = i*5%13 - 6;
+  ad_function *f = ad_function_trace("crossed", crossed, NULL, 2, in, 1);
+  CHECK_STATUS(ad_function_call(f, (const void *[]){ x, y }, (void *[]){ z }, NULL), AD_OK);
+  for (int i = 0; i < 4*M*N; i++) {
+    const int batch = i/(M*N), crossing = batch%2*2 + batch/2, m = i/N%M, n = i%N;
+    double want = 0;
+    for (int k = 0; k < K; k++) want += x[(batch*M + m)*K + k]*y[(crossing*N + n)*K + k];
+    CHECK_NUMBER(z[i], want, 0);
+  }
+  ad_function_free(f);
+}
+
 static bool trace_with(const ad_allocator *a, void *context) {
   setting s = { AD_F64, 9, 5, 11, { 0, 0 }, { true, true } };
   const ad_type in[2] = { stored(&s, 0), stored(&s, 1) };
@@ -116,6 +169,8 @@ static bool trace_with(const ad_allocator *a, void *context) {
 int main(void) {
   test_bits();
   test_what_stays();
+  test_shared_matrix();
+  test_crossed_batches();
   CHECK(failing_calls(trace_with, NULL, true) > 20);
   return check_summary();
 }
