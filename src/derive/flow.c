@@ -112,10 +112,11 @@ static flow forward_elementwise(ad_tape *t, uint32_t i, const flow xdot[], unsig
   return zdot;
 }
 
-/* Does broadcasting `to` to `from` repeat along the last axis but one? */
+/* Does broadcasting `to` to `from` repeat along the last axis but one? No rows at all are not repeated: their
+ * sum is 0 whatever the matrix. */
 static bool repeats_rows(const ad_type *from, const ad_type *to) {
   const int rows = from->rank - 2, leading = from->rank - to->rank;
-  if (rows < 0 || leading < 0 || from->dim[rows] == 1) return false;
+  if (rows < 0 || leading < 0 || from->dim[rows] < 2) return false;
   return rows < leading || to->dim[rows - leading] == 1;
 }
 

@@ -491,9 +491,8 @@ ad_var product_sum_first(const ad_operation *op, const ad_var x[]) {
 }
 
 ad_var product_sum_rows(const ad_operation *op, const ad_var x[]) {
-  if (op->primitive != &matmul_primitive) return ad_none();
-  product a = *(const product *)op->attribute;
-  if (a.no_m || a.no_k || a.no_n) return ad_none();
+  product a;
+  if (!product_of_matrices(op, &a)) return ad_none();
   const ad_var rows = ad_sum(x[0], a.tx ? AD_AXES(-1) : AD_AXES(-2), false);
   a.no_m = 1;
   return product_record(a, rows, x[1]);

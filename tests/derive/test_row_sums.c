@@ -121,27 +121,93 @@ static void check_setting(const setting *s) {
   }
 }
 
-/* A product of matrices with vectors has its rows elsewhere: u = x - c is multiplied by the numbers of v from
- * the right, L = sum w[b,m,n] u[b,m] v[n], dL/dc[m] = -sum_bn w v. */
-static void vectors(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
-  const ad_var both[2] = { ad_sub(in[0], in[1]), in[2] };
-  (void)t, (void)context;
-  ad_grad(ad_sum(ad_mul(in[3], ad_einsum("bm,n->bmn", 2, both)), AD_ALL_AXES, false), 1, &in[1], out);
+/* --- other places of the rows --------------------------------------------------------------------------- */
+
+/* The gradient of the body's scalar by c, the second input, in one trace. */
+typedef ad_var scalar_body(const ad_var in[]);
+
+static void gradient_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  (void)t;
+  ad_grad((*(scalar_body **)context)(in), 1, &in[1], out);
 }
 
-static void check_vectors(void) {
-  const ad_type type[4] = { AD_F64(2, 3), AD_F64(3), AD_F64(4), AD_F64(2, 3, 4) };
-  double x[6] = { 0 }, c[3] = { 1, 2, 3 }, v[4] = { 1, -2, 0.5, 3 }, w[24], got[3];
-  for (int i = 0; i < 24; i++) w[i] = i%7 - 2.5;
-  ad_function *f = ad_function_trace("vectors", vectors, NULL, 4, type, 1);
-  CHECK_STATUS(ad_function_call(f, (const void *[]){ x, c, v, w }, (void *[]){ got }, NULL), AD_OK);
+static void check_gradient(const char *what, scalar_body *body_of, int n, const ad_type type[],
+                           const void *const in[], const double want[]) {
+  double got[64];
+  ad_function *f = ad_function_trace(what, gradient_body, &body_of, n, type, 1);
+  if (!CHECK_THAT(f, "%s", what)) return;
+  CHECK_STATUS(ad_function_call(f, in, (void *[]){ got }, NULL), AD_OK);
   ad_function_free(f);
-  for (int m = 0; m < 3; m++) {
-    double want = 0;
-    for (int b = 0; b < 2; b++)
-      for (int n = 0; n < 4; n++) want -= w[(b*3 + m)*4 + n]*v[n];
-    CHECK_THAT(fabs(got[m] - want) <= 1e-14*fabs(want), "vectors: [%d] is %g, not %g", m, got[m], want);
+  for (int64_t i = 0; i < ad_type_count(type[1]); i++)
+    CHECK_THAT(fabs(got[i] - want[i]) <= 1e-13*fabs(want[i]), "%s: [%d] is %g, not %g", what, (int)i, got[i],
+               want[i]);
+}
+
+static void draw(int64_t n, double x[], int seed) {
+  for (int64_t i = 0; i < n; i++) x[i] = (double)((7*i + seed)%11)/8 - 0.5;
+}
+
+/* A product of matrices with a vector has its rows elsewhere. The adjoint of A v, at u = x - c, is u v^T;
+ * L = sum A u v^T, dL/dc[m] = -sum_bn A[b,m,n] v[n]. */
+static ad_var vectors(const ad_var in[]) {
+  const ad_var z = ad_matmul(in[3], in[2]), u = ad_sub(in[0], in[1]);
+  ad_var slope = ad_none();
+  ad_vjp(1, &z, &u, 1, &in[3], &slope);
+  return ad_sum(ad_mul(in[3], slope), AD_ALL_AXES, false);
+}
+
+static void test_vectors(void) {
+  const ad_type type[4] = { AD_F64(2, 3), AD_F64(3), AD_F64(4), AD_F64(2, 3, 4) };
+  double x[6] = { 0 }, c[3] = { 1, 2, 3 }, v[4] = { 1, -2, 0.5, 3 }, w[24], want[3] = { 0 };
+  for (int i = 0; i < 24; i++) w[i] = i%7 - 2.5;
+  for (int i = 0; i < 24; i++) want[i/4%3] -= w[i]*v[i%4];
+  check_gradient("vectors", vectors, 4, type, (const void *[]){ x, c, v, w }, want);
+}
+
+/* The rows of the second factor, whose cotangent is A^T g: L = sum w z^2/2, z = A (y - c), A (3, 5),
+ * y (5, 4). dL/dc[n] = -sum_mk A[m,k] w[m,n] z[m,n]. */
+static ad_var second_factor(const ad_var in[]) {
+  const ad_var z = ad_matmul(in[2], ad_sub(in[0], in[1]));
+  return ad_sum(ad_mul(ad_mul(0.5, in[3]), ad_square(z)), AD_ALL_AXES, false);
+}
+
+static void test_second_factor(void) {
+  const ad_type type[4] = { AD_F64(5, 4), AD_F64(4), AD_F64(3, 5), AD_F64(3, 4) };
+  double y[20], c[4], a[15], w[12], want[4] = { 0 };
+  draw(20, y, 1), draw(4, c, 2), draw(15, a, 3), draw(12, w, 4);
+  for (int mn = 0; mn < 12; mn++) {
+    double z = 0;
+    for (int k = 0; k < 5; k++) z += a[mn/4*5 + k]*(y[k*4 + mn%4] - c[mn%4]);
+    for (int k = 0; k < 5; k++) want[mn%4] -= a[mn/4*5 + k]*w[mn]*z;
   }
+  check_gradient("second factor", second_factor, 4, type, (const void *[]){ y, c, a, w }, want);
+}
+
+/* What instances have in common, but not rows: z = (x - c) M with x (2, 5, 3), c (5, 3), M (3, 4).
+ * dL/dc[i,j] = -sum_bn w[b,i,n] z[b,i,n] M[j,n]. */
+static ad_var instances(const ad_var in[]) {
+  const ad_var z = ad_matmul(ad_sub(in[0], in[1]), in[2]);
+  return ad_sum(ad_mul(ad_mul(0.5, in[3]), ad_square(z)), AD_ALL_AXES, false);
+}
+
+static void test_instances(void) {
+  const ad_type type[4] = { AD_F64(2, 5, 3), AD_F64(5, 3), AD_F64(3, 4), AD_F64(2, 5, 4) };
+  double x[30], c[15], m[12], w[40], want[15] = { 0 };
+  draw(30, x, 1), draw(15, c, 2), draw(12, m, 3), draw(40, w, 4);
+  for (int e = 0; e < 40; e++) {
+    const double *v = x + e/4*3, *centre = c + e/4%5*3;
+    double z = 0;
+    for (int j = 0; j < 3; j++) z += (v[j] - centre[j])*m[j*4 + e%4];
+    for (int j = 0; j < 3; j++) want[e/4%5*3 + j] -= w[e]*z*m[j*4 + e%4];
+  }
+  check_gradient("instances", instances, 4, type, (const void *[]){ x, c, m, w }, want);
+}
+
+/* No rows at all: a sum of nothing is zero, whatever the matrix. */
+static void test_no_rows(void) {
+  const ad_type type[4] = { AD_F64(0, 3), AD_F64(3), AD_F64(3, 2), AD_F64(0, 2) };
+  const double m[6] = { INFINITY, 1, NAN, 2, 3, 4 }, c[3] = { 1, 2, 3 }, want[3] = { 0 };
+  check_gradient("no rows", instances, 4, type, (const void *[]){ c, c, m, c }, want);
 }
 
 int main(void) {
@@ -155,6 +221,9 @@ int main(void) {
       check_setting(&s);
       check_setting(&infinite);
     }
-  check_vectors();
+  test_vectors();
+  test_second_factor();
+  test_instances();
+  test_no_rows();
   return check_summary();
 }
