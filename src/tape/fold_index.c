@@ -38,8 +38,10 @@ static bool is_range(const ad_tape *t, uint32_t i, int64_t length, int64_t *firs
   const int64_t n = type->dim[0];
   *first = index_at(t, i, 0);
   if (*first < 0 || *first >= length) return false;
-  *step = n > 1 && index_at(t, i, 1) < length ? index_at(t, i, 1) - *first : 1;
-  if (*step < 1 || (length - 1 - *first) / *step < n - 1) return false;
+  const int64_t second = n > 1 ? index_at(t, i, 1) : *first + 1;
+  if (second <= *first || (n > 1 && second >= length)) return false;
+  *step = second - *first;
+  if ((length - 1 - *first) / *step < n - 1) return false;
   for (int64_t k = 1; k < n; k++)
     if (index_at(t, i, k) != *first + k * *step) return false;
   return true;

@@ -109,11 +109,67 @@ static void test_one_number(void) {
   check_scatter((setting){ AD_I32, 7, -3, true }, true);
 }
 
+/* Sums that are not exact have the bits of the arrays as they are: these are so long that they are made in
+ * parts, of which one slice has none. */
+enum { UPDATES = 1000, SUMS = 2, WIDE = 40 };
+
+static ad_var sums_of(ad_var base, ad_var index, ad_var updates) {
+  return ad_scatter_add(base, index, updates, 0);
+}
+
+static void body_of_sums(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  const setting *s = context;
+  const int64_t to[2] = { SUMS, WIDE }, from[2] = { UPDATES, WIDE };
+  out[0] = sums_of(ad_full(t, ad_type_make(s->dtype, 2, to), s->base), in[0],
+                   ad_full(t, ad_type_make(s->dtype, 2, from), s->update));
+}
+
+static ad_var array_of(ad_tape *t, ad_dtype dtype, int64_t rows, double v) {
+  static double wide[UPDATES*WIDE];
+  static float single[UPDATES*WIDE];
+  const int64_t dim[2] = { rows, WIDE };
+  for (int64_t i = 0; i < rows*WIDE; i++) wide[i] = v, single[i] = (float)v;
+  const void *data = dtype == AD_F64 ? (const void *)wide : single;
+  return ad_constant(t, ad_type_make(dtype, 2, dim), data);
+}
+
+static void check_bits_of(setting s) {
+  const ad_type in = AD_I64(UPDATES);
+  int64_t k[UPDATES];
+  double got[SUMS*WIDE] = { 0 }, want[SUMS*WIDE] = { 0 };
+  for (int i = 0; i < UPDATES; i++) k[i] = i%3 == 0;
+  ad_function *f = ad_function_trace("sums", body_of_sums, &s, 1, &in, 1);
+  CHECK_STATUS(ad_function_call(f, (const void *[]){ k }, (void *[]){ got }, NULL), AD_OK);
+  ad_function_free(f);
+  ad_tape *t = ad_tape_new();
+  const ad_var z = sums_of(array_of(t, s.dtype, SUMS, s.base), ad_constant(t, in, k),
+                           array_of(t, s.dtype, UPDATES, s.update));
+  CHECK_STATUS(ad_read(z, want), AD_OK);
+  ad_tape_free(t);
+  CHECK_THAT(!memcmp(got, want, sizeof got), "bits of sums of %a and %a, dtype %d", s.base, s.update,
+             (int)s.dtype);
+}
+
+static void test_bits(void) {
+  static const setting all[] = {
+    { AD_F64, 3, 7, true }, { AD_F64, 0, 0.1, true }, { AD_F64, 0.5, 1, true }, { AD_F64, 0x1p53, 1, true },
+    { AD_F64, -0x1p53, 1, true }, { AD_F64, 1, 0x1p50 + 1, true }, { AD_F32, 3, 7, true },
+    { AD_F32, 0, 0x1p20 + 1, true }, { AD_F32, 0x1p24, 1, true }
+  };
+  for (size_t i = 0; i < sizeof all/sizeof *all; i++) check_bits_of(all[i]);
+}
+
 /* Places in an array that is longer than what is chosen from; in one that is as long. */
 static void body_of_longer(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
   (void)context;
   out[0] = ad_take(ad_ones(t, AD_F64(ROWS - 1)), ad_argmin(in[0], 0, false), 0);
   out[1] = ad_take(ad_ones(t, AD_F64(ROWS)), ad_argmax(ad_transpose(in[0], NULL), 1, true), 0);
+}
+
+/* Of places, their squares. */
+static void body_of_squares(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  (void)context;
+  out[0] = ad_take(ad_ones(t, AD_F64(ROWS)), ad_square(ad_argmin(in[0], 0, false)), 0);
 }
 
 static void test_errors_stay(void) {
@@ -122,6 +178,10 @@ static void test_errors_stay(void) {
   ad_function *f = ad_function_trace("longer", body_of_longer, NULL, 1, in, 2);
   CHECK_THAT(f && count_named(f, "take") == 1, "%s", "one take stays");
   CHECK_STATUS(ad_function_call(f, (const void *[]){ lines }, (void *[]){ z, y }, NULL), AD_ERROR_ARGUMENT);
+  ad_function_free(f);
+  f = ad_function_trace("squares", body_of_squares, NULL, 1, in, 1);
+  CHECK_THAT(f && count_named(f, "take") == 1, "%s", "a take by squares stays");
+  CHECK_STATUS(ad_function_call(f, (const void *[]){ lines }, (void *[]){ z }, NULL), AD_ERROR_ARGUMENT);
   ad_function_free(f);
   setting s = { AD_F64, 0, 1, true };
   const int64_t far[POINTS] = { 0, 0, 0, 0, ROWS };
@@ -173,7 +233,7 @@ typedef struct steps { int64_t n, k[4]; bool wide, add, slices, good; } steps;
 static void body_of_steps(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
   const steps *s = context;
   int32_t narrow[4];
-  for (int i = 0; i < 4; i++) narrow[i] = (int32_t)s->k[i];
+  for (int i = 0; i < 4; i++) narrow[i] = s->k[i] < INT32_MIN ? INT32_MIN : (int32_t)s->k[i];
   const ad_var k = s->wide ? ad_constant(t, AD_I64(s->n), s->k) : ad_constant(t, AD_I32(s->n), narrow);
   out[0] = s->add ? ad_scatter_add(in[0], k, in[1], 1) : ad_take(in[0], k, 1);
 }
@@ -207,7 +267,8 @@ static void test_steps(void) {
     { 1, { 5 }, SLICED }, { 4, { 1, 2, 3, 4 }, SLICED }, { 3, { 1, 3, 5 }, SLICED }, { 2, { 0, 5 }, SLICED },
     { 2, { 2, 2 }, KEPT }, { 3, { 3, 2, 1 }, KEPT }, { 3, { 0, 1, 3 }, KEPT }, { 2, { -2, -1 }, KEPT },
     { 3, { 4, 5, 6 }, WRONG }, { 3, { 1, 3, 6 }, WRONG }, { 1, { 6 }, WRONG }, { 1, { -7 }, WRONG },
-    { 2, { 0, INT32_MAX }, WRONG }, { 3, { INT32_MIN, 0, INT32_MAX }, WRONG }
+    { 2, { 0, INT32_MAX }, WRONG }, { 3, { INT32_MIN, 0, INT32_MAX }, WRONG },
+    { 2, { 1, INT64_MIN }, WRONG }
   };
   for (size_t i = 0; i < 4*sizeof all/sizeof *all; i++) {
     const int what = all[i/4].what;
@@ -226,6 +287,7 @@ static bool count_with(const ad_allocator *a, void *context) {
 
 int main(void) {
   test_one_number();
+  test_bits();
   test_errors_stay();
   test_second_derivatives();
   test_steps();
