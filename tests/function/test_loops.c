@@ -635,6 +635,38 @@ static void test_constants(void) {
   ad_function_free(f);
 }
 
+/* u <- a u + p, k + 1 times for each k: as many loops, though all begin alike. */
+static void folds_of_all_lengths(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  const ad_type types[3] = { AD_F64(), AD_F64(), AD_F64() };
+  ad_function *f = ad_function_trace("affine", affine, NULL, 3, types, 1);
+  ad_var end[MANY];
+  const bool *counted = context;
+  (void)t;
+  for (int64_t k = 0; k < MANY; k++) {
+    const ad_loop loop = { .steps = *counted ? 0 : k + 1, .counted = *counted,
+                           .count = *counted ? ad_at(in[3], 1, &k) : ad_none() };
+    ad_fold(f, 1, &loop, in, &end[k]);
+  }
+  out[0] = ad_stack(MANY, end, 0);
+  ad_function_free(f);
+}
+
+static void test_all_lengths(bool counted) {
+  const ad_type types[4] = { AD_F64(), AD_F64(), AD_F64(), AD_I64(MANY) };
+  ad_function *f = ad_function_trace("lengths", folds_of_all_lengths, &counted, 4, types, 1);
+  const double u = 0.5, a = 0.75, p = 1.25;
+  double z[MANY], want = u;
+  int64_t n[MANY];
+  for (int64_t k = 0; k < MANY; k++) n[k] = k + 1;
+  if (!CHECK(f && scans_in(f, NULL) == MANY)) return;
+  CHECK_STATUS(ad_function_call(f, (const void *[]){ &u, &a, &p, n }, (void *[]){ z }, NULL), AD_OK);
+  for (int k = 0; k < MANY; k++) {
+    want = a*want + p;
+    CHECK_NUMBER(z[k], want, 1e-13);
+  }
+  ad_function_free(f);
+}
+
 /* --- memory that fails ---------------------------------------------------------------------------------- */
 
 static long trace_short(long fail_at) {
@@ -671,6 +703,8 @@ int main(void) {
   test_counted();
   test_limits();
   test_many_folds();
+  test_all_lengths(false);
+  test_all_lengths(true);
   test_many_loops();
   test_nested();
   test_constants();

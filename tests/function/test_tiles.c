@@ -18,17 +18,24 @@ extern int omp_get_max_threads(void) __attribute__((weak));
 static const char *folder;
 
 /* n points and k centres in d dimensions. ROWS: the array that is searched is n x k, not k x n. LOOKED_AT: it
- * is an output, too; SELF: points are compared with themselves. */
-enum { ROWS = 1, GREATEST = 2, KEEP = 4, LOOKED_AT = 8, SELF = 16, NEAREST = 32 };
+ * is an output, too; ADDED_UP: its sum is; SELF: points are compared with themselves; TURNED, of ROWS: the
+ * product takes the transpose of its first operand; CAST: what is searched is f32. */
+enum {
+  ROWS = 1, GREATEST = 2, KEEP = 4, LOOKED_AT = 8, SELF = 16, NEAREST = 32, ADDED_UP = 64, TURNED = 128,
+  CAST = 256
+};
 typedef struct setting { ad_dtype dtype; int64_t n, k, d; unsigned how; } setting;
 
 /* |c|^2 - 2 c p, with a number for each point that changes no place. */
 static ad_var apart(const ad_var in[], unsigned how) {
   const ad_var points = in[0], centres = how & SELF ? in[0] : in[1];
   const ad_var norms = ad_sum(ad_square(centres), AD_AXES(1), true), own = ad_sum(points, AD_AXES(1), true);
-  if (how & ROWS)
-    return ad_add(ad_sub(ad_transpose(norms, NULL),
-                         ad_mul(2, ad_matmul(points, ad_transpose(centres, NULL)))), own);
+  if (how & ROWS) {
+    const ad_var turned[2] = { ad_transpose(points, NULL), centres };
+    const ad_var products = how & TURNED ? ad_einsum("ln,cl->nc", 2, turned)
+                                         : ad_matmul(points, ad_transpose(centres, NULL));
+    return ad_add(ad_sub(ad_transpose(norms, NULL), ad_mul(2, products)), own);
+  }
   return ad_add(ad_sub(norms, ad_mul(2, ad_matmul(centres, ad_transpose(points, NULL)))),
                 ad_reshape(own, 1, ad_type_of(own).dim));
 }
@@ -41,10 +48,11 @@ static ad_var place(const ad_var in[], unsigned how, ad_var of) {
 
 static void body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
   const setting *s = context;
-  const ad_var of = apart(in, s->how);
+  const ad_var as_given = apart(in, s->how), of = s->how & CAST ? ad_cast(as_given, AD_F32) : as_given;
   (void)t;
   out[0] = place(in, s->how, of);
   if (s->how & LOOKED_AT) out[1] = of;
+  if (s->how & ADDED_UP) out[1] = ad_sum(of, AD_ALL_AXES, false);
   if (s->how & NEAREST)
     out[0] = ad_sum(ad_square(ad_sub(ad_take(in[1], out[0], 0), in[0])), AD_ALL_AXES, false);
 }
@@ -52,7 +60,7 @@ static void body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
 static ad_function *traced(const ad_allocator *a, setting *s) {
   const int64_t points[2] = { s->n, s->d }, centres[2] = { s->k, s->d };
   const ad_type in[2] = { ad_type_make(s->dtype, 2, points), ad_type_make(s->dtype, 2, centres) };
-  return ad_function_trace_with(a, "search", body, s, 2, in, s->how & LOOKED_AT ? 2 : 1, NULL);
+  return ad_function_trace_with(a, "search", body, s, 2, in, s->how & (LOOKED_AT | ADDED_UP) ? 2 : 1, NULL);
 }
 
 static bool has_map(const ad_function *f) {
@@ -148,13 +156,46 @@ static void test_places(void) {
   check_search((setting){ AD_I32, 3001, 90, 2, 0 }, true);
   check_search((setting){ AD_F64, 300, 1100, 5, ROWS }, true);
   check_search((setting){ AD_F64, 128*6, 600, 5, 0 }, true);
+  check_search((setting){ AD_F64, 7001, 10, 3, ROWS | TURNED }, true);
+  check_search((setting){ AD_F64, 15000, 10, 3, CAST }, true);
+  check_search((setting){ AD_I32, 15000, 10, 3, ROWS | CAST }, true);
 }
 
 static void test_what_stays(void) {
   check_search((setting){ AD_F64, 500, 10, 8, 0 }, false);
   check_search((setting){ AD_F64, 7000, 10, 3, LOOKED_AT }, false);
+  check_search((setting){ AD_F64, 7000, 10, 3, ADDED_UP }, false);
   check_search((setting){ AD_F64, 100, 1100, 3, 0 }, false);
   check_search((setting){ AD_F64, 700, 700, 3, SELF }, false);
+}
+
+/* An array that is given, times a number: places along axis 1 of its rows, and along axis 0 of its columns,
+ * parts of which do not lie together. */
+enum { LONG = 7001, SHORT = 10 };
+
+static void given_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  const int *axis = context;
+  (void)t;
+  out[0] = ad_argmax(ad_mul(in[0], in[1]), *axis, false);
+}
+
+static void test_given(int axis) {
+  static double x[LONG*SHORT];
+  int64_t z[LONG];
+  const double minus = -1;
+  const ad_type in[2] = { axis ? AD_F64(LONG, SHORT) : AD_F64(SHORT, LONG), AD_F64() };
+  ad_function *f = ad_function_trace("given", given_body, &axis, 2, in, 1);
+  fill(AD_F64, LONG*SHORT, x, 7);
+  if (!CHECK(f && has_map(f) == (axis == 1))) return;
+  CHECK_STATUS(ad_function_call(f, (const void *[]){ x, &minus }, (void *[]){ z }, NULL), AD_OK);
+  for (int i = 0; i < LONG; i++) {
+    const double *first = axis ? x + i*SHORT : x + i;
+    int64_t want = 0;
+    for (int k = 1; k < SHORT; k++)
+      if (first[axis ? k : k*LONG] < first[axis ? want : want*LONG]) want = k;
+    CHECK_THAT(z[i] == want, "axis %d of what is given: place %d", axis, i);
+  }
+  ad_function_free(f);
 }
 
 /* The gradient of sum |c[nearest] - p|^2 is 2 sum (c - p) over the points of each centre. */
@@ -191,6 +232,8 @@ int main(void) {
   if (!CHECK((folder = folder_make()) != NULL)) return 1;
   test_places();
   test_what_stays();
+  test_given(0);
+  test_given(1);
   test_derivatives();
   for (int keep = 0; keep < 2; keep++) CHECK(failing_calls(trace_with, NULL, keep) > 100);
   folder_remove(folder);

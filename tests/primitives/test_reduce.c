@@ -345,6 +345,24 @@ static void test_bits_do_not_depend_on_the_layout(void) {
   }
 }
 
+/* Zeros of both signs are equal: which of them is the least and the greatest depends on the tree alone. */
+static void test_signs_of_zeros(void) {
+  static double wide[3*MANY];
+  for (int i = 0; i < CASES; i++) {
+    const struct reduction_case *c = &cases[i];
+    if (c->value != least_of && c->value != most_of) continue;
+    for (int64_t n = 1; n < 4000; n = n < 40 ? n + 1 : 2*n + 7) {
+      for (int64_t k = 0; k < n; k++) {
+        many[k] = below(2) ? 0.0 : -0.0;
+        for (int j = 0; j < 3; j++) wide[3*k + j] = j == 1 ? many[k] : uniform(-1, 1);
+      }
+      const double row = reduced(c, 1, &n, 1, 0, many);
+      const double column = reduced(c, 2, (int64_t[]){ n, 3 }, 1, 1, wide);
+      check(row == 0 && column == 0 && signbit(row) == signbit(column), "zeros of a row and a column");
+    }
+  }
+}
+
 static void test_bits_do_not_depend_on_the_threads(void) {
   if (!omp_set_num_threads || !omp_get_max_threads) return;
   static double big[400000];
@@ -637,6 +655,7 @@ int main(void) {
   test_big_arrays();
   test_places_in_columns();
   test_bits_do_not_depend_on_the_layout();
+  test_signs_of_zeros();
   test_bits_do_not_depend_on_the_threads();
   test_folds_in_pieces();
   test_accuracy();

@@ -176,6 +176,8 @@ static ad_var adjoint_of(ad_var z, ad_var x) {
   C(sum_columns_few, PLAIN, 0, 1, 1, SOME(T2(F64, 13, 12)), ad_sum(a, AD_AXES(0), false))                    \
   C(sum_columns_i32, PLAIN, -9, 9, 1, SOME(T2(I32, 600, 7)), ad_sum(a, AD_AXES(0), false))                   \
   C(sum_columns_bool, PLAIN, 0, 2, 1, SOME(T2(BOOL, 40, 70)), ad_sum(a, AD_AXES(0), false))                  \
+  C(sum_columns_steps, PLAIN, 0, 1, 2, SOME(T2(F64, 25, 5), T2(F64, 25, 69)),                                \
+    ad_concat(2, (ad_var[]){ ad_sum(a, AD_AXES(0), false), ad_sum(b, AD_AXES(0), false) }, 0))               \
   C(sum_empty, PLAIN, 0, 1, 1, SOME(T2(F64, 0, 3)), ad_sum(a, AD_AXES(0), false))                            \
   C(sum_of_none, PLAIN, 0, 1, 1, SOME(T2(F64, 0, 3)), ad_sum(a, AD_AXES(1), false))                          \
   C(mean, PLAIN, 0, 1, 1, SOME(T2(F64, 3, 4)), ad_mean(a, AD_AXES(0), false))                                \
@@ -206,6 +208,8 @@ static ad_var adjoint_of(ad_var z, ad_var x) {
   C(max_columns, SPECIAL, 0, 1, 1, SOME(T2(F64, 600, 6)), ad_reduce_max(a, AD_AXES(0), false))               \
   C(min_columns, SPECIAL, 0, 1, 1, SOME(T3(F32, 2, 30, 66)), ad_reduce_min(a, AD_AXES(1), false))            \
   C(min_columns_i64, PLAIN, -99, 99, 1, SOME(T2(I64, 30, 66)), ad_reduce_min(a, AD_AXES(0), false))          \
+  C(max_columns_zero, PLAIN, 0, 1, 1, SOME(T2(F64, 1300, 9)),                                                \
+    ad_copysign(1, ad_reduce_max(ad_mul(a, 0.0), AD_AXES(0), false)))                                        \
   C(max_bool, PLAIN, 0, 2, 1, SOME(T2(BOOL, 5, 3)), ad_reduce_max(a, AD_AXES(1), false))                     \
   C(min_of_none, PLAIN, 0, 1, 1, SOME(T2(F64, 0, 3)), ad_reduce_min(a, AD_AXES(1), false))                   \
   C(argmin, SPECIAL, 0, 1, 1, SOME(T3(F64, 4, 5, 3)), ad_argmin(a, 1, false))                                \
