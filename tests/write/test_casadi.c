@@ -4,6 +4,7 @@
 #define _POSIX_C_SOURCE 200809L
 #include "check.h"
 #include "folder.h"
+#include "heap.h"
 
 #include "adit.h"
 
@@ -518,18 +519,6 @@ static void test_refusals(void) {
 
 /* --- memory --------------------------------------------------------------------------------------------- */
 
-typedef struct heap { long calls, fail_at, blocks; } heap;
-
-static void *reallocate(void *user, void *pointer, size_t old_size, size_t new_size) {
-  heap *h = user;
-  (void)old_size;
-  if (new_size && ++h->calls == h->fail_at) return NULL;
-  h->blocks += (new_size != 0) - (pointer != NULL);
-  if (new_size) return realloc(pointer, new_size);
-  free(pointer);
-  return NULL;
-}
-
 /* With the k-th allocation failing, for every k: the status says so and nothing is left, or all is well. */
 static void test_memory(void) {
   static char text[1 << 16];
@@ -539,18 +528,18 @@ static void test_memory(void) {
   make_types(in);
   for (long k = 1; !done && k < 10000; k++) {
     heap h = { 0 };
-    const ad_allocator allocator = { reallocate, &h };
+    const ad_allocator allocator = heap_allocator(&h);
     ad_function *f = ad_function_trace_with(&allocator, "types", types_body, NULL, 5, in, 7, NULL);
     FILE *to = fmemopen(text, sizeof text, "w");
     if (!CHECK(f && to)) return;
-    h.calls = 0, h.fail_at = k;
+    heap_fail(&h, k, false);
     const ad_status status = ad_function_emit_c(f, to, NULL, &code, NULL);
-    done = h.calls < k;
+    done = heap_has_served(&h);
     CHECK_THAT(status == AD_OK || (status == AD_ERROR_MEMORY && !done), "allocation %ld: %s", k,
                ad_status_sentence(status));
     fclose(to);
     ad_function_free(f);
-    CHECK_THAT(h.blocks == 0, "allocation %ld: %ld blocks are left", k, h.blocks);
+    CHECK_THAT(heap_is_empty(&h), "allocation %ld: %s", k, heap_text(&h));
   }
   CHECK(done);
 }
