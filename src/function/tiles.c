@@ -23,12 +23,21 @@ typedef struct search {
   uint32_t place, array;            /* the search, and what is searched */
   int axis;                         /* of the array: goes in blocks */
   int64_t n, block, blocks, rest;   /* its length: blocks*block + rest */
-  role *role;                       /* of the nodes up to the array */
+  role *role;                       /* of the nodes up to the array, until the blocks are traced */
   uint32_t *node;                   /* those that are EACH or WHOLE, and then the search */
+  role *given;                      /* the roles of those */
   int nodes;
   size_t bytes;
   ad_function *one, *last;          /* a block; the rest */
 } search;
+
+/* The searches of a function, in the order of their nodes. */
+typedef struct tiling {
+  ad_function *f;
+  search *search;
+  int searches;
+  size_t room;
+} tiling;
 
 /* --- which axis goes with which ------------------------------------------------------------------------- */
 
@@ -130,10 +139,29 @@ static bool is_number(const search *s, uint32_t i) {
   return s->role[i].is == WHOLE && node_is_constant(t, i) && node_type(t, i)->type.rank == 0;
 }
 
-/* Node i for `length` places. */
-static ad_type type_in_block(const search *s, uint32_t i, int64_t length) {
-  ad_type x = node_type(s->f->body, i)->type;
-  if (s->role[i].is == EACH) x.dim[s->role[i].axis] = length;
+/* Do blocks get node i? */
+static bool is_given(const search *s, uint32_t i) {
+  return (s->role[i].is == EACH || s->role[i].is == WHOLE) && !is_number(s, i);
+}
+
+/* The nodes that blocks get, in order, and the search behind. */
+static bool list_nodes(search *s) {
+  size_t n = 1;
+  for (uint32_t i = 0; i <= s->array; i++) n += is_given(s, i);
+  s->bytes = n*(sizeof *s->node + sizeof *s->given);
+  s->node = memory_get(&s->f->body->allocator, s->bytes);
+  if (!s->node) return false;
+  s->given = (role *)(void *)(s->node + n);
+  for (uint32_t i = 0; i <= s->array; i++)
+    if (is_given(s, i)) s->given[s->nodes] = s->role[i], s->node[s->nodes++] = i;
+  s->node[s->nodes] = s->place;
+  return true;
+}
+
+/* The k-th of them for `length` places. */
+static ad_type type_in_block(const search *s, int k, int64_t length) {
+  ad_type x = node_type(s->f->body, s->node[k])->type;
+  if (s->given[k].is == EACH) x.dim[s->given[k].axis] = length;
   return x;
 }
 
@@ -171,13 +199,13 @@ static void block_body(ad_tape *t, const ad_var in[], ad_var out[], void *contex
   memory_release(&t->allocator, map, bytes);
 }
 
-static ad_function *trace_block(search *s, int64_t length) {
+static ad_function *trace_block(const search *s, int64_t length) {
   const ad_allocator *a = &s->f->body->allocator;
   const size_t bytes = (size_t)s->nodes*sizeof(ad_type) + 1;
   ad_type *in = memory_get(a, bytes);
   if (!in) return NULL;
-  for (int k = 0; k < s->nodes; k++) in[k] = type_in_block(s, s->node[k], length);
-  ad_function *f = ad_function_trace_with(a, "block", block_body, s, s->nodes, in, 1, NULL);
+  for (int k = 0; k < s->nodes; k++) in[k] = type_in_block(s, k, length);
+  ad_function *f = ad_function_trace_with(a, "block", block_body, (void *)(uintptr_t)s, s->nodes, in, 1, NULL);
   memory_release(a, in, bytes);
   return f;
 }
@@ -188,10 +216,10 @@ static ad_function *trace_block(search *s, int64_t length) {
 static void parts_of(const search *s, const ad_var x[], int64_t first, int64_t length, int64_t blocks,
                      ad_var part[]) {
   for (int k = 0; k < s->nodes; k++) {
-    const role r = s->role[s->node[k]];
+    const role r = s->given[k];
     part[k] = x[k];
     if (r.is != EACH) continue;
-    ad_type type = type_in_block(s, s->node[k], length);
+    ad_type type = type_in_block(s, k, length);
     if (s->rest) part[k] = ad_slice(x[k], r.axis, first, length*(blocks ? blocks : 1), 1);
     if (!blocks) continue;
     memmove(type.dim + 1, type.dim, (size_t)type.rank*sizeof *type.dim);
@@ -216,24 +244,41 @@ static ad_var record_blocks(const search *s, const ad_var x[], ad_var part[]) {
   return ad_reshape(z[0], type.rank, type.dim);
 }
 
-/* As the body was, with the nodes of the search given. */
+/* As the body was, with what the searches get, and their places, given: node[] and x[] have room for all of
+ * them and the inputs, part[] for what one gets. */
+static void record_searches(ad_tape *t, const tiling *g, const ad_var in[], ad_var out[], uint32_t node[],
+                            ad_var x[], ad_var part[]) {
+  ad_function *f = g->f;
+  int known = f->n_in;
+  ad_status status = AD_OK;
+  memcpy(node, f->in, (size_t)known*sizeof *node);
+  memcpy(x, in, (size_t)known*sizeof *x);
+  for (int k = 0; k < g->searches && status == AD_OK; k++) {
+    const search *s = &g->search[k];
+    ad_var *own = x + known;
+    memcpy(node + known, s->node, ((size_t)s->nodes + 1)*sizeof *node);
+    status = function_copy(t, f->body, known, node, x, s->nodes, s->node, own);
+    if (status == AD_OK) own[s->nodes] = record_blocks(s, own, part), status = t->status;
+    known += s->nodes + 1;
+  }
+  if (status == AD_OK) function_copy(t, f->body, known, node, x, f->n_out, f->out, out);
+}
+
 static void tiled_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
-  const search *s = context;
-  ad_function *f = s->f;
-  const int n = f->n_in, all = n + s->nodes + 1;
-  const size_t bytes = (size_t)(all + s->nodes)*sizeof(ad_var) + (size_t)all*sizeof(uint32_t);
+  const tiling *g = context;
+  size_t all = (size_t)g->f->n_in, most = 0;
+  for (int k = 0; k < g->searches; k++) {
+    const size_t n = (size_t)g->search[k].nodes;
+    all += n + 1;
+    if (n > most) most = n;
+  }
+  const size_t bytes = (all + most)*sizeof(ad_var) + all*sizeof(uint32_t);
   ad_var *x = memory_get(&t->allocator, bytes);
   if (!x) {
     ad_fail(t, AD_ERROR_MEMORY, "out of memory");
     return;
   }
-  uint32_t *node = (uint32_t *)(void *)(x + all + s->nodes);
-  memcpy(node, f->in, (size_t)n*sizeof *node);
-  memcpy(node + n, s->node, ((size_t)s->nodes + 1)*sizeof *node);
-  memcpy(x, in, (size_t)n*sizeof *x);
-  ad_status status = function_copy(t, f->body, n, node, x, s->nodes, node + n, x + n);
-  if (status == AD_OK) x[all - 1] = record_blocks(s, x + n, x + all);
-  if (t->status == AD_OK) function_copy(t, f->body, all, node, x, f->n_out, f->out, out);
+  record_searches(t, g, in, out, (uint32_t *)(void *)(x + all + most), x, x + all);
   memory_release(&t->allocator, x, bytes);
 }
 
@@ -261,44 +306,59 @@ static bool is_big(search *s, uint32_t i) {
   return s->blocks > 1;
 }
 
-/* The nodes that blocks get, in order, and the search behind. */
-static void list_nodes(search *s) {
-  s->nodes = 0;
-  for (uint32_t i = 0; i <= s->array; i++)
-    if ((s->role[i].is == EACH || s->role[i].is == WHOLE) && !is_number(s, i)) s->node[s->nodes++] = i;
-  s->node[s->nodes] = s->place;
-}
-
-static ad_function *in_blocks(search *s) {
-  const ad_function *f = s->f;
-  const ad_allocator *a = &f->body->allocator;
-  ad_type *in = memory_get(a, (size_t)f->n_in*sizeof *in + 1);
-  ad_function *tiled = NULL;
-  list_nodes(s);
-  for (int i = 0; i < f->n_in && in; i++) in[i] = node_type(f->body, f->in[i])->type;
-  s->one = in ? trace_block(s, s->block) : NULL;
-  s->last = s->one && s->rest ? trace_block(s, s->rest) : NULL;
-  if (s->one && (s->last || !s->rest))
-    tiled = ad_function_trace_with(a, f->name, tiled_body, s, f->n_in, in, f->n_out, NULL);
+static void close_search(const search *s, const ad_allocator *a) {
   ad_function_free(s->one);
   ad_function_free(s->last);
-  memory_release(a, in, (size_t)f->n_in*sizeof *in + 1);
+  memory_release(a, s->node, s->bytes);
+}
+
+/* Can it go in blocks? Traces them. */
+static bool open_search(search *s, const ad_allocator *a) {
+  memset(s->role, 0, ((size_t)s->array + 1)*sizeof *s->role);
+  if (!find_roles(s)) return false;
+  bool good = list_nodes(s);
+  s->one = good ? trace_block(s, s->block) : NULL;
+  s->last = s->one && s->rest ? trace_block(s, s->rest) : NULL;
+  good = s->one && (s->last || !s->rest);
+  if (!good) close_search(s, a);
+  return good;
+}
+
+/* Where memory fails, those that are found by then. */
+static void find_searches(tiling *g, const ad_allocator *a) {
+  const size_t count = g->f->body->count;
+  role *roles = NULL;
+  for (uint32_t i = 0; i < count; i++) {
+    search s = { .f = g->f };
+    if (!is_big(&s, i)) continue;
+    if (!roles) roles = memory_get(a, count*sizeof *roles);
+    if (!roles) return;
+    s.role = roles;
+    if (!open_search(&s, a)) continue;
+    if (memory_reserve(a, &g->search, &g->room, (size_t)g->searches + 1, sizeof s))
+      g->search[g->searches++] = s;
+    else close_search(&s, a);
+  }
+  memory_release(a, roles, count*sizeof *roles);
+}
+
+static ad_function *in_blocks(tiling *g, const ad_allocator *a) {
+  const ad_function *f = g->f;
+  const size_t bytes = (size_t)f->n_in*sizeof(ad_type) + 1;
+  ad_type *in = memory_get(a, bytes);
+  ad_function *tiled = NULL;
+  for (int i = 0; i < f->n_in && in; i++) in[i] = node_type(f->body, f->in[i])->type;
+  if (in) tiled = ad_function_trace_with(a, f->name, tiled_body, g, f->n_in, in, f->n_out, NULL);
+  memory_release(a, in, bytes);
   return tiled;
 }
 
 ad_function *function_tiled(ad_function *f) {
   const ad_allocator *a = &f->body->allocator;
-  search s = { .f = f };
-  for (uint32_t i = 0; i < f->body->count; i++) {
-    if (!is_big(&s, i)) continue;
-    ad_function *tiled = NULL;
-    s.bytes = ((size_t)s.array + 2)*(sizeof *s.node + sizeof *s.role);
-    s.node = memory_get_zeroed(a, s.bytes, 1);
-    if (!s.node) return NULL;
-    s.role = (role *)(void *)(s.node + s.array + 2);
-    if (find_roles(&s)) tiled = in_blocks(&s);
-    memory_release(a, s.node, s.bytes);
-    if (tiled) return tiled;
-  }
-  return NULL;
+  tiling g = { .f = f };
+  find_searches(&g, a);
+  ad_function *tiled = g.searches ? in_blocks(&g, a) : NULL;
+  for (int k = 0; k < g.searches; k++) close_search(&g.search[k], a);
+  memory_release(a, g.search, g.room*sizeof *g.search);
+  return tiled;
 }

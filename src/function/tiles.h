@@ -10,8 +10,7 @@
 
 #include "function/function.h"
 
-/* f with one such search in blocks: a new function, the caller's. NULL: there is none, or memory has
- * failed. */
+/* f with such searches in blocks: a new function, the caller's. NULL: there is none, or memory has failed. */
 ad_function *function_tiled(ad_function *f);
 
 #endif

@@ -63,10 +63,11 @@ static ad_function *traced(const ad_allocator *a, setting *s) {
   return ad_function_trace_with(a, "search", body, s, 2, in, s->how & (LOOKED_AT | ADDED_UP) ? 2 : 1, NULL);
 }
 
-static bool has_map(const ad_function *f) {
+static int maps_in(const ad_function *f) {
+  int n = 0;
   for (uint32_t i = 0; i < f->body->count; i++)
-    if (!node_is_leaf(f->body, i) && !strcmp(node_primitive(f->body, i)->name, "map")) return true;
-  return false;
+    n += !node_is_leaf(f->body, i) && !strcmp(node_primitive(f->body, i)->name, "map");
+  return n;
 }
 
 /* Small whole numbers, so that many centres are equally far. */
@@ -135,7 +136,7 @@ static void check_search(setting s, bool in_blocks) {
   arrays a = open_arrays(&s);
   ad_function *f = traced(NULL, &s);
   if (!CHECK(f != NULL)) return;
-  CHECK_THAT(has_map(f) == in_blocks, "%d points, %d centres, how %u", (int)s.n, (int)s.k, s.how);
+  CHECK_THAT((maps_in(f) == 1) == in_blocks, "%d points, %d centres, how %u", (int)s.n, (int)s.k, s.how);
   plain(&s, a.points, a.centres, a.want);
   check_places(&s, f, &a, "interpreter");
   CHECK_STATUS(ad_function_compile(f, &(ad_native){ .cache = folder }, NULL), AD_OK);
@@ -186,7 +187,7 @@ static void test_given(int axis) {
   const ad_type in[2] = { axis ? AD_F64(LONG, SHORT) : AD_F64(SHORT, LONG), AD_F64() };
   ad_function *f = ad_function_trace("given", given_body, &axis, 2, in, 1);
   fill(AD_F64, LONG*SHORT, x, 7);
-  if (!CHECK(f && has_map(f) == (axis == 1))) return;
+  if (!CHECK(f && maps_in(f) == axis)) return;
   CHECK_STATUS(ad_function_call(f, (const void *[]){ x, &minus }, (void *[]){ z }, NULL), AD_OK);
   for (int i = 0; i < LONG; i++) {
     const double *first = axis ? x + i*SHORT : x + i;
@@ -218,11 +219,82 @@ static void test_derivatives(void) {
   ad_function_free(g);
 }
 
+/* --- several searches ----------------------------------------------------------------------------------- */
+
+enum { CHAIN = 12, CENTRES = 10, SPACE = 3 };
+
+/* Search k is for the nearest of centres + k, or the farthest of them for points of which the one before has
+ * found one of the first five. */
+static void chain_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  (void)t, (void)context;
+  for (int k = 0; k < CHAIN; k++) {
+    const ad_var centres[2] = { in[0], ad_add(in[1], ad_real(k)) };
+    const ad_var of = apart(centres, 0);
+    if (k == 0) out[k] = ad_argmin(of, 0, false);
+    else out[k] = ad_argmin(ad_select(ad_less(out[k - 1], ad_integer(5)), ad_neg(of), of), 0, false);
+  }
+}
+
+static void plain_chain(int64_t n, const double points[], const double centres[], int64_t *const z[]) {
+  for (int64_t i = 0; i < n; i++)
+    for (int k = 0; k < CHAIN; k++) {
+      const double sign = k && z[k - 1][i] < 5 ? -1 : 1;
+      double best = INFINITY;
+      for (int c = 0; c < CENTRES; c++) {
+        double v = 0;
+        for (int l = 0; l < SPACE; l++) {
+          const double x = centres[c*SPACE + l] + k;
+          v += sign*(x*x - 2*x*points[i*SPACE + l]);
+        }
+        for (int l = 0; l < SPACE; l++) v += sign*points[i*SPACE + l];
+        if (v < best) best = v, z[k][i] = c;
+      }
+    }
+}
+
+static void test_chain(void) {
+  setting s = { AD_F64, 7001, CENTRES, SPACE, 0 };
+  const ad_type in[2] = { AD_F64(s.n, SPACE), AD_F64(CENTRES, SPACE) };
+  ad_function *f = ad_function_trace("chain", chain_body, NULL, 2, in, CHAIN);
+  arrays a = open_arrays(&s);
+  int64_t *got[CHAIN], *want[CHAIN];
+  void *out[CHAIN];
+  for (int k = 0; k < CHAIN; k++) got[k] = out[k] = malloc((size_t)s.n*8), want[k] = malloc((size_t)s.n*8);
+  if (!CHECK(f && maps_in(f) == CHAIN)) return;
+  plain_chain(s.n, a.points, a.centres, want);
+  for (int native = 0; native < 2; native++) {
+    if (native) CHECK_STATUS(ad_function_compile(f, &(ad_native){ .cache = folder }, NULL), AD_OK);
+    CHECK_STATUS(ad_function_call(f, (const void *[]){ a.points, a.centres }, out, NULL), AD_OK);
+    for (int k = 0; k < CHAIN; k++) CHECK_THAT(!memcmp(got[k], want[k], (size_t)s.n*8), "search %d", k);
+  }
+  for (int k = 0; k < CHAIN; k++) free(got[k]), free(want[k]);
+  close_arrays(&a);
+  ad_function_free(f);
+}
+
+/* A body with many of them takes memory in proportion. */
+static void many_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  const int *n = context;
+  (void)t;
+  for (int k = 0; k < *n; k++) out[k] = ad_argmin(ad_mul(in[0], ad_real(k + 2)), 1, false);
+}
+
+static size_t peak_of(int n) {
+  const ad_type in = AD_F64(7001, 10);
+  heap h = { 0 };
+  const ad_allocator a = heap_allocator(&h);
+  ad_function *f = ad_function_trace_with(&a, "many", many_body, &n, 1, &in, n, NULL);
+  CHECK(f && maps_in(f) == n);
+  ad_function_free(f);
+  CHECK_THAT(heap_is_empty(&h), "%s", heap_text(&h));
+  return h.peak;
+}
+
 /* Where blocks cannot be had for want of memory the function stays as it was. */
 static bool trace_with(const ad_allocator *a, void *context) {
   setting s = { AD_F64, 7001, 10, 3, 0 };
   ad_function *f = traced(a, &s);
-  const bool blocks = f && has_map(f);
+  const bool blocks = f && maps_in(f) == 1;
   (void)context;
   ad_function_free(f);
   return blocks;
@@ -235,6 +307,8 @@ int main(void) {
   test_given(0);
   test_given(1);
   test_derivatives();
+  test_chain();
+  CHECK(peak_of(400) < 6*peak_of(100));
   for (int keep = 0; keep < 2; keep++) CHECK(failing_calls(trace_with, NULL, keep) > 100);
   folder_remove(folder);
   return check_summary();
