@@ -17,7 +17,7 @@
 #else
 #  define UNROLL_MOST _Pragma("GCC unroll 12")
 #endif
-enum { MOST = 12 };
+enum { MOST = 12, FEW = 2 };
 
 /* Masks are windows into these. */
 static const int64_t window_f64[8] = { -1, -1, -1, -1, 0, 0, 0, 0 };

@@ -18,7 +18,7 @@
 #else
 #  define UNROLL_MOST _Pragma("GCC unroll 12")
 #endif
-enum { MOST = 12 };
+enum { MOST = 12, FEW = 2 };
 
 #define REAL double
 #define VEC __m512d

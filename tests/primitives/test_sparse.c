@@ -88,33 +88,49 @@ static void check_product(const sparse *s, ad_dtype dtype, bool transposed) {
   ad_function_free(f);
 }
 
-/* One kernel on rows that lie further apart in x than in z. */
-static void check_kernel(const sparse *s, ad_dtype dtype, sparse_rows_kernel *kernel) {
-  static double value[ENTRIES], x[COLUMNS*(MOST + 3)], z[ROWS*MOST];
-  const int64_t pitch = s->width + 3;
+/* One kernel on rows that lie further apart in x than in z. Rows from `cut` on come first, and neither part
+ * writes beyond its end: not to the other's rows, nor behind the last one. */
+static void check_kernel(const sparse *s, ad_dtype dtype, sparse_rows_kernel *kernel, int64_t cut) {
+  enum { BEHIND = 16 };
+  static double value[ENTRIES], x[COLUMNS*(MOST + 3)], z[ROWS*MOST + BEHIND];
+  const int64_t pitch = s->width + 3, end = ROWS*s->width;
   for (int64_t e = 0; e < s->entries; e++) check_set_element(dtype, value, e, s->value[e]);
   for (int64_t i = 0; i < COLUMNS; i++)
     for (int64_t j = 0; j < pitch; j++)
       check_set_element(dtype, x, i*pitch + j, j < s->width ? s->x[i*s->width + j] : NAN);
-  kernel(&(sparse_rows){ s->start, s->column, value, x, z, 0, ROWS, s->width, pitch });
+  for (int64_t i = 0; i < end + BEHIND; i++) check_set_element(dtype, z, i, 99);
+  kernel(&(sparse_rows){ s->start, s->column, value, x, z, cut, ROWS, s->width, pitch });
+  kernel(&(sparse_rows){ s->start, s->column, value, x, z, 0, cut, s->width, pitch });
+  for (int64_t i = end; i < end + BEHIND; i++) CHECK_NUMBER(check_element(dtype, z, i), 99, 0);
   for (int64_t i = 0; i < ROWS; i++)
     for (int64_t j = 0; j < s->width; j++)
       CHECK_NUMBER(check_element(dtype, z, i*s->width + j), dense_element(s, false, i, j), 0);
 }
 
-static void check_kernels(const sparse *s) {
+static void check_kernels(const sparse *s, int64_t cut) {
 #if SPARSE_X86
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-    check_kernel(s, AD_F64, sparse_rows_f64_avx2);
-    check_kernel(s, AD_F32, sparse_rows_f32_avx2);
+    check_kernel(s, AD_F64, sparse_rows_f64_avx2, cut);
+    check_kernel(s, AD_F32, sparse_rows_f32_avx2, cut);
   }
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq")) {
-    check_kernel(s, AD_F64, sparse_rows_f64_avx512);
-    check_kernel(s, AD_F32, sparse_rows_f32_avx512);
+    check_kernel(s, AD_F64, sparse_rows_f64_avx512, cut);
+    check_kernel(s, AD_F32, sparse_rows_f32_avx512, cut);
   }
 #else
-  (void)s, (void)check_kernel;
+  (void)s, (void)cut, (void)check_kernel;
 #endif
+}
+
+/* Every place of a row's end within a vector. */
+static void test_kernels(void) {
+  static sparse s;
+  uint64_t state = 11;
+  for (int64_t width = 1; width <= 40; width++)
+    for (int64_t cut = 0; cut <= ROWS; cut++) {
+      fill(&s, &state, width);
+      check_kernels(&s, cut);
+    }
 }
 
 static void test_products(void) {
@@ -124,7 +140,7 @@ static void test_products(void) {
   for (size_t k = 0; k < sizeof widths/sizeof *widths; k++)
     for (int trial = 0; trial < 8; trial++) {
       fill(&s, &state, widths[k]);
-      check_kernels(&s);
+      check_kernels(&s, ROWS);
       for (int which = 0; which < 4; which++) check_product(&s, which & 1 ? AD_F32 : AD_F64, which & 2);
     }
 }
@@ -321,6 +337,7 @@ static void test_empty(void) {
 }
 
 int main(void) {
+  test_kernels();
   test_products();
   test_many();
   test_repeated();
