@@ -143,10 +143,20 @@ static ad_status stack_run(const ad_operation *op, void *z, const void *const x[
   return AD_OK;
 }
 
+/* Elements side by side: one loop, of which compilers make vectors. */
+enum { BESIDE = 8 };
+static void write_beside(ad_writer *w, int64_t outer, int n, const char *z, const char *const x[]) {
+  if (outer == 0) return;
+  ad_write(w, "for (int64_t i = 0; i < %lld; i++) {", (long long)outer);
+  for (int k = 0; k < n; k++) ad_write(w, "%s[i*%d + %d] = %s[i];", z, n, k, x[k]);
+  ad_write(w, "}");
+}
+
 static ad_status stack_write(ad_writer *w, const ad_operation *op, const char *z, const char *const x[]) {
   const int axis = (int)join_axis(op);
   const int64_t outer = axes_product(&op->z, 0, axis), inner = axes_product(&op->z, axis + 1, op->z.rank);
-  for (int k = 0; k < op->n; k++) write_runs(w, outer, inner, op->n*inner, z, k*inner, x[k]);
+  if (inner == 1 && op->n <= BESIDE) write_beside(w, outer, op->n, z, x);
+  else for (int k = 0; k < op->n; k++) write_runs(w, outer, inner, op->n*inner, z, k*inner, x[k]);
   return AD_OK;
 }
 

@@ -318,6 +318,12 @@ static bool is_only_result(const unit *u, uint32_t step, uint32_t rows) {
   return !u->q.is_target[rows] && u->q.g.user_start[rows + 1] - u->q.g.user_start[rows] == 1;
 }
 
+/* Is node i where x is, element by element? */
+static bool lies_on(const planner *q, uint32_t i, uint32_t x) {
+  return q->place_of[i] != NOWHERE && q->place_of[i] == q->place_of[x] && q->begin[i] == q->begin[x]
+         && ad_type_equal(*graph_type(&q->g, i), *graph_type(&q->g, x));
+}
+
 /* Do the sums grow where the base is, of which the region reads nothing itself? */
 static bool is_in_place(const unit *u, const schedule_step *s, uint32_t sums, uint32_t base) {
   const planner *q = &u->q;
@@ -327,8 +333,7 @@ static bool is_in_place(const unit *u, const schedule_step *s, uint32_t sums, ui
     for (uint32_t e = q->g.operand_start[node]; e < q->g.operand_start[node + 1]; e++)
       if (q->place_of[q->g.operand[e]] == at) return false;
   }
-  return at != NOWHERE && at == q->place_of[sums] && q->begin[base] == q->begin[sums]
-         && ad_type_equal(*graph_type(&q->g, base), *graph_type(&q->g, sums));
+  return lies_on(q, sums, base);
 }
 
 bool find_row_sums(const unit *u, uint32_t step, row_sums *r) {
@@ -474,12 +479,13 @@ static bool by_rule(unit *u, uint32_t i, const ad_operation *op) {
  * are summed over axes (kernels share that among threads), multiplications in a product of matrices. */
 enum { HOST_ELEMENTS = 512, HOST_MOVED = 16384, HOST_SUMMED = 1 << 18, HOST_PRODUCT = 4096 };
 
-static bool is_large(const ad_operation *op) {
+/* in_place: the result is the first operand with something added to it, of which no more is touched. */
+static bool is_large(const ad_operation *op, bool in_place) {
   const unsigned moves = AD_TRAIT_LINEAR | AD_TRAIT_UNIT_WEIGHTS;
   const int64_t work = product_size(op);
   if (work) return work > HOST_PRODUCT;
-  int64_t most = ad_type_count(op->z);
-  for (int k = 0; k < op->n; k++)
+  int64_t most = in_place ? 0 : ad_type_count(op->z);
+  for (int k = in_place; k < op->n; k++)
     if (ad_type_count(*op->x[k]) > most) most = ad_type_count(*op->x[k]);
   if ((op->primitive->traits & moves) != moves) return most > HOST_ELEMENTS;
   if (reduction_kernel_of(op)) return most > HOST_SUMMED;
@@ -594,7 +600,10 @@ bool unit_structured(unit *u, uint32_t i) {
   } else if (!unit_view(u, i, &part)) {
     declare(u, i);
     u->step = p, u->step_node = i;
-    if (u->w->native && (!p->write || p->explain || is_large(&op))) good = host_operation(u, i, &op);
+    const bool in_place = p->traits & AD_TRAIT_ADDS_INTO
+                          && lies_on(&u->q, i, g->operand[g->operand_start[i]]);
+    if (u->w->native && (!p->write || p->explain || is_large(&op, in_place)))
+      good = host_operation(u, i, &op);
     else good = p->write ? by_rule(u, i, &op)
                          : writer_fail(u->w, AD_ERROR_UNSUPPORTED, "%s cannot be written as C", p->name);
   }
