@@ -15,6 +15,8 @@ bool construct_is_filled(const ad_operation *op, uint64_t *element);
 bool is_broadcast(const ad_primitive *p);
 /* Is the result elements [*first, *first + count) of the operand, in their order (a slice of rows)? */
 bool slice_is_range(const ad_operation *op, int64_t *first);
+/* Is the result what lies at *first, and every *step from there, along one axis of the operand? */
+bool slice_along(const ad_operation *op, int *axis, int64_t *first, int64_t *step);
 /* Are element i of the result, and what is behind it, row index[i] of a table that has rows? */
 bool take_is_rows(const ad_operation *op);
 /* Does the operation choose slices along an axis (take) or add some there (scatter_add)? */
@@ -33,5 +35,7 @@ bool slice_adds_range(const ad_operation *op, int64_t *first);
 /* Are the operands one behind the other in the result (concat or stack along the first axis, or along one
  * that only axes of size 1 come before)? */
 bool join_is_runs(const ad_operation *op);
+/* Are the operands one behind the other along an axis that they have (concat)? */
+bool concat_along(const ad_operation *op, int *axis);
 
 #endif

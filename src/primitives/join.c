@@ -112,6 +112,12 @@ bool join_is_runs(const ad_operation *op) {
          && axes_product(&op->z, 0, (int)join_axis(op)) == 1;
 }
 
+bool concat_along(const ad_operation *op, int *axis) {
+  if (op->primitive != &concat_primitive) return false;
+  *axis = (int)join_axis(op);
+  return true;
+}
+
 /* --- stack: one after the other along a new axis -------------------------------------------------------- */
 
 static ad_status stack_type(ad_operation *op) {

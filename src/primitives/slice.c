@@ -370,6 +370,18 @@ bool slice_is_range(const ad_operation *op, int64_t *first) {
   return is_range(&s);
 }
 
+bool slice_along(const ad_operation *op, int *axis, int64_t *first, int64_t *step) {
+  int found = 0;
+  if (op->primitive != &slice_primitive) return false;
+  const range *a = op->attribute;
+  for (int d = 0; d < op->z.rank; d++) {
+    if (a[d].count == op->x[0]->dim[d] && a[d].step == 1) continue;
+    *axis = d, *first = a[d].start, *step = a[d].step;
+    found++;
+  }
+  return found == 1;
+}
+
 bool slice_adds_range(const ad_operation *op, int64_t *first) {
   if (op->primitive == &at_add_primitive) {
     *first = piece_begin(op, ad_type_count(*op->x[1]));

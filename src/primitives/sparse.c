@@ -7,13 +7,15 @@
  *
  * All three are linear in each of their floats, and each is the adjoint of the others: the pattern stays
  * what it is under derivatives of any order, in both modes. Rows of x are read whole, so what an entry costs
- * is a multiple of a row of x, such as the tangents of many directions. */
+ * is a multiple of a row of x, such as the tangents of many directions. A product may read some columns of x
+ * alone, where they are: a window. */
 #include "adit/arrays.h"
 #include "adit/elementwise.h"
 #include "base/parallel.h"
 #include "primitives/axes.h"
 #include "primitives/batching.h"
 #include "primitives/operands.h"
+#include "primitives/sparse.h"
 #include "primitives/sparse_rows.h"
 
 #include <stdio.h>
@@ -21,15 +23,32 @@
 
 static const ad_primitive product_primitive, transposed_primitive, sampled_primitive;
 
-enum { START, COLUMN, FIRST, SECOND, OPERANDS };    /* FIRST, SECOND: v and x, or x and y */
+/* FIRST, SECOND: v and x, or x and y */
+enum { START = SPARSE_START, COLUMN, FIRST, SECOND, OPERANDS = SPARSE_OPERANDS };
 enum { PATTERN = 1u << START | 1u << COLUMN, FLOATS = 1u << FIRST | 1u << SECOND };
 
 static int64_t rows_of(const ad_operation *op) { return op->x[START]->dim[0] - 1; }
 static int64_t entries_of(const ad_operation *op) { return op->x[COLUMN]->dim[0]; }
-/* Elements of a row of x. */
-static int64_t width_of(const ad_operation *op) {
+/* Of a product: the columns of x (n, m) that it reads; its attribute, if it does not read all of x. */
+typedef struct window { int64_t first, count; } window;
+
+static const window *window_of(const ad_operation *op) {
+  return op->primitive == &product_primitive && op->attribute_size ? op->attribute : NULL;
+}
+
+/* Elements of a row of x; of those, what is read. */
+static int64_t row_of(const ad_operation *op) {
   const ad_type *x = op->x[SECOND];
   return axes_product(x, 1, x->rank);
+}
+static int64_t width_of(const ad_operation *op) {
+  const window *w = window_of(op);
+  return w ? w->count : row_of(op);
+}
+/* Where in a row that begins. */
+static int64_t first_of(const ad_operation *op) {
+  const window *w = window_of(op);
+  return w ? w->first : 0;
 }
 /* Columns of the matrix: what column numbers are less than. */
 static int64_t columns_of(const ad_operation *op) {
@@ -64,7 +83,16 @@ static ad_status product_type_of(ad_operation *op, int64_t rows, int64_t results
   return ad_type_valid(op->z) ? AD_OK : ad_refuse(op, AD_ERROR_SIZE, "the result is too big");
 }
 
-static ad_status product_type(ad_operation *op) { return product_type_of(op, -1, op->x[START]->dim[0] - 1); }
+static ad_status product_type(ad_operation *op) {
+  const window *w = window_of(op);
+  const ad_type *x = op->x[SECOND];
+  const ad_status status = product_type_of(op, -1, op->x[START]->dim[0] - 1);
+  if (status != AD_OK || !w) return status;
+  if (x->rank != 2 || w->first < 0 || w->count < 0 || w->count > x->dim[1] || w->first > x->dim[1] - w->count)
+    return refuse_operands(op);
+  op->z.dim[1] = w->count;
+  return AD_OK;
+}
 static ad_status transposed_type(ad_operation *op) {
   return product_type_of(op, op->x[START]->dim[0] - 1, columns_of(op));
 }
@@ -274,26 +302,33 @@ static ad_status open_run(sparse_run *r, int kernel, const ad_operation *op, voi
   return op->sure || is_good(op, r->start, r->column) ? AD_OK : AD_ERROR_ARGUMENT;
 }
 
+enum { LINE = 64 };
+
+bool sparse_reads_often(const ad_operation *op) {
+  enum { TIMES = 16 };
+  return entries_of(op)/TIMES >= columns_of(op);
+}
+
 /* Rows of x that are not whole lines of the cache are copied to where they begin with one, if that is little
  * beside the product: unaligned vectors cost twice as much. Bytes of a row there, 0: they stay where they
  * are. */
 static size_t aligned_row(const ad_operation *op) {
-  enum { LINE = 64, TIMES = 16 };
-  const size_t bytes = (size_t)width_of(op)*ad_dtype_bytes(op->z.dtype);
-  const bool worth = bytes > LINE && bytes%LINE && entries_of(op)/TIMES >= columns_of(op);
-  return worth ? (bytes + LINE - 1)/LINE*LINE : 0;
+  const size_t element = ad_dtype_bytes(op->z.dtype), bytes = (size_t)width_of(op)*element;
+  const bool apart = (size_t)row_of(op)*element%LINE || (size_t)first_of(op)*element%LINE;
+  return bytes > LINE && apart && sparse_reads_often(op) ? (bytes + LINE - 1)/LINE*LINE : 0;
 }
 
 static size_t product_scratch(const ad_operation *op) { return aligned_row(op)*(size_t)columns_of(op); }
 
 static ad_status product_run(const ad_operation *op, void *z, const void *const x[], void *scratch) {
-  const int64_t rows = rows_of(op), n = width_of(op);
+  const int64_t rows = rows_of(op), n = width_of(op), pitch = row_of(op);
   const size_t row = aligned_row(op), width = ad_dtype_bytes(op->z.dtype);
+  const char *from = (const char *)x[SECOND] + (size_t)first_of(op)*width;
   row_blocks b = { rows_kernel(op->z.dtype, n),
-                   { x[START], x[COLUMN], x[FIRST], x[SECOND], z, 0, rows, n, n } };
+                   { x[START], x[COLUMN], x[FIRST], from, z, 0, rows, n, pitch } };
   if (!op->sure && !is_good(op, x[START], x[COLUMN])) return AD_ERROR_ARGUMENT;
   for (size_t j = 0; row && j < (size_t)columns_of(op); j++)
-    memcpy((char *)scratch + j*row, (const char *)x[SECOND] + j*(size_t)n*width, (size_t)n*width);
+    memcpy((char *)scratch + j*row, from + j*(size_t)pitch*width, (size_t)n*width);
   if (row) b.all.x = scratch, b.all.pitch = (int64_t)(row/width);
   if (ad_type_count(op->z) > 0)
     parallel_tasks(entries_of(op)*n, (rows + BLOCK_ROWS - 1)/BLOCK_ROWS, 1, product_rows, &b);
@@ -333,8 +368,9 @@ static void sparse_work(const ad_operation *op, ad_work *w) {
   "  }\n"
 
 static const char product_text[] =
-  "/* Rows of z (rows, WIDTH) as sums of v[e] x[column[e]], for e from start[i] to start[i + 1]. */\n"
-  "static int HELPER(sparse_product_WIDTH)(int64_t rows, int64_t columns, int64_t entries,\n"
+  "/* Rows of z (rows, WIDTH) as sums of v[e] x[column[e]], for e from start[i] to start[i + 1]; rows of x begin\n"
+  " * every PITCH elements. */\n"
+  "static int HELPER(sparse_product_SIZE)(int64_t rows, int64_t columns, int64_t entries,\n"
   "                                       const int64_t *start, const int64_t *column, const REAL *values,\n"
   "                                       const REAL *x, REAL *restrict z) {\n"
   CHECKED_ROWS
@@ -345,12 +381,12 @@ static const char product_text[] =
   "    int64_t k = 0;\n"
   "    for (; k + 4 <= count; k += 4) {\n"
   "      const REAL p = v[k], q = v[k + 1], r = v[k + 2], s = v[k + 3];\n"
-  "      const REAL *x0 = x + c[k]*WIDTH, *x1 = x + c[k + 1]*WIDTH;\n"
-  "      const REAL *x2 = x + c[k + 2]*WIDTH, *x3 = x + c[k + 3]*WIDTH;\n"
+  "      const REAL *x0 = x + c[k]*PITCH, *x1 = x + c[k + 1]*PITCH;\n"
+  "      const REAL *x2 = x + c[k + 2]*PITCH, *x3 = x + c[k + 3]*PITCH;\n"
   "      for (int64_t j = 0; j < WIDTH; j++) z[j] = (((z[j] + p*x0[j]) + q*x1[j]) + r*x2[j]) + s*x3[j];\n"
   "    }\n"
   "    for (; k < count; k++) {\n"
-  "      const REAL p = v[k], *from = x + c[k]*WIDTH;\n"
+  "      const REAL p = v[k], *from = x + c[k]*PITCH;\n"
   "      for (int64_t j = 0; j < WIDTH; j++) z[j] += p*from[j];\n"
   "    }\n"
   "  }\n"
@@ -359,7 +395,7 @@ static const char product_text[] =
 
 static const char transposed_text[] =
   "/* z (columns, WIDTH) = 0, z[column[e]] += v[e] x[i], for e from start[i] to start[i + 1]. */\n"
-  "static int HELPER(sparse_transposed_WIDTH)(int64_t rows, int64_t columns, int64_t entries,\n"
+  "static int HELPER(sparse_transposed_SIZE)(int64_t rows, int64_t columns, int64_t entries,\n"
   "                                          const int64_t *start, const int64_t *column, const REAL *v,\n"
   "                                          const REAL *restrict x, REAL *restrict z) {\n"
   CHECKED_ROWS
@@ -372,7 +408,7 @@ static const char transposed_text[] =
 
 static const char sampled_text[] =
   "/* z[e] = x[i] . y[column[e]], rows of WIDTH, for e from start[i] to start[i + 1]. */\n"
-  "static int HELPER(sparse_sampled_WIDTH)(int64_t rows, int64_t columns, int64_t entries,\n"
+  "static int HELPER(sparse_sampled_SIZE)(int64_t rows, int64_t columns, int64_t entries,\n"
   "                                       const int64_t *start, const int64_t *column, const REAL *x,\n"
   "                                       const REAL *y, REAL *z) {\n"
   CHECKED_ROWS
@@ -389,24 +425,35 @@ static const char sampled_text[] =
   "  return 0;\n"
   "}\n";
 
-/* text with the number in place of each WIDTH. */
-static void put_width(const char *text, int64_t width, char *to, size_t size) {
+/* text with numbers in place of each WIDTH and PITCH, and size in place of SIZE. */
+static void put_sizes(const char *text, const ad_operation *op, const char *size, char *to, size_t room) {
+  char width[24], pitch[24];
+  snprintf(width, sizeof width, "%lld", (long long)width_of(op));
+  snprintf(pitch, sizeof pitch, "%lld", (long long)row_of(op));
+  const char *const word[3] = { "WIDTH", "PITCH", "SIZE" }, *const put[3] = { width, pitch, size };
   size_t used = 0;
-  for (const char *at; (at = strstr(text, "WIDTH")) != NULL && used < size; text = at + 5)
-    used += (size_t)snprintf(to + used, size - used, "%.*s%lld", (int)(at - text), text, (long long)width);
-  if (used < size) snprintf(to + used, size - used, "%s", text);
+  while (*text && used + 1 < room) {
+    int k = 0;
+    while (k < 3 && strncmp(text, word[k], strlen(word[k]))) k++;
+    const int n = k < 3 ? (int)strlen(put[k]) : 1;
+    used += (size_t)snprintf(to + used, room - used, "%.*s", n, k < 3 ? put[k] : text);
+    text += k < 3 ? strlen(word[k]) : 1;
+  }
 }
 
 static ad_status write_sparse(ad_writer *w, const ad_operation *op, const char *name, const char *text,
                               const char *z, const char *const x[]) {
   enum { MORE = 40*20 };            /* digits */
-  char routine[sizeof product_text + MORE], called[64];
+  char routine[sizeof product_text + MORE], size[64], called[96], second[96];
   if (ad_type_count(op->z) == 0) return AD_OK;
-  snprintf(called, sizeof called, "%s_%lld", name, (long long)width_of(op));
-  put_width(text, width_of(op), routine, sizeof routine);
+  snprintf(size, sizeof size, "%lld", (long long)width_of(op));
+  if (window_of(op)) snprintf(size, sizeof size, "%lld_of_%lld", (long long)width_of(op), (long long)row_of(op));
+  snprintf(called, sizeof called, "%s_%s", name, size);
+  put_sizes(text, op, size, routine, sizeof routine);
+  snprintf(second, sizeof second, first_of(op) ? "%s + %lld" : "%s", x[SECOND], (long long)first_of(op));
   ad_write(w, "if (%s(%lld, %lld, %lld, %s, %s, %s, %s, %s)) {",
            ad_write_routine(w, op->z.dtype, called, routine), (long long)rows_of(op),
-           (long long)columns_of(op), (long long)entries_of(op), x[START], x[COLUMN], x[FIRST], x[SECOND], z);
+           (long long)columns_of(op), (long long)entries_of(op), x[START], x[COLUMN], x[FIRST], second, z);
   ad_write_failure(w, AD_ERROR_ARGUMENT);
   ad_write(w, "}");
   return AD_OK;
@@ -433,9 +480,17 @@ static ad_var record(const ad_primitive *p, const ad_var pattern[], ad_var first
                    sized ? sizeof columns : 0);
 }
 
+/* What the operation reads of its array, or of instances or a mask of that. */
+static ad_var seen(const ad_operation *op, ad_var x) {
+  const window *w = window_of(op);
+  return w ? ad_slice(x, 1, w->first, w->count, 1) : x;
+}
+
 static ad_var product_vjp(ad_rule *r, int k) {
-  if (k == FIRST) return record(&sampled_primitive, r->x, r->g, r->x[SECOND], 0);
-  return record(&transposed_primitive, r->x, r->x[FIRST], r->g, columns_of(r->op));
+  const window *w = window_of(r->op);
+  if (k == FIRST) return record(&sampled_primitive, r->x, r->g, seen(r->op, r->x[SECOND]), 0);
+  const ad_var back = record(&transposed_primitive, r->x, r->x[FIRST], r->g, columns_of(r->op));
+  return w ? ad_slice_add(ad_zeros(r->tape, *r->op->x[SECOND]), back, 1, w->first, 1) : back;
 }
 static ad_var transposed_vjp(ad_rule *r, int k) {
   if (k == FIRST) return record(&sampled_primitive, r->x, r->x[SECOND], r->g, 0);
@@ -454,7 +509,7 @@ static ad_var reach(ad_rule *r, int k) {
   ad_type t = *op->x[k == FIRST ? SECOND : FIRST];
   if (k == FIRST)
     for (int d = 1; d < t.rank; d++) t.dim[d] = 1;
-  const ad_var g = ad_cast(r->g, dtype), ones = ad_ones(r->tape, t);
+  const ad_var g = ad_cast(k == FIRST ? r->g : seen(op, r->g), dtype), ones = ad_ones(r->tape, t);
   const ad_var z = record(op->primitive, r->x, k == FIRST ? g : ones, k == FIRST ? ones : g, columns_of(op));
   return ad_greater(z, 0);
 }
@@ -463,7 +518,7 @@ static ad_var reach(ad_rule *r, int k) {
 static ad_var sparse_trail(const ad_batch *b) {
   const bool alone = b->batched[SECOND] && !b->batched[START] && !b->batched[COLUMN] && !b->batched[FIRST];
   if (!alone || b->op->primitive == &sampled_primitive) return ad_none();
-  return record(b->op->primitive, b->x, b->x[FIRST], b->x[SECOND], columns_of(b->op));
+  return record(b->op->primitive, b->x, b->x[FIRST], seen(b->op, b->x[SECOND]), columns_of(b->op));
 }
 
 /* As one matrix with those of the instances along its diagonal. */
@@ -483,6 +538,7 @@ static ad_var sparse_diagonal(const ad_batch *b) {
     t.dim[0] *= n;
     x[k] = ad_reshape(batch_spread(b, k), t.rank, t.dim);
   }
+  x[SECOND] = seen(op, x[SECOND]);
   return batch_result(b, record(op->primitive, x, x[FIRST], x[SECOND], n*columns));
 }
 
@@ -497,7 +553,8 @@ static ad_var moved(ad_var x, bool to_end) {
 static ad_var sparse_batch(const ad_batch *b) {
   const bool alone = b->batched[SECOND] && !b->batched[START] && !b->batched[COLUMN] && !b->batched[FIRST];
   if (!alone || b->op->primitive == &sampled_primitive) return sparse_diagonal(b);
-  const ad_var z = record(b->op->primitive, b->x, b->x[FIRST], moved(b->x[SECOND], true), columns_of(b->op));
+  const ad_var x = seen(b->op, moved(b->x[SECOND], true));
+  const ad_var z = record(b->op->primitive, b->x, b->x[FIRST], x, columns_of(b->op));
   return moved(z, false);
 }
 
@@ -536,4 +593,17 @@ ad_var ad_sparse_matmul(ad_var start, ad_var column, ad_var value, ad_var x) {
 
 ad_var ad_sparse_matmul_transposed(ad_var start, ad_var column, ad_var value, ad_var x, int64_t columns) {
   return record_public(&transposed_primitive, start, column, value, x, columns);
+}
+
+/* --- passes --------------------------------------------------------------------------------------------- */
+
+bool sparse_is_product(const ad_operation *op, int64_t *first, int64_t *count, bool *all) {
+  if (op->primitive != &product_primitive) return false;
+  *first = first_of(op), *count = width_of(op), *all = !window_of(op);
+  return true;
+}
+
+ad_var sparse_product_of_columns(const ad_var x[SPARSE_OPERANDS], int64_t first, int64_t count) {
+  const window w = { first, count };
+  return ad_record(ad_tape_of(OPERANDS, x), &product_primitive, OPERANDS, x, &w, sizeof w);
 }

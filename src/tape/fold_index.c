@@ -94,9 +94,9 @@ static uint32_t fold_scatter(ad_tape *t, const ad_operation *op, int axis, const
 
 uint32_t tape_fold_structured(ad_tape *t, uint32_t primitive, uint32_t type, int n, const uint32_t x[],
                          const void *attribute, size_t size) {
-  const ad_type *types[3];
+  const ad_type *types[4];
   int axis;
-  if (!t->closed || n < 2 || n > 3) return INVALID_INDEX;
+  if (!t->closed || n < 1 || n > 4) return INVALID_INDEX;
   for (int k = 0; k < n; k++) types[k] = &node_type(t, x[k])->type;
   const ad_operation op = { .primitive = t->primitive[primitive - PRIMITIVE_FIRST_OTHER], .n = n, .x = types,
                             .z = t->type[type]->type, .attribute = attribute, .attribute_size = size };
@@ -104,6 +104,8 @@ uint32_t tape_fold_structured(ad_tape *t, uint32_t primitive, uint32_t type, int
     const uint32_t product = tape_fold_product(t, &op, x);
     if (product != INVALID_INDEX) return product;
   }
+  if (n == 1) return tape_fold_slice(t, &op, x[0]);
+  if (n == 4) return tape_fold_sparse(t, &op, x);
   if (take_along(&op, &axis)) return fold_take(t, &op, axis, type, x);
   return scatter_along(&op, &axis) ? fold_scatter(t, &op, axis, x) : INVALID_INDEX;
 }

@@ -337,6 +337,19 @@ static bool keeps_bytes(const ad_primitive *p, int n) {
   return (p->traits & keeps) == keeps && n == 1 && !p->not_connected;
 }
 
+bool tape_keeps_bytes(const ad_tape *t, uint32_t i) {
+  int n;
+  if (node_is_leaf(t, i)) return false;
+  node_operands(t, i, &n);
+  return keeps_bytes(node_primitive(t, i), n);
+}
+
+uint32_t tape_origin(const ad_tape *t, uint32_t i) {
+  int n;
+  while (tape_keeps_bytes(t, i)) i = *node_operands(t, i, &n);
+  return i;
+}
+
 /* The node that such an operation gives back: its operand, or what that was reshaped from, where the type
  * is the same. */
 static uint32_t same_bytes(const ad_tape *t, uint32_t type, uint32_t x) {

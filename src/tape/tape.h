@@ -278,11 +278,18 @@ uint32_t tape_fold_array(ad_tape *t, uint32_t primitive, uint32_t type, int n, c
                          const void *attribute, size_t size);
 uint32_t tape_skip_broadcasts(ad_tape *t, uint32_t primitive, uint32_t type, int n, const uint32_t x[],
                               const void *attribute, size_t size);
-/* What an index chooses from arrays of one number, or adds of them; products of transposed matrices. */
+/* What an index chooses from arrays of one number, or adds of them; products of transposed matrices, and of
+ * sparse ones with columns; slices of concatenations. */
 uint32_t tape_fold_structured(ad_tape *t, uint32_t primitive, uint32_t type, int n, const uint32_t x[],
                          const void *attribute, size_t size);
 /* A product of matrices that are stored transposed; op: on nodes x. */
 uint32_t tape_fold_product(ad_tape *t, const ad_operation *op, const uint32_t x[]);
+/* A slice of arrays put together, op: on node i; a product of a sparse matrix and columns of an array. */
+uint32_t tape_fold_slice(ad_tape *t, const ad_operation *op, uint32_t i);
+uint32_t tape_fold_sparse(ad_tape *t, const ad_operation *op, const uint32_t x[]);
+/* Is node i its operand in another shape? What it is another shape of in the end. */
+bool tape_keeps_bytes(const ad_tape *t, uint32_t i);
+uint32_t tape_origin(const ad_tape *t, uint32_t i);
 /* The one number that node i consists of, as bits of its dtype with unused bytes zero. In the body of a
  * function arrays may consist of one, else scalars alone. */
 bool tape_is_filled(const ad_tape *t, uint32_t i, scalar *bits);

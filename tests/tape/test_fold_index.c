@@ -7,25 +7,10 @@
 #include "adit/function.h"
 #include "check.h"
 #include "failing.h"
-#include "function/function.h"
+#include "function/count.h"
 
 #include <math.h>
 #include <string.h>
-
-/* How many operations of that name the outputs need. */
-static int count_named(const ad_function *f, const char *name) {
-  int n = 0;
-  unsigned char needed[256] = { 0 };
-  for (int j = 0; j < f->n_out; j++) needed[f->out[j]] = 1;
-  for (uint32_t i = (uint32_t)f->body->count; i-- > 0;) {
-    int operands;
-    if (i >= sizeof needed || !needed[i] || node_is_leaf(f->body, i)) continue;
-    const uint32_t *x = node_operands(f->body, i, &operands);
-    for (int k = 0; k < operands; k++) needed[x[k]] = 1;
-    n += !strcmp(node_primitive(f->body, i)->name, name);
-  }
-  return n;
-}
 
 /* What a body is made of: ROWS x COLUMNS of dtype, by the places of the least of POINTS lines, or by a given
  * index. */
