@@ -2,7 +2,9 @@
 #include "function/function.h"
 #include "adit/control.h"
 #include "function/carrier.h"
+#include "function/cone.h"
 #include "function/merge.h"
+#include "function/sparse_groups.h"
 #include "function/tiles.h"
 #include "tape/note.h"
 
@@ -52,6 +54,9 @@ typedef struct copying {
   loop_index loops;                 /* open once there is a loop */
   merge *merge;                     /* loops that took the place of several */
   size_t merges, merge_room;
+  sparse_groups products;           /* open once there is a product */
+  int n_out;
+  const uint32_t *out;
 } copying;
 
 /* A derivative of a call computes the call again, unless it sees inside: the nodes of a call are worth that
@@ -141,24 +146,29 @@ static bool copy_node(copying *p, uint32_t i) {
   return p->map[i] != INVALID_INDEX;
 }
 
-/* The loop that takes the place of node i and others, when it has what those need. */
-static bool copy_merged(copying *p, const merge *m, uint32_t number) {
-  const uint32_t first = m->node[0], last = m->node[m->members - 1];
+/* What nodes need that are copied together at the first of them, node[0]. */
+static bool copy_cone(copying *p, int n, const uint32_t node[]) {
+  const uint32_t first = node[0], last = node[n - 1];
   const size_t bytes = (size_t)(last - first) + 1;
   unsigned char *cone = memory_get_zeroed(&p->dst->allocator, bytes, 1);
   bool good = cone != NULL;
   if (!cone) tape_fail(p->dst, AD_ERROR_MEMORY, "out of memory");
-  for (int k = 0; k < m->members; k++) {
-    loop_entry *e = &p->loops.loop[loop_find(&p->loops, m->node[k])];
-    e->merge = number, e->member = k;
-    p->needed[m->node[k]] |= COPIED;
-  }
-  if (good) merge_cone(m, cone);
+  for (int k = 0; k < n; k++) p->needed[node[k]] |= COPIED;
+  if (good) cone_mark(p->src, p->needed, n, node, cone);
   for (uint32_t i = first; i < last && good; i++)
     if (cone[i - first] && p->needed[i] == NEEDED) good = copy_node(p, i);
   memory_release(&p->dst->allocator, cone, bytes);
   if (good) tape_copy_note(p->dst, p->src, first);
-  const uint32_t loop = good ? merge_record(m, p->map) : INVALID_INDEX;
+  return good;
+}
+
+/* The loop that takes the place of several. */
+static bool copy_merged(copying *p, const merge *m, uint32_t number) {
+  for (int k = 0; k < m->members; k++) {
+    loop_entry *e = &p->loops.loop[loop_find(&p->loops, m->node[k])];
+    e->merge = number, e->member = k;
+  }
+  const uint32_t loop = copy_cone(p, m->members, m->node) ? merge_record(m, p->map) : INVALID_INDEX;
   for (int k = 0; k < m->members; k++) p->map[m->node[k]] = loop;
   return loop != INVALID_INDEX;
 }
@@ -183,16 +193,34 @@ static bool copy_loop(copying *p, uint32_t i, bool *good) {
   return true;
 }
 
+/* Products with one sparse matrix, where a body becomes another one: calls have been opened then. True: node i
+ * is one of them, or has failed to be. */
+static bool copy_products(copying *p, uint32_t i, bool *good) {
+  uint32_t node[SPARSE_GROUP_MOST];
+  if (!p->dst->closed || !p->src->closed || !sparse_groups_product(p->src, i)) return false;
+  if (!p->products.used && !sparse_groups_open(&p->products, &p->dst->allocator, p->src, p->needed, p->highest,
+                                               p->n_out, p->out)) {
+    tape_fail(p->dst, AD_ERROR_MEMORY, "out of memory");
+    *good = false;
+    return true;
+  }
+  const int n = sparse_groups_find(&p->products, i, node);
+  if (n) *good = copy_cone(p, n, node) && sparse_groups_record(&p->products, p->dst, n, node, p->map);
+  return n > 0;
+}
+
 static ad_status copy_needed(copying *p) {
   bool good = true;
   p->x = p->few;
   p->room = sizeof p->few/sizeof *p->few;
   for (uint32_t i = 0; i <= p->highest && good; i++)
-    if (p->needed[i] == NEEDED && !copy_loop(p, i, &good)) good = copy_node(p, i);
+    if (p->needed[i] == NEEDED && !copy_loop(p, i, &good) && !copy_products(p, i, &good))
+      good = copy_node(p, i);
   const ad_allocator *a = &p->dst->allocator;
   for (size_t m = 0; m < p->merges; m++) merge_close(&p->merge[m]);
   memory_release(a, p->merge, p->merge_room*sizeof *p->merge);
   if (p->loops.loop) loop_index_close(&p->loops, a);
+  if (p->products.used) sparse_groups_close(&p->products, a);
   if (p->x != p->few) memory_release(a, p->x, p->room*sizeof *p->x);
   memory_release(a, p->opened, p->opened_room*sizeof *p->opened);
   return good ? AD_OK : p->dst->status == AD_OK ? AD_ERROR_MEMORY : p->dst->status;
@@ -219,7 +247,8 @@ ad_status function_copy(ad_tape *dst, ad_tape *src, int n_in, const uint32_t in[
   const size_t n = (size_t)highest + 1;
   unsigned char *needed = memory_get_zeroed(&dst->allocator, n, 1);
   uint32_t *map = memory_get(&dst->allocator, n*sizeof *map);
-  copying p = { .dst = dst, .src = src, .highest = highest, .needed = needed, .map = map };
+  copying p = { .dst = dst, .src = src, .highest = highest, .needed = needed, .map = map, .n_out = n_out,
+                .out = out };
   ad_status status = needed && map ? AD_OK : tape_fail(dst, AD_ERROR_MEMORY, "out of memory");
   char label[NOTE_TEXT];            /* what follows is labelled as before */
   tape_save_note(dst, label);
@@ -282,18 +311,10 @@ static bool count_operations(ad_function *f) {
   return true;
 }
 
-/* f, or what goes in blocks in its place. */
-static ad_function *tiled(ad_function *f) {
-  ad_function *blocks = function_tiled(f);
-  if (!blocks) return f;
-  ad_function_free(f);
-  return blocks;
-}
-
 /* The part of t between in[] and out[] as a function: one more pass of simplification, and only what is
  * needed. */
-static ad_function *cut(const char *name, ad_tape *t, int n_in, const uint32_t in[], int n_out,
-                        const uint32_t out[]) {
+static ad_function *copy_part(const char *name, ad_tape *t, int n_in, const uint32_t in[], int n_out,
+                              const uint32_t out[]) {
   const ad_allocator *a = &t->allocator;
   ad_function *f = allocate(a, name, n_in, n_out);
   const size_t bytes = ((size_t)n_in + (size_t)n_out)*sizeof(ad_var) + 1;
@@ -313,11 +334,34 @@ static ad_function *cut(const char *name, ad_tape *t, int n_in, const uint32_t i
   if (status == AD_OK) {
     tape_forget_numbers(f->body);
     tape_free_rewrites(f->body);
-    return tiled(f);
+    return f;
   }
   tape_fail(t, status, "%s", f && f->body->message[0] ? f->body->message : ad_status_sentence(status));
   ad_function_free(f);
   return NULL;
+}
+
+static bool has_products(const ad_function *f) {
+  for (uint32_t i = 0; i < f->body->count; i++)
+    if (sparse_groups_product(f->body, i)) return true;
+  return false;
+}
+
+/* f once more, now that calls are open. */
+static ad_function *copy_again(ad_tape *t, ad_function *f) {
+  ad_function *again = copy_part(f->name, f->body, f->n_in, f->in, f->n_out, f->out);
+  if (!again) tape_fail(t, f->body->status, "%s", f->body->message);
+  ad_function_free(f);
+  return again;
+}
+
+static ad_function *cut(const char *name, ad_tape *t, int n_in, const uint32_t in[], int n_out,
+                        const uint32_t out[]) {
+  ad_function *f = copy_part(name, t, n_in, in, n_out, out);
+  if (f && has_products(f)) f = copy_again(t, f);
+  ad_function *blocks = f ? function_tiled(f) : NULL;
+  if (blocks) ad_function_free(f);
+  return blocks ? blocks : f;
 }
 
 static ad_status output_nodes(ad_tape *t, int n, const ad_var v[], uint32_t node[]) {

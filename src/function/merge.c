@@ -1,5 +1,6 @@
 /* merge.c -- see merge.h. */
 #include "function/merge.h"
+#include "function/cone.h"
 
 #include <string.h>
 
@@ -34,17 +35,6 @@ static bool add_member(merge *m, uint32_t i) {
   return true;
 }
 
-/* Of nodes first to last: which need a member, those before being known. */
-static void spread_reach(const merge *m, uint32_t first, uint32_t last) {
-  unsigned char *reached = m->loops->reached;
-  for (uint32_t k = first; k <= last; k++) {
-    int n;
-    if (node_is_leaf(m->src, k) || m->needed[k] & 2) continue;
-    const uint32_t *x = node_operands(m->src, k, &n);
-    for (int e = 0; e < n && !reached[k]; e++) reached[k] = reached[x[e]];
-  }
-}
-
 /* Loops that may be computed where the first one is, since none of them needs another. */
 static bool find_members(merge *m, uint32_t i) {
   const loop_index *x = m->loops;
@@ -54,7 +44,7 @@ static bool find_members(merge *m, uint32_t i) {
   for (uint32_t l = x->loop[loop_find(x, i)].next; l != NO_LOOP && good; l = x->loop[l].next) {
     const uint32_t j = x->loop[l].node;
     if (m->needed[j] != 1 || x->loop[l].recorded || !same_beginning(m, i, j)) continue;
-    spread_reach(m, seen + 1, j);
+    cone_reach(m->src, m->needed, seen + 1, j, x->reached);
     seen = j;
     if (x->reached[j]) continue;
     good = add_member(m, j);
@@ -62,19 +52,6 @@ static bool find_members(merge *m, uint32_t i) {
   }
   memset(x->reached + i, 0, (size_t)(seen - i) + 1);
   return good;
-}
-
-void merge_cone(const merge *m, unsigned char cone[]) {
-  const uint32_t i = m->node[0];
-  for (int k = 1; k < m->members; k++) cone[m->node[k] - i] = 1;
-  for (uint32_t k = m->node[m->members - 1]; k > i; k--) {
-    int n;
-    if (!cone[k - i] || node_is_leaf(m->src, k) || m->needed[k] & 2) continue;
-    const uint32_t *x = node_operands(m->src, k, &n);
-    for (int e = 0; e < n; e++)
-      if (x[e] >= i) cone[x[e] - i] = 1;
-  }
-  for (int k = 0; k < m->members; k++) cone[m->node[k] - i] = 0;
 }
 
 /* --- lists ---------------------------------------------------------------------------------------------- */

@@ -40,9 +40,7 @@ typedef struct merge {
  * or memory has failed, which leaves an error on dst. Close only what has been opened. */
 bool merge_open(merge *m, ad_tape *dst, ad_tape *src, const loop_index *loops, uint32_t i,
                 const unsigned char *needed);
-/* Marks, in cone[node - m->node[0]], what has to be there before it is recorded. */
-void merge_cone(const merge *m, unsigned char cone[]);
-/* Records it, map[] of src's operands; INVALID_INDEX on failure. */
+/* Records it, when all that the members need is there (cone.h); map[] of src's operands; INVALID_INDEX on failure. */
 uint32_t merge_record(const merge *m, const uint32_t map[]);
 /* What result j of the k-th member is. */
 int merge_result(const merge *m, int k, int j);
