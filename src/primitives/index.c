@@ -254,9 +254,10 @@ static char *sums_of(const sums_job *j, int part) {
   return part ? j->scratch + (size_t)(part - 1)*(size_t)j->sums*j->a->bytes : j->a->z;
 }
 
-/* Positions [from, to) of a part. */
+/* Positions [from, to) of a part, none where it lies behind the end. */
 static bool run_part(const sums_job *j, int part, int64_t from, int64_t to) {
   const int64_t begin = part*part_length(j->s, j->parts), left = j->s->box.dim[0] - begin;
+  if (left <= from) return true;
   return run_positions(j->s, 0, begin + from, begin + (to < left ? to : left), sums_of(j, part), j->a);
 }
 
@@ -266,16 +267,16 @@ static bool run_streams(const sums_job *j, int first) {
   const int64_t length = part_length(s, j->parts), from = step_of(s->step_from, s->box.from[0]);
   const int64_t left = s->box.dim[0] - (first + ROWS_STREAMS - 1)*length;
   const int64_t n = left < 0 ? 0 : left < length ? left : length;
+  bool good = true;
   void *z[ROWS_STREAMS];
   const void *x[ROWS_STREAMS], *index[ROWS_STREAMS];
-  for (int k = 0; k < ROWS_STREAMS; k++) {
+  for (int k = 0; k < ROWS_STREAMS && n; k++) {
     const int64_t begin = (first + k)*length;
     z[k] = sums_of(j, first + k);
     x[k] = j->a->x + begin*from*(int64_t)j->a->bytes;
     index[k] = j->a->index + begin*(s->wide ? 8 : 4);
   }
-  sums_kernel *const sums = rows_sums(j->dtype, s->wide);
-  bool good = n == 0 || sums(n, row_length(s), s->step_to, from, s->length, z, x, index);
+  if (n) good = rows_sums(j->dtype, s->wide)(n, row_length(s), s->step_to, from, s->length, z, x, index);
   for (int k = 0; k < ROWS_STREAMS; k++) good = good && run_part(j, first + k, n, length);
   return good;
 }

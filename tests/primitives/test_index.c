@@ -250,7 +250,8 @@ static void check_table(const table *c) {
 static void test_many_updates_of_few_elements(void) {
   static const int64_t size[][3] = {
     { 2, 1, 2047 }, { 2, 1, 2049 }, { 5, 3, 701 }, { 2, 1, 65537 }, { 10, 8, 10000 },
-    { 7, 5, 13108 }, { 33, 16, 4097 }, { 200, 3, 22000 }, { 5, 64, 2000 }, { 3, 32, 2100 }
+    { 7, 5, 13108 }, { 33, 16, 4097 }, { 200, 3, 22000 }, { 5, 64, 2000 }, { 3, 32, 2100 },
+    { 2, 8, 257 }               /* 32 parts of 9 rows each: the last ones have none */
   };
   for (size_t i = 0; i < sizeof size/sizeof *size; i++)
     for (int how = 0; how < 8; how++) {
