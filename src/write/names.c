@@ -230,7 +230,7 @@ static void find_used(const ad_writer *w, unsigned char used[]) {
 }
 
 void writer_put_constants(const ad_writer *w, text *to) {
-  unsigned char *used = memory_get_zeroed(&w->allocator, w->names + 1, 1);
+  unsigned char *used = w->constants.failed ? NULL : memory_get_zeroed(&w->allocator, w->names + 1, 1);
   if (!used) {
     to->failed = true;
     return;

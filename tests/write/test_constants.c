@@ -3,6 +3,7 @@
 #define _POSIX_C_SOURCE 200809L
 #include "check.h"
 #include "compiled.h"
+#include "heap.h"
 #include "adit/arrays.h"
 #include "adit/code.h"
 #include "adit/elementwise.h"
@@ -73,6 +74,40 @@ static void check_written(ad_function *f, const constants *c, const void *const 
   compiled_close(&w);
 }
 
+/* The text of f; NULL: it was not written. */
+static char *emitted(ad_function *f, ad_status *status) {
+  char *text = NULL;
+  size_t size = 0;
+  FILE *const to = open_memstream(&text, &size);
+  if (!to) abort();
+  *status = ad_function_emit_c(f, to, NULL, NULL, NULL);
+  fclose(to);
+  return text;
+}
+
+/* Any allocation may fail, within a list of numbers too: then emitting does, or the text is whole. */
+static void check_memory(const constants *c) {
+  const ad_type scalar = ad_type_make(c->dtype, 0, NULL);
+  heap h = { .fail_at = 0 };
+  const ad_allocator a = heap_allocator(&h);
+  ad_function *f = ad_function_trace_with(&a, "constants", body, (void *)(uintptr_t)c, 1, &scalar, ARRAYS,
+                                          NULL);
+  ad_status status = AD_ERROR_MEMORY;
+  char *const whole = CHECK(f != NULL) ? emitted(f, &status) : NULL;
+  CHECK_STATUS(status, AD_OK);
+  for (long k = 1, done = 0; whole && !done && CHECK(k < 10000); k++) {
+    heap_fail(&h, k, false);
+    char *const text = emitted(f, &status);
+    done = heap_has_served(&h);
+    CHECK(status == AD_ERROR_MEMORY || (status == AD_OK && !strcmp(text, whole)));
+    CHECK(!done || status == AD_OK);
+    free(text);
+  }
+  free(whole);
+  ad_function_free(f);
+  CHECK_THAT(heap_is_empty(&h), "%s", heap_text(&h));
+}
+
 int main(void) {
   static constants c;
   const char *const cache = folder_make();
@@ -86,6 +121,7 @@ int main(void) {
     ad_function *f = ad_function_trace("constants", body, &c, 1, &scalar, ARRAYS);
     check_written(f, &c, in);
     check_native(f, &c, in, cache);
+    check_memory(&c);
     ad_function_free(f);
   }
   folder_remove(cache);

@@ -16,19 +16,27 @@ static const char *folder;
 
 /* LOOKED_AT: the rows are an output, too. COMPUTED: the table is computed. OTHER: the rows of the table come
  * by another index. PLAIN: no table. BASE: sums begin with an input. OWN: they begin with
- * sums of inputs, of which the rows are made. */
-enum { LOOKED_AT = 1, COMPUTED = 2, OTHER = 4, PLAIN = 8, BASE = 16, OWN = 32 };
+ * sums of inputs, of which the rows are made. SHIFTED: no table, and each row is made of the one before. */
+enum { LOOKED_AT = 1, COMPUTED = 2, OTHER = 4, PLAIN = 8, BASE = 16, OWN = 32, SHIFTED = 64 };
 typedef struct setting { ad_dtype dtype, index; int64_t n, m, length; unsigned how; } setting;
+
+/* The squares of the points, each with the row before. */
+static ad_var shifted(const setting *s, ad_tape *t, ad_var points) {
+  const ad_var squares = ad_square(points), part = ad_slice(squares, 0, 0, s->n - 1, 1);
+  const ad_var first = ad_ones(t, ad_type_make(s->dtype, 2, (const int64_t[]){ 1, s->m }));
+  return ad_add(ad_concat(2, (const ad_var[]){ first, part }, 0), squares);
+}
 
 /* (points, table, index) -> sums of 2 (table[index] - points) |points| at index. */
 static void body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
   const setting *s = context;
   const ad_var table = s->how & COMPUTED ? ad_mul(in[1], 3) : in[1];
   const ad_var by = s->how & OTHER ? ad_sub(-1, in[2]) : in[2];
-  const ad_var from = s->how & PLAIN ? ad_sqrt(ad_abs(in[0])) : ad_take(table, by, 0);
+  const ad_var from = s->how & SHIFTED ? shifted(s, t, in[0]) : s->how & PLAIN ? ad_sqrt(ad_abs(in[0])) : ad_take(table, by, 0);
   const ad_var base = s->how & OWN ? ad_cumsum(in[1], 0)
                     : s->how & BASE ? ad_neg(in[1]) : ad_zeros(t, ad_type_of(in[1]));
-  const ad_var factor = s->how & OWN ? ad_slice(base, 0, 0, s->n, 1) : ad_abs(in[0]);
+  const ad_var factor = s->how & OWN ? ad_slice(base, 0, 0, s->n, 1) : s->how & SHIFTED ? in[0]
+                        : ad_abs(in[0]);
   const ad_var rows = ad_mul(ad_mul(2, ad_sub(from, in[0])), factor);
   out[0] = ad_scatter_add(base, in[2], rows, 0);
   out[1] = s->how & LOOKED_AT ? rows : ad_sum(base, AD_ALL_AXES, false);
@@ -116,6 +124,9 @@ static void test_others(void) {
   }
   for (int k = 0; k < 4; k++)
     check_rows((setting){ k & 1 ? AD_F32 : AD_F64, AD_I64, 600, 6, k & 2 ? 600 : 700, OWN | PLAIN });
+  check_rows((setting){ AD_F64, AD_I64, 400, 4, 30, SHIFTED });
+  check_rows((setting){ AD_F64, AD_I64, 401, 4, 30, SHIFTED | BASE });
+  check_rows((setting){ AD_F32, AD_I32, 600, 2, 30, SHIFTED | BASE });
 }
 
 int main(void) {

@@ -169,6 +169,78 @@ static void check_program(program *p, const char *cache) {
   ad_function_free(compiled);
 }
 
+/* --- what is seldom drawn ------------------------------------------------------------------------------- */
+
+static void set(program *p, int k, word kind, int x, int y, int64_t by) {
+  p->of[k] = (operation){ kind, x, y, by, 0.5 };
+}
+
+/* Each value is the one before, shifted by `by` elements, and that plus an input, in turns; the first is
+ * input 0 shifted by `first`. */
+static program chain(int64_t n, ad_dtype dtype, word shift, int64_t first, int64_t by) {
+  program p = { .n = n, .row = 1, .dtype = dtype };
+  for (int k = INPUTS; k < VALUES; k++)
+    if ((k - INPUTS)%2) set(&p, k, ADD, k - 1, k/2%INPUTS, 1);
+    else set(&p, k, shift, k == INPUTS ? 0 : k - 1, 0, k == INPUTS ? first : by);
+  return p;
+}
+
+/* Rows with one element, and a few, behind their whole vectors: shifts by more than these, and windows behind
+ * whose end lie more. */
+static void check_ends(const char *cache) {
+  static const word shifts[] = { BEFORE, BEHIND, ADDED_BEFORE, ADDED_BEHIND };
+  for (int k = 0; k < 16; k++) {
+    const ad_dtype dtype = k & 4 ? AD_F32 : AD_F64;
+    const int lanes = dtype == AD_F32 ? 16 : 8, rest = k & 8 ? 3 : 1;
+    program window = chain(3*lanes + rest, dtype, shifts[k%4], lanes - 1, 1);
+    program more = chain(3*lanes + rest, dtype, shifts[k%4], 1, rest + 1);
+    check_program(&window, cache);
+    check_program(&more, cache);
+  }
+}
+
+/* A quotient by what is put into zeros: 0 + -0 is 0. */
+static void check_zeros(const char *cache) {
+  for (int k = 0; k < 4; k++) {
+    program p = { .n = 48, .row = 1, .dtype = k & 2 ? AD_F32 : AD_F64 };
+    for (int i = INPUTS; i < VALUES; i += 3) {
+      set(&p, i, MUL, i == INPUTS ? 1 : i - 1, i/3%INPUTS, 1);
+      set(&p, i + 1, k & 1 ? ADDED_BEFORE : ADDED_BEHIND, i, 0, 1);
+      set(&p, i + 2, DIV, (i/3 + 1)%INPUTS, i + 1, 1);
+    }
+    check_program(&p, cache);
+  }
+}
+
+/* The memory of x, which the first loop reads, is free when that of the last product is chosen, one element
+ * in front of which is put there. */
+static void memory_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  static const int64_t row[2] = { 1, 8 };
+  const ad_var longer = ad_cumsum(in[0], 0), x = ad_cumsum(in[1], 0), other = ad_cumsum(in[2], 0);
+  const ad_var one = ad_full(t, AD_F64(1, 1), 0.25), two = ad_full(t, AD_F64(1, 1), 7);
+  (void)context;
+  out[0] = ad_add(ad_sum(longer, AD_ALL_AXES, false), ad_sum(other, AD_ALL_AXES, false));
+  const ad_var y = ad_mul(x, ad_reshape(in[1], 2, row));
+  const ad_var z = ad_mul(ad_concat(2, (const ad_var[]){ one, ad_slice(y, 1, 0, 7, 1) }, 1), in[2]);
+  const ad_var behind = ad_concat(2, (const ad_var[]){ two, ad_slice(z, 1, 0, 7, 1) }, 1);
+  out[1] = ad_add(ad_mul(behind, 3), z);
+  out[2] = ad_cumsum(behind, 1);
+}
+
+static void check_memory_apart(const char *cache) {
+  const ad_type types[3] = { AD_F64(16), AD_F64(8), AD_F64(8) };
+  double x[3][16], z[3][2][8] = { { { 0 } } };
+  for (int k = 0; k < 48; k++) x[k/16][k%16] = 1 + k*k%13;
+  ad_function *f = ad_function_trace("memory", memory_body, NULL, 3, types, 3);
+  for (int k = 0; k < 2; k++) {
+    if (k) CHECK_STATUS(ad_function_compile(f, &(ad_native){ .cache = cache }, NULL), AD_OK);
+    CHECK_STATUS(ad_function_call(f, (const void *[]){ x[0], x[1], x[2] },
+                                  (void *[]){ z[0][k], z[1][k], z[2][k] }, NULL), AD_OK);
+  }
+  for (int j = 0; j < 3; j++) CHECK(!memcmp(z[j][0], z[j][1], sizeof z[j][0]));
+  ad_function_free(f);
+}
+
 /* Any allocation may fail: then compiling does, and says so, and nothing is lost. */
 static void check_memory(const char *cache) {
   program p = { .gradient = true };
@@ -220,6 +292,9 @@ int main(void) {
       check_program(&p, cache);
     }
   CHECK(count_sources(cache, "__builtin_shuffle(") > PROGRAMS);
+  check_ends(cache);
+  check_zeros(cache);
+  check_memory_apart(cache);
   check_memory(cache);
   folder_remove(cache);
   return check_summary();
