@@ -204,9 +204,9 @@ static void check_zeros(const char *cache) {
   for (int k = 0; k < 4; k++) {
     program p = { .n = 48, .row = 1, .dtype = k & 2 ? AD_F32 : AD_F64 };
     for (int i = INPUTS; i < VALUES; i += 3) {
-      set(&p, i, MUL, i == INPUTS ? 1 : i - 1, i/3%INPUTS, 1);
+      set(&p, i, MUL, i == INPUTS ? 1 : i - 1, (i/3 + 1)%INPUTS, 1);
       set(&p, i + 1, k & 1 ? ADDED_BEFORE : ADDED_BEHIND, i, 0, 1);
-      set(&p, i + 2, DIV, (i/3 + 1)%INPUTS, i + 1, 1);
+      set(&p, i + 2, DIV, (i/3 + 2)%INPUTS, i + 1, 1);
     }
     check_program(&p, cache);
   }
@@ -221,10 +221,10 @@ static void memory_body(ad_tape *t, const ad_var in[], ad_var out[], void *conte
   (void)context;
   out[0] = ad_add(ad_sum(longer, AD_ALL_AXES, false), ad_sum(other, AD_ALL_AXES, false));
   const ad_var y = ad_mul(x, ad_reshape(in[1], 2, row));
-  const ad_var z = ad_mul(ad_concat(2, (const ad_var[]){ one, ad_slice(y, 1, 0, 7, 1) }, 1), in[2]);
+  const ad_var z = ad_mul(ad_concat(2, (const ad_var[]){ ad_slice(y, 1, 1, 7, 1), one }, 1), in[2]);
   const ad_var behind = ad_concat(2, (const ad_var[]){ two, ad_slice(z, 1, 0, 7, 1) }, 1);
   out[1] = ad_add(ad_mul(behind, 3), z);
-  out[2] = ad_cumsum(behind, 1);
+  out[2] = ad_matmul(behind, ad_reshape(out[1], 2, (const int64_t[]){ 8, 1 }));
 }
 
 static void check_memory_apart(const char *cache) {
