@@ -32,7 +32,8 @@ static void body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
   const setting *s = context;
   const ad_var table = s->how & COMPUTED ? ad_mul(in[1], 3) : in[1];
   const ad_var by = s->how & OTHER ? ad_sub(-1, in[2]) : in[2];
-  const ad_var from = s->how & SHIFTED ? shifted(s, t, in[0]) : s->how & PLAIN ? ad_sqrt(ad_abs(in[0])) : ad_take(table, by, 0);
+  const ad_var from = s->how & SHIFTED ? shifted(s, t, in[0])
+                    : s->how & PLAIN ? ad_sqrt(ad_abs(in[0])) : ad_take(table, by, 0);
   const ad_var base = s->how & OWN ? ad_cumsum(in[1], 0)
                     : s->how & BASE ? ad_neg(in[1]) : ad_zeros(t, ad_type_of(in[1]));
   const ad_var factor = s->how & OWN ? ad_slice(base, 0, 0, s->n, 1) : s->how & SHIFTED ? in[0]
