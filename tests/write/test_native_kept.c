@@ -181,6 +181,49 @@ static void test_failure(const char *cache) {
   ad_function_free(f);
 }
 
+/* Each state goes into the one before it only, and the first one is all that is wanted. */
+enum { LINKS = 5 };
+
+static void link_step(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  (void)t, (void)context;
+  for (int k = 0; k + 1 < LINKS; k++) out[k] = ad_add(ad_mul(0.5, in[k]), in[k + 1]);
+  out[LINKS - 1] = ad_neg(in[LINKS - 1]);
+}
+
+static void links(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  ad_type types[LINKS];
+  ad_var end[LINKS];
+  (void)t, (void)context;
+  for (int k = 0; k < LINKS; k++) types[k] = ad_type_of(in[k]);
+  ad_function *f = ad_function_trace("link", link_step, NULL, LINKS, types, LINKS);
+  ad_scan(f, LINKS, &(ad_loop){ .steps = STEPS }, in, end);
+  ad_function_free(f);
+  out[0] = end[0];
+}
+
+static void test_links(int64_t n, const char *cache) {
+  const ad_type x = AD_F64(n), types[LINKS] = { x, x, x, x, x };
+  double v[LINKS][MOST], z[MOST];
+  const void *in[LINKS];
+  ad_function *f = ad_function_trace("links", links, NULL, LINKS, types, 1);
+  for (int native = 0; native < 2; native++) {
+    for (int k = 0; k < LINKS; k++) {
+      in[k] = v[k];
+      for (int i = 0; i < n; i++) v[k][i] = (double)((3*i + 5*k)%7)/8 - 0.4;
+    }
+    if (native) CHECK_STATUS(ad_function_compile(f, &(ad_native){ .cache = cache }, NULL), AD_OK);
+    CHECK_STATUS(ad_function_call(f, in, (void *[]){ z }, NULL), AD_OK);
+    for (int i = 0; i < n; i++) {
+      for (int step = 0; step < STEPS; step++) {
+        for (int k = 0; k + 1 < LINKS; k++) v[k][i] = 0.5*v[k][i] + v[k + 1][i];
+        v[LINKS - 1][i] = -v[LINKS - 1][i];
+      }
+      CHECK_NUMBER(z[i], v[0][i], 1e-15);
+    }
+  }
+  ad_function_free(f);
+}
+
 int main(void) {
   const char *const cache = folder_make();
   if (!CHECK(cache != NULL)) return 1;
@@ -195,6 +238,8 @@ int main(void) {
     test_setting((setting){ .n = 7, .steps = 0, .dtype = AD_F64, .loop = backwards }, cache);
   }
   test_failure(cache);
+  test_links(3, cache);
+  test_links(MOST, cache);
   folder_remove(cache);
   return check_summary();
 }
