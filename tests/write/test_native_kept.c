@@ -9,6 +9,7 @@
 #include "adit/code.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 enum { MOST = 14, STEPS = 33 };
 
@@ -224,6 +225,60 @@ static void test_links(int64_t n, const char *cache) {
   ad_function_free(f);
 }
 
+/* The gradient of the sum of squares of a gradient: what the steps of the first adjoint took from the scan,
+ * those of another scan and of its adjoint take, too. */
+static void second(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  setting s = *(const setting *)context;
+  ad_var first[4], squares = ad_scalar(t, 0);
+  s.value = false;
+  gradients(t, in, first, &s);
+  for (int k = 0; k < 3; k++)
+    squares = ad_add(squares, ad_cast(ad_sum(ad_square(first[k]), AD_ALL_AXES, false), AD_F64));
+  ad_grad(squares, 5, in, out);
+}
+
+static double second_input(int k, int64_t i) { return (double)((5*i + 3*k)%13)/16 - 0.3; }
+
+/* The sum of squares where element `at` of input k is moved by d. */
+static number squares_of(const setting *s, int k, int64_t at, double d) {
+  static double v[5][STEPS*MOST];
+  number sum = 0;
+  for (int j = 0; j < 5; j++)
+    for (int64_t i = 0; i < STEPS*MOST; i++) v[j][i] = second_input(j, i) + (j == k && i == at ? d : 0);
+  for (int i = 0; i < s->n; i++) {
+    const dual total = follow(s, i, v);
+    for (int j = 0; j < 3; j++) sum += total.d[j]*total.d[j];
+  }
+  return sum;
+}
+
+static void test_second(setting s, const char *cache) {
+  const int64_t dim[2] = { s.steps, s.n };
+  const ad_type r = row(&s), types[5] = { r, r, ad_type_make(s.dtype, 2, dim), r, r };
+  static double v[5][STEPS*MOST], z[5][STEPS*MOST];
+  const double d = 0x1p-10;
+  const void *in[5];
+  void *out[5];
+  ad_function *f = ad_function_trace("second", second, &s, 5, types, 5);
+  for (int k = 0; k < 5; k++) {
+    in[k] = v[k], out[k] = z[k];
+    for (int64_t i = 0; i < STEPS*MOST; i++) v[k][i] = second_input(k, i);
+  }
+  for (int native = 0; native < 2; native++) {
+    if (native) CHECK_STATUS(ad_function_compile(f, &(ad_native){ .cache = cache }, NULL), AD_OK);
+    memset(z, 0, sizeof z);
+    CHECK_STATUS(ad_function_call(f, in, out, NULL), AD_OK);
+    for (int k = 0; k < 5; k++)
+      for (int64_t i = 0; i < ad_type_count(types[k]); i += k == 2 ? 5 : 1) {
+        const double by = (double)((squares_of(&s, k, i, d) - squares_of(&s, k, i, -d))/(2*d));
+        CHECK_THAT(fabs(z[k][i] - by) <= 1e-5*(1 + fabs(by)),
+                   "native %d, policy %d, n %d: %d[%d] is %g, not %g", native, (int)s.loop.keep, s.n, k,
+                   (int)i, z[k][i], by);
+      }
+  }
+  ad_function_free(f);
+}
+
 int main(void) {
   const char *const cache = folder_make();
   if (!CHECK(cache != NULL)) return 1;
@@ -236,6 +291,8 @@ int main(void) {
     test_setting((setting){ .n = 7, .steps = STEPS, .dtype = AD_F32, .loop = loop }, cache);
     test_setting((setting){ .n = 7, .steps = 1, .dtype = AD_F64, .loop = loop }, cache);
     test_setting((setting){ .n = 7, .steps = 0, .dtype = AD_F64, .loop = backwards }, cache);
+    test_second((setting){ .n = 2, .steps = 6, .dtype = AD_F64, .loop = loop }, cache);
+    test_second((setting){ .n = 9, .steps = 6, .dtype = AD_F64, .loop = backwards }, cache);
   }
   test_failure(cache);
   test_links(3, cache);

@@ -17,10 +17,11 @@ static const char *folder;
 /* LOOKED_AT: the rows are an output, too. COMPUTED: the table is computed. OTHER: the rows of the table come
  * by another index. PLAIN: no table. BASE: sums begin with an input. OWN: they begin with sums of inputs, of
  * which the rows are made. SHIFTED: no table, and each row is made of the one before. ADDED: the rows are
- * added up elsewhere, too. ZEROS: all points are -0, and the table is 0. */
+ * added up elsewhere, too; TAKEN: the rows of the table are. ZEROS: all points are -0, and the table is 0. */
 enum {
   LOOKED_AT = 1, COMPUTED = 2, OTHER = 4, PLAIN = 8, BASE = 16, OWN = 32, SHIFTED = 64, ADDED = 128,
-  ZEROS = 256
+  ZEROS = 256,
+  TAKEN = 512
 };
 typedef struct setting { ad_dtype dtype, index; int64_t n, m, length; unsigned how; } setting;
 
@@ -44,7 +45,8 @@ static void body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
                         : ad_abs(in[0]);
   const ad_var rows = ad_mul(ad_mul(2, ad_sub(from, in[0])), factor);
   out[0] = ad_scatter_add(base, in[2], rows, 0);
-  out[1] = s->how & LOOKED_AT ? rows : s->how & ADDED ? ad_cumsum(rows, 0) : ad_sum(base, AD_ALL_AXES, false);
+  out[1] = s->how & LOOKED_AT ? rows : s->how & ADDED ? ad_cumsum(rows, 0)
+           : s->how & TAKEN ? ad_cumsum(from, 0) : ad_sum(base, AD_ALL_AXES, false);
 }
 
 static double numbers[1 << 20], table[1 << 16];
@@ -97,7 +99,8 @@ static void check_rows(setting s) {
     CHECK_THAT(!memcmp(got, want, (size_t)(s.length*s.m)*ad_dtype_bytes(s.dtype)),
                "bits of %d rows of %d into %d, how %u, %d threads", (int)s.n, (int)s.m, (int)s.length, s.how,
                k);
-    const size_t looked_at = s.how & (LOOKED_AT | ADDED) ? (size_t)(s.n*s.m)*ad_dtype_bytes(s.dtype) : 0;
+    const bool looks = s.how & (LOOKED_AT | ADDED | TAKEN);
+    const size_t looked_at = looks ? (size_t)(s.n*s.m)*ad_dtype_bytes(s.dtype) : 0;
     CHECK_THAT(!memcmp(got + bytes, want + bytes, looked_at), "bits of the rows, how %u", s.how);
   }
   for (int k = 0; k < 2; k++) {
@@ -122,7 +125,7 @@ static void test_rows(void) {
 
 static void test_others(void) {
   static const unsigned how[] = { LOOKED_AT, COMPUTED, OTHER, PLAIN, BASE, BASE | COMPUTED, PLAIN | BASE,
-                                  OTHER | COMPUTED | LOOKED_AT, ADDED, ADDED | PLAIN | BASE,
+                                  OTHER | COMPUTED | LOOKED_AT, ADDED, ADDED | PLAIN | BASE, TAKEN,
                                   SHIFTED | BASE | ZEROS };
   for (size_t i = 0; i < sizeof how/sizeof *how; i++) {
     check_rows((setting){ AD_F64, AD_I64, 10000, 8, 10, how[i] });
