@@ -241,6 +241,30 @@ static void check_memory_apart(const char *cache) {
   ad_function_free(f);
 }
 
+/* Zeros into which squares are put, in place of which nothing is made where nobody looks at them: here they
+ * are an output, or read by somebody else. */
+static void looked_at_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  const ad_type type = ad_type_of(in[0]);
+  const ad_var zeros = ad_zeros(t, type), part = ad_slice(ad_square(in[0]), 0, 0, type.dim[0] - 1, 1);
+  out[0] = *(const bool *)context ? zeros : ad_slice_add(zeros, ad_slice(in[0], 0, 0, 1, 1), 0, 5, 1);
+  out[1] = ad_cumsum(ad_slice_add(zeros, part, 0, 1, 1), 0);
+}
+
+static void check_looked_at(bool output, const char *cache) {
+  enum { LENGTH = 20 };
+  const ad_type type = AD_F64(LENGTH);
+  double x[LENGTH], z[2][LENGTH], sum = 0;
+  ad_function *f = ad_function_trace("looked_at", looked_at_body, &output, 1, &type, 2);
+  CHECK_STATUS(ad_function_compile(f, &(ad_native){ .cache = cache }, NULL), AD_OK);
+  for (int i = 0; i < LENGTH; i++) x[i] = 1 + i%5, z[0][i] = z[1][i] = 77;
+  CHECK_STATUS(ad_function_call(f, (const void *[]){ x }, (void *[]){ z[0], z[1] }, NULL), AD_OK);
+  for (int i = 0; i < LENGTH; i++) {
+    sum += i ? x[i - 1]*x[i - 1] : 0;
+    CHECK(z[0][i] == (!output && i == 5 ? x[0] : 0) && z[1][i] == sum);
+  }
+  ad_function_free(f);
+}
+
 /* Any allocation may fail: then compiling does, and says so, and nothing is lost. */
 static void check_memory(const char *cache) {
   program p = { .gradient = true };
@@ -295,6 +319,7 @@ int main(void) {
   check_ends(cache);
   check_zeros(cache);
   check_memory_apart(cache);
+  for (int output = 0; output < 2; output++) check_looked_at(output, cache);
   check_memory(cache);
   folder_remove(cache);
   return check_summary();
