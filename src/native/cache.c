@@ -118,15 +118,28 @@ static uint64_t hash_surroundings(const native_request *r, int how) {
   return text_hash(h, &how, sizeof how);
 }
 
-static bool same_file(const char *path, const text *source) {
+static uint64_t hash_source(const native_source *s) {
+  uint64_t h = TEXT_HASH;
+  for (int k = 0; k < NATIVE_PIECES; k++) h = text_hash(h, text_of(s->piece[k]), s->piece[k]->length);
+  return h;
+}
+
+/* Does the file go on with that piece? */
+static bool goes_on(FILE *f, const text *piece) {
   char block[4096];
-  size_t at = 0, n;
+  for (size_t at = 0, n; at < piece->length; at += n) {
+    n = piece->length - at < sizeof block ? piece->length - at : sizeof block;
+    if (fread(block, 1, n, f) != n || memcmp(block, text_of(piece) + at, n)) return false;
+  }
+  return true;
+}
+
+static bool same_file(const char *path, const native_source *source) {
   FILE *f = fopen(path, "rb");
-  if (!f) return false;
-  while ((n = fread(block, 1, sizeof block, f)) > 0 && at + n <= source->length
-         && !memcmp(block, text_of(source) + at, n)) at += n;
-  const bool same = n == 0 && at == source->length && feof(f);
-  fclose(f);
+  bool same = f != NULL;
+  for (int k = 0; same && k < NATIVE_PIECES; k++) same = goes_on(f, source->piece[k]);
+  same = same && getc(f) == EOF && feof(f);
+  if (f) fclose(f);
   return same;
 }
 
@@ -236,21 +249,26 @@ static ad_status compile(const native_request *r, const char *source, const char
   return status;
 }
 
-static ad_status write_source(const native_request *r, const char *path, const text *source) {
+static ad_status write_source(const native_request *r, const char *path, const native_source *source) {
   const int file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
   FILE *f = file < 0 ? NULL : fdopen(file, "wb");
   if (!f) {
     if (file >= 0) close(file);
     return native_fail(r, AD_ERROR_IO, "the cache %.150s: %s", r->folder, strerror(errno));
   }
-  const bool good = fwrite(text_of(source), 1, source->length, f) == source->length && fflush(f) == 0;
+  bool good = true;
+  for (int k = 0; good && k < NATIVE_PIECES; k++) {
+    const text *piece = source->piece[k];
+    good = fwrite(text_of(piece), 1, piece->length, f) == piece->length;
+  }
+  good = good && fflush(f) == 0;
   const int error = errno;
   if (fclose(f) == 0 && good) return AD_OK;
   return native_fail(r, AD_ERROR_IO, "the cache %.150s: %s", r->folder, strerror(error));
 }
 
 /* The object takes its place before its source does: a source that is there has its object. */
-static ad_status build_at(const native_request *r, const text *source, const char *name, int how) {
+static ad_status build_at(const native_request *r, const native_source *source, const char *name, int how) {
   char path[4][NATIVE_PATH + 64], place[NATIVE_PATH + 64];
   static const char *const ending[3] = { "c", "so", "log" };
   struct timespec now;
@@ -267,11 +285,11 @@ static ad_status build_at(const native_request *r, const text *source, const cha
   return status;
 }
 
-ad_status native_build(native_request *r, const text *source, int how) {
+ad_status native_build(native_request *r, const native_source *source, int how) {
   char name[48], place[NATIVE_PATH + 64];
   const uint64_t h = hash_surroundings(r, how);
   snprintf(name, sizeof name, "adit-%016llx-%016llx", (unsigned long long)h,
-           (unsigned long long)text_hash(TEXT_HASH, text_of(source), source->length));
+           (unsigned long long)hash_source(source));
   snprintf(place, sizeof place, "%s/%s.c", r->folder, name);
   if (snprintf(r->object, NATIVE_PATH, "%s/%s.so", r->folder, name) >= NATIVE_PATH)
     return native_fail(r, AD_ERROR_IO, "the name of the cache is too long");

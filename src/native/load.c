@@ -136,29 +136,35 @@ static ad_status publish(ad_function *f, loaded *p) {
   return AD_OK;
 }
 
-static int how_to_build(const text *source) {
-  const char *s = text_of(source);
-  const bool both = strstr(s, "ADIT_PARALLEL_SIMD for") != NULL;
-  return (source->length < LONG_TEXT ? NATIVE_SHORT : 0)
-         | (both || strstr(s, "ADIT_SIMD for") ? NATIVE_LOOPS : 0)
-         | (strstr(s, "< ADIT_LANES(") ? NATIVE_MASKS : 0)
-         | (both || strstr(s, "ADIT_PARALLEL for") || strstr(s, "for num_threads(") ? NATIVE_THREADS : 0);
+static bool has(const native_source *s, const char *words) {
+  for (int k = 0; k < NATIVE_PIECES; k++)
+    if (strstr(text_of(s->piece[k]), words)) return true;
+  return false;
+}
+
+static int how_to_build(const native_source *s) {
+  const bool both = has(s, "ADIT_PARALLEL_SIMD for");
+  size_t length = 0;
+  for (int k = 0; k < NATIVE_PIECES; k++) length += s->piece[k]->length;
+  return (length < LONG_TEXT ? NATIVE_SHORT : 0) | (both || has(s, "ADIT_SIMD for") ? NATIVE_LOOPS : 0)
+         | (has(s, "< ADIT_LANES(") ? NATIVE_MASKS : 0)
+         | (both || has(s, "ADIT_PARALLEL for") || has(s, "for num_threads(") ? NATIVE_THREADS : 0);
 }
 
 /* Writes, builds and loads f; r->message has what failed. */
 static ad_status compile_now(ad_function *f, native_request *r) {
   const ad_code code = { .chunk = NATIVE_CHUNK };
   ad_writer w;
-  text source = text_on(&r->allocator);
+  native_source source;
   size_t bytes = 0;
   loaded *p = NULL;
   writer_open(&w, &r->allocator, &code, "f", true);
   ad_status status = native_text(&w, f, &source, &bytes) ? AD_OK : w.status;
   if (status != AD_OK) native_fail(r, status, "%s", w.message);
   else status = native_build(r, &source, how_to_build(&source));
+  native_source_close(&source);
   if (status == AD_OK) status = load(r, &w, f, bytes, &p);
   if (status == AD_OK) status = publish(f, p);
-  written_free(&source);
   writer_close(&w);
   return status;
 }

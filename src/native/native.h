@@ -32,15 +32,21 @@ struct host {
 
 typedef int native_entry(const void *const in[], void *const out[], void *memory, const struct host *host);
 
-/* The whole text for f, in w; bytes: of work memory. */
-bool native_text(ad_writer *w, ad_function *f, text *to, size_t *bytes);
+/* The text for f in pieces, one behind the other: what is common to all, the routines and functions where the
+ * writer has them (they may be megabytes), and the entry. */
+enum { NATIVE_PIECES = 4 };
+typedef struct native_source { text head, tail; const text *piece[NATIVE_PIECES]; } native_source;
+
+/* bytes: of work memory. s lasts as long as w, and is to be closed either way. */
+bool native_text(ad_writer *w, ad_function *f, native_source *s, size_t *bytes);
+void native_source_close(native_source *s);
 
 /* The compiler's path, the folder, made and found safe. */
 ad_status native_find(native_request *r, const ad_native *options);
 /* The object for that text, from the cache or compiled: its path is in r->object. how: a short text is
  * compiled with all optimisation, a long one quickly; loops shall become vector code. */
 enum { NATIVE_SHORT = 1, NATIVE_LOOPS = 2, NATIVE_THREADS = 4, NATIVE_MASKS = 8 };
-ad_status native_build(native_request *r, const text *source, int how);
+ad_status native_build(native_request *r, const native_source *source, int how);
 
 /* Says why and returns status. */
 ad_status native_fail(const native_request *r, ad_status status, const char *format, ...)

@@ -51,27 +51,36 @@ static void put_arguments(text *to, const ad_function *f, const unit_info *u, co
   if (u->fixed) text_put(to, "%shost->fixed", comma);
 }
 
-bool native_text(ad_writer *w, ad_function *f, text *to, size_t *bytes) {
-  static const unit_shape plain;
-  const unit_info *u = write_unit(w, f, NULL, &plain);
-  size_t at[AD_DTYPES];
-  if (!u) return false;
-  *bytes = 0;
-  for (int d = AD_DTYPES; d-- > 0;) {
-    at[d] = *bytes;
-    *bytes += rounded(u->need[d]*write_size((ad_dtype)d));
-  }
-  text_put(to, "%s%s", words, vector_math);
-  writer_put_constants(w, to);
-  text_put_bytes(to, text_of(&w->routines), w->routines.length);
-  text_put_bytes(to, text_of(&w->units), w->units.length);
+static void put_entry(text *to, const ad_function *f, const unit_info *u, const size_t at[]) {
   text_put(to, "\nint adit_entry(const void *const *in, void *const *out, void *memory, "
                "const struct host *host) {\n"
                "  (void)in, (void)out, (void)memory, (void)host;\n");
   text_put(to, u->fails ? "  return %s(" : "  %s(", u->name);
   put_arguments(to, f, u, at);
   text_put(to, u->fails ? ");\n}\n" : ");\n  return 0;\n}\n");
-  if (to->failed || w->constants.failed || w->routines.failed || w->units.failed)
-    return writer_fail(w, AD_ERROR_MEMORY, "out of memory");
-  return true;
+}
+
+bool native_text(ad_writer *w, ad_function *f, native_source *s, size_t *bytes) {
+  static const unit_shape plain;
+  *s = (native_source){ text_on(&w->allocator), text_on(&w->allocator),
+                        { &s->head, &w->routines, &w->units, &s->tail } };
+  const unit_info *u = write_unit(w, f, NULL, &plain);
+  size_t at[AD_DTYPES];
+  bool failed = w->constants.failed;
+  if (!u) return false;
+  *bytes = 0;
+  for (int d = AD_DTYPES; d-- > 0;) {
+    at[d] = *bytes;
+    *bytes += rounded(u->need[d]*write_size((ad_dtype)d));
+  }
+  text_put(&s->head, "%s%s", words, vector_math);
+  writer_put_constants(w, &s->head);
+  put_entry(&s->tail, f, u, at);
+  for (int k = 0; k < NATIVE_PIECES; k++) failed |= s->piece[k]->failed;
+  return !failed || writer_fail(w, AD_ERROR_MEMORY, "out of memory");
+}
+
+void native_source_close(native_source *s) {
+  written_free(&s->head);
+  written_free(&s->tail);
 }

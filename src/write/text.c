@@ -40,6 +40,36 @@ void text_put(text *t, const char *format, ...) {
   va_end(list);
 }
 
+void text_take(text *t, text *from) {
+  if (t->length || t->failed) {
+    text_put_bytes(t, text_of(from), from->length);
+    t->failed |= from->failed;
+    written_free(from);
+    return;
+  }
+  written_free(t);
+  *t = *from;
+  *from = text_on(&t->allocator);
+}
+
+/* From the end, so that nothing is written over before it has moved. */
+void text_replace(text *t, char mark, const char *word) {
+  const size_t n = strlen(word);
+  size_t marks = 0;
+  for (const char *at = text_of(t); (at = strchr(at, mark)) != NULL; at++) marks++;
+  if (!marks || !reserve(t, marks*n)) return;
+  char *end = t->at + t->length, *to = end + marks*n - marks;
+  t->length = (size_t)(to - t->at);
+  for (char *at = end; marks; at--, to--) {
+    if (*at != mark) *to = *at;
+    else {
+      to -= n - 1;
+      memcpy(to, word, n);
+      marks--;
+    }
+  }
+}
+
 uint64_t text_hash(uint64_t h, const void *bytes, size_t n) {
   const unsigned char *b = bytes;
   for (size_t i = 0; i < n; i++) h = (h ^ b[i])*UINT64_C(1099511628211);

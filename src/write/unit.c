@@ -640,28 +640,20 @@ static bool write_steps(unit *u) {
   return true;
 }
 
-/* The text of all parts and of the function, with the name put in; or the name of a
- * unit with the same text. */
+/* The function goes behind its parts, and the name into all of them; or it is the name of a unit with the same
+ * text. */
 static bool name_unit(unit *u) {
   ad_writer *w = u->w;
-  text t = text_on(&w->allocator);
-  text_put_bytes(&t, text_of(&u->calls), u->calls.length);
-  put_function(u, &t, OWN_NAME, &u->all, u->parts > 1 ? text_of(&u->main) : text_of(&u->body),
+  text *const all = &u->calls;
+  put_function(u, all, OWN_NAME, &u->all, u->parts > 1 ? text_of(&u->main) : text_of(&u->body),
                u->shape->lanes && u->parts == 1);
+  if (u->failed || u->body.failed || u->main.failed || all->failed)
+    return writer_fail(w, AD_ERROR_MEMORY, "out of memory");
   snprintf(u->info->name, sizeof u->info->name, "%.60s_%zu", w->prefix, w->count);
-  if (writer_same(w, text_of(&t), t.length, u->info->name)) {
-    written_free(&t);
-    return true;
-  }
-  for (const char *at = text_of(&t); *at;) {
-    const size_t n = strcspn(at, OWN_NAME);
-    text_put_bytes(&w->units, at, n);
-    if (at[n]) text_put(&w->units, "%s", u->info->name);
-    at += n + (at[n] != 0);
-  }
-  const bool good = !t.failed && !w->units.failed && !u->failed && !u->body.failed && !u->calls.failed
-                    && w->status == AD_OK;              /* a constant without a name, say */
-  written_free(&t);
+  if (writer_same(w, text_of(all), all->length, u->info->name)) return true;
+  text_replace(all, OWN_NAME[0], u->info->name);
+  text_take(&w->units, all);
+  const bool good = !w->units.failed && w->status == AD_OK;     /* a constant without a name, say */
   return good || writer_fail(w, AD_ERROR_MEMORY, "out of memory");
 }
 
