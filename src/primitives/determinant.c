@@ -102,13 +102,13 @@ static ad_status logabsdet_run(const ad_operation *op, void *z, const void *cons
       above *= u[i*n + i];                                                                                   \
     }                                                                                                        \
   }                                                                                                          \
-  static void cofactors_##suffix(int n, const T *lu, T *z) {                                                 \
+  static void cofactors_##suffix(const lapack *l, int n, const T *lu, T *z) {                                \
     const T *swap = lu + (int64_t)n*n;                                                                       \
     T sign = 1;                                                                                              \
     for (int i = 0; i < n; i++)                                                                              \
       if ((int64_t)swap[i] != i + 1) sign = -sign;                                                           \
     adjugate_##suffix(n, lu, z);                                                                             \
-    prefix##trsm_("L", "L", "T", "U", &n, &n, &sign, lu, &n, z, &n, 1, 1, 1, 1);                             \
+    l->prefix##trsm("L", "L", "T", "U", &n, &n, &sign, lu, &n, z, &n, 1, 1, 1, 1);                           \
     for (int64_t row = 0; row < n; row++, z += n)                                                            \
       for (int64_t i = n - 1; i >= 0; i--) {                                                                 \
         const int64_t other = (int64_t)swap[i] - 1;                                                          \
@@ -124,10 +124,12 @@ static ad_status cofactor_run(const ad_operation *op, void *z, const void *const
   (void)scratch;
   const ad_type *t = &op->z;
   const int64_t n = t->dim[t->rank - 1], count = axes_product(t, 0, t->rank - 2);
+  const lapack *l = lapack_find();
   if (n == 0) return AD_OK;
+  if (!l) return AD_ERROR_UNSUPPORTED;
   for (int64_t i = 0; i < count; i++)
-    if (t->dtype == AD_F64) cofactors_f64((int)n, (const double *)x[1] + i*(n + 1)*n, (double *)z + i*n*n);
-    else cofactors_f32((int)n, (const float *)x[1] + i*(n + 1)*n, (float *)z + i*n*n);
+    if (t->dtype == AD_F64) cofactors_f64(l, (int)n, (const double *)x[1] + i*(n + 1)*n, (double *)z + i*n*n);
+    else cofactors_f32(l, (int)n, (const float *)x[1] + i*(n + 1)*n, (float *)z + i*n*n);
   return AD_OK;
 }
 

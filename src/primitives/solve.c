@@ -28,12 +28,12 @@ static const ad_primitive lu_primitive, lu_solve_primitive;
 
 #define T double
 #define NAME(name) name##_f64
-#define LAPACK(name) d##name##_
+#define LAPACK(name) l->d##name
 #include "primitives/solve.inc"
 
 #define T float
 #define NAME(name) name##_f32
-#define LAPACK(name) s##name##_
+#define LAPACK(name) l->s##name
 #include "primitives/solve.inc"
 #include "primitives/work.h"
 
@@ -48,7 +48,8 @@ ad_status matrix_check(ad_operation *op, const ad_type *a) {
                      ad_type_print(*a, text, sizeof text));
   /* LAPACK counts in int; a float holds the number of a pivot exactly up to 2^24 */
   const bool fits = n <= (a->dtype == AD_F32 ? 1 << 24 : INT_MAX);
-  return fits ? AD_OK : ad_refuse(op, AD_ERROR_SIZE, "the matrix is too big");
+  if (!fits) return ad_refuse(op, AD_ERROR_SIZE, "the matrix is too big");
+  return lapack_find() ? AD_OK : ad_refuse(op, AD_ERROR_UNSUPPORTED, "there is no LAPACK here");
 }
 
 /* An error that is on the tape already stays the first. */
@@ -89,9 +90,11 @@ static ad_status lu_run(const ad_operation *op, void *z, const void *const x[], 
   const ad_type *a = op->x[0];
   const int n = (int)a->dim[a->rank - 1];
   const int64_t count = axes_product(a, 0, a->rank - 2);
+  const lapack *l = lapack_find();
   if (n == 0 || count == 0) return AD_OK;
-  if (a->dtype == AD_F64) factorise_f64(count, n, z, x[0], scratch);
-  else factorise_f32(count, n, z, x[0], scratch);
+  if (!l) return AD_ERROR_UNSUPPORTED;
+  if (a->dtype == AD_F64) factorise_f64(l, count, n, z, x[0], scratch);
+  else factorise_f32(l, count, n, z, x[0], scratch);
   return AD_OK;
 }
 
@@ -250,13 +253,15 @@ static int64_t together(const ad_operation *op, const systems *s) {
   return shared && s->k == 1 ? count : 1;
 }
 
-typedef bool solve_function(bool transposed, int n, int k, int64_t count, const void *lu, void *z,
-                            int *pivot);
+typedef bool solve_function(const lapack *l, bool transposed, int n, int k, int64_t count, const void *lu,
+                            void *z, int *pivot);
 
 static ad_status lu_solve_run(const ad_operation *op, void *z, const void *const x[], void *scratch) {
   const solution *how = op->attribute;
   const size_t width = ad_dtype_bytes(op->z.dtype), bytes = ad_type_bytes(op->z);
+  const lapack *l = lapack_find();
   if (bytes == 0) return AD_OK;
+  if (!l) return AD_ERROR_UNSUPPORTED;
   const systems s = systems_here(op);
   const int64_t group = together(op, &s);
   solve_function *const solve = op->z.dtype == AD_F64 ? solve_f64 : solve_f32;
@@ -265,7 +270,7 @@ static ad_status lu_solve_run(const ad_operation *op, void *z, const void *const
   for (char *to = z, *end = to + bytes; to < end; to += each) {
     const char *lu = (const char *)x[1] + (size_t)at.a*width;
     memcpy(to, (const char *)x[2] + (size_t)at.b*width, each);
-    if (!solve(how->transposed, (int)s.n, (int)s.k, group, lu, to, scratch)) return AD_ERROR_SINGULAR;
+    if (!solve(l, how->transposed, (int)s.n, (int)s.k, group, lu, to, scratch)) return AD_ERROR_SINGULAR;
     systems_next(&s, &at, (s.n + 1)*s.n);
   }
   return AD_OK;

@@ -27,18 +27,19 @@ typedef struct triangle { uint8_t lower, transposed, vector; } triangle;
 /* substitute: z, n rows of k, holds b and gets the solution; false where the diagonal has a 0. factorise:
  * a = L L^T in place, from the lower triangle of a; false where a is not positive definite. */
 #define KERNELS(T, suffix, prefix)                                                                           \
-  static bool substitute_##suffix(triangle how, int n, int k, const void *matrix, void *z) {                 \
+  static bool substitute_##suffix(const lapack *l, triangle how, int n, int k, const void *matrix,           \
+                                  void *z) {                                                                 \
     const T *a = matrix, one = 1;                                                                            \
     for (int64_t i = 0; i < n; i++)                                                                          \
       if (a[i*n + i] == 0) return false;                                                                     \
-    prefix##trsm_("R", how.lower ? "U" : "L", how.transposed ? "T" : "N", "N", &k, &n, &one, a, &n, z, &k,   \
-                  1, 1, 1, 1);                                                                               \
+    l->prefix##trsm("R", how.lower ? "U" : "L", how.transposed ? "T" : "N", "N", &k, &n, &one, a, &n, z, &k, \
+                    1, 1, 1, 1);                                                                             \
     return true;                                                                                             \
   }                                                                                                          \
-  static bool factorise_##suffix(int n, void *matrix) {                                                      \
+  static bool factorise_##suffix(const lapack *l, int n, void *matrix) {                                     \
     T *a = matrix;                                                                                           \
     int info;                                                                                                \
-    prefix##potrf_("U", &n, a, &n, &info, 1);                                                                \
+    l->prefix##potrf("U", &n, a, &n, &info, 1);                                                              \
     for (int64_t i = 0; i < n; i++)                                                                          \
       for (int64_t j = i + 1; j < n; j++) a[i*n + j] = 0;                                                    \
     return info == 0;                                                                                        \
@@ -64,14 +65,16 @@ static ad_status triangular_run(const ad_operation *op, void *z, const void *con
   (void)scratch;
   const triangle how = triangle_of(op);
   const size_t width = ad_dtype_bytes(op->z.dtype), bytes = ad_type_bytes(op->z);
+  const lapack *l = lapack_find();
   if (bytes == 0) return AD_OK;
+  if (!l) return AD_ERROR_UNSUPPORTED;
   const systems s = systems_here(op);
   const size_t each = (size_t)(s.n*s.k)*width;
   systems_place at = { 0 };
   for (char *to = z, *end = to + bytes; to < end; to += each) {
     const char *a = (const char *)x[0] + (size_t)at.a*width;
     memcpy(to, (const char *)x[1] + (size_t)at.b*width, each);
-    if (!(op->z.dtype == AD_F64 ? substitute_f64 : substitute_f32)(how, (int)s.n, (int)s.k, a, to))
+    if (!(op->z.dtype == AD_F64 ? substitute_f64 : substitute_f32)(l, how, (int)s.n, (int)s.k, a, to))
       return AD_ERROR_SINGULAR;
     systems_next(&s, &at, s.n*s.n);
   }
@@ -151,10 +154,12 @@ static ad_status cholesky_run(const ad_operation *op, void *z, const void *const
   const ad_type *t = &op->z;
   const int64_t n = t->dim[t->rank - 1];
   const size_t bytes = ad_type_bytes(*t), each = (size_t)(n*n)*ad_dtype_bytes(t->dtype);
+  const lapack *l = lapack_find();
   if (bytes == 0) return AD_OK;
+  if (!l) return AD_ERROR_UNSUPPORTED;
   if (z != x[0]) memcpy(z, x[0], bytes);
   for (char *to = z, *end = to + bytes; to < end; to += each)
-    if (!(t->dtype == AD_F64 ? factorise_f64 : factorise_f32)((int)n, to)) return AD_ERROR_NUMERIC;
+    if (!(t->dtype == AD_F64 ? factorise_f64 : factorise_f32)(l, (int)n, to)) return AD_ERROR_NUMERIC;
   return AD_OK;
 }
 

@@ -13,6 +13,7 @@
 
 typedef struct descent {
   iteration s;
+  const lapack *l;
   double f, f_trial;
   double *g, *g_trial, *step, *trial, *h, *factor;
 } descent;
@@ -27,7 +28,8 @@ static ad_status open_descent(descent *w, const ad_operation *op, const void *co
   w->g = w->s.number, w->g_trial = w->g + n;
   w->step = w->g_trial + n, w->trial = w->step + n;
   w->h = w->trial + n, w->factor = w->h + n*n;
-  return AD_OK;
+  w->l = lapack_find();
+  return w->l ? AD_OK : AD_ERROR_UNSUPPORTED;
 }
 
 static ad_status evaluate(descent *w, const double x[], double *f, double g[]) {
@@ -43,7 +45,7 @@ static bool factorise(descent *w, double shift) {
   int info;
   memcpy(w->factor, w->h, n*n*sizeof *w->h);
   for (size_t i = 0; i < n; i++) w->factor[i*n + i] += shift;
-  dpotrf_("L", &w->s.n, w->factor, &w->s.n, &info, 1);
+  w->l->dpotrf("L", &w->s.n, w->factor, &w->s.n, &info, 1);
   return info == 0;
 }
 
@@ -64,8 +66,8 @@ static void find_step(descent *w) {
   const int n = w->s.n, one = 1;
   const double unit = 1;
   for (int i = 0; i < n; i++) w->step[i] = -w->g[i];
-  dtrsm_("L", "L", "N", "N", &n, &one, &unit, w->factor, &n, w->step, &n, 1, 1, 1, 1);
-  dtrsm_("L", "L", "T", "N", &n, &one, &unit, w->factor, &n, w->step, &n, 1, 1, 1, 1);
+  w->l->dtrsm("L", "L", "N", "N", &n, &one, &unit, w->factor, &n, w->step, &n, 1, 1, 1, 1);
+  w->l->dtrsm("L", "L", "T", "N", &n, &one, &unit, w->factor, &n, w->step, &n, 1, 1, 1, 1);
 }
 
 /* slope: of f along the step, negative. Rounding of f is some units in its last place. */

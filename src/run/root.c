@@ -8,6 +8,7 @@
 
 typedef struct newton {
   iteration s;
+  const lapack *l;
   double *r, *step, *trial, *r_trial, *j;
   int *pivot;
 } newton;
@@ -20,13 +21,14 @@ static ad_status open_newton(newton *w, const ad_operation *op, const void *cons
   const size_t n = (size_t)ad_type_count(*op->x[0]);
   const ad_status status = iteration_open(&w->s, op, x, 5*n + n*n, message, size);
   if (status != AD_OK) return status;
+  w->l = lapack_find();
   w->r = w->s.number;
   w->step = w->r + n;
   w->trial = w->step + n;
   w->r_trial = w->trial + n;
   w->pivot = (int *)(void *)(w->r_trial + n);
   w->j = w->r_trial + 2*n;
-  return AD_OK;
+  return w->l ? AD_OK : AD_ERROR_UNSUPPORTED;
 }
 
 static ad_status singular(const newton *w, int64_t k) {
@@ -46,10 +48,10 @@ static ad_status newton_step(newton *w, int64_t k) {
   if (status != AD_OK) return status;
   const double residual = largest(s->n, w->r);
   if (!isfinite(residual)) return iteration_fail(s, k, residual, "the residual is not finite");
-  dgetrf_(&s->n, &s->n, w->j, &s->n, w->pivot, &info);
+  w->l->dgetrf(&s->n, &s->n, w->j, &s->n, w->pivot, &info);
   if (info > 0) return singular(w, k);
   for (size_t i = 0; i < n; i++) w->step[i] = -w->r[i];
-  dgetrs_("T", &s->n, &one, w->j, &s->n, w->pivot, w->step, &s->n, &info, 1);
+  w->l->dgetrs("T", &s->n, &one, w->j, &s->n, w->pivot, w->step, &s->n, &info, 1);
   return isfinite(largest(s->n, w->step)) ? AD_OK : iteration_fail(s, k, residual, "the step is not finite");
 }
 
