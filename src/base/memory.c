@@ -82,6 +82,9 @@ static void *resize(void *pointer, size_t old_size, size_t new_size) {
   return block;
 }
 
+/* Fresh pages are zeros, and cost nothing until they are written to. */
+static bool is_zero(size_t size) { return size >= BIG; }
+
 /* A growing list would soon move to a mapping: from a quarter of that size on it begins there. */
 static size_t growing(size_t bytes) { return bytes >= BIG/4 && bytes < BIG ? BIG : bytes; }
 
@@ -92,6 +95,7 @@ static void *resize(void *pointer, size_t old_size, size_t new_size) {
   (void)old_size;
   return realloc(pointer, new_size);
 }
+static bool is_zero(size_t size) { (void)size; return false; }
 static size_t growing(size_t bytes) { return bytes; }
 
 #endif
@@ -112,7 +116,7 @@ void *memory_get(const ad_allocator *a, size_t size) {
 void *memory_get_zeroed(const ad_allocator *a, size_t count, size_t size) {
   if (size && count > SIZE_MAX/size) return NULL;
   void *block = memory_get(a, count*size);
-  if (block) memset(block, 0, count*size);
+  if (block && !(a->reallocate == standard && is_zero(count*size))) memset(block, 0, count*size);
   return block;
 }
 

@@ -439,8 +439,10 @@ static ad_function *trace_on(ad_tape *t, const char *name, ad_body *body, void *
   }
   for (int j = 0; j < n_out; j++) l.y[j] = ad_none();
   if (t->status == AD_OK) body(t, l.x, l.y, context);
-  if (t->status == AD_OK && output_nodes(t, n_out, l.y, l.out) == AD_OK)
+  if (t->status == AD_OK && output_nodes(t, n_out, l.y, l.out) == AD_OK) {
+    tape_forget_numbers(t);           /* nothing more is recorded there: make room for the copy */
     f = cut_with_captures(name, t, n_in, l.in, n_out, l.out);
+  }
   memory_release(&t->allocator, l.x, l.bytes);
   return f;
 }

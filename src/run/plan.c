@@ -224,17 +224,20 @@ static void lay_out(plan *p) {
 
 /* --- the whole ------------------------------------------------------------------------------------ */
 
+/* Written code has no scalar programs, whose slots are numbered. */
+static size_t numbers_of_nodes(const planner *q) { return (q->views ? 3 : 4)*(size_t)q->g.n; }
+
 bool planner_open(planner *q) {
   const ad_allocator *a = &q->p->allocator;
-  const size_t n = q->g.n;
-  uint32_t *block = memory_get(a, 4*n*sizeof *block + 1);
+  const size_t n = q->g.n, numbers = numbers_of_nodes(q);
+  uint32_t *block = memory_get(a, numbers*sizeof *block + 1);
   q->is_target = memory_get_zeroed(a, n + 1, 1);
   q->place_of = block;
   if (!block || !q->is_target) return false;
-  memset(block, 0xFF, 4*n*sizeof *block);
-  q->slot_of = block + n;
-  q->region_slot = block + 2*n;
-  q->input_of = block + 3*n;
+  memset(block, 0xFF, numbers*sizeof *block);
+  q->region_slot = block + n;
+  q->input_of = block + 2*n;
+  q->slot_of = q->views ? NULL : block + 3*n;
   if (q->views) {
     q->begin = memory_get_zeroed(a, n + 1, sizeof *q->begin + 1);
     if (!q->begin) return false;
@@ -253,7 +256,7 @@ bool planner_open(planner *q) {
 void planner_close(planner *q) {
   const ad_allocator *a = &q->p->allocator;
   const size_t n = q->g.n;
-  memory_release(a, q->place_of, 4*n*sizeof *q->place_of + 1);
+  memory_release(a, q->place_of, numbers_of_nodes(q)*sizeof *q->place_of + 1);
   memory_release(a, q->is_target, n + 1);
   memory_release(a, q->begin, (n + 1)*(sizeof *q->begin + 1));
   memory_release(a, q->life, q->life_capacity*sizeof *q->life);

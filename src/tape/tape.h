@@ -6,7 +6,7 @@
  * and operand lists do not move.
  *  - A node with NODE_KNOWN has its value in place: scalars in value[i], arrays behind value[i].data. Values
  *    lie apart from the nodes: sweeps read those of operands, which are anywhere, and eight share a line of
- *    the cache.
+ *    the cache. On tapes that trace only leaves have one; value[i] of another node is not even set.
  *  - Type number 0 is the f64 scalar, so "known f64 scalar" is one mask and one comparison.
  */
 #ifndef ADIT_TAPE_TAPE_H

@@ -112,12 +112,18 @@ static bool open_scalars(scalars *s) {
   return true;
 }
 
-static void close_scalars(const scalars *s) {
-  const ad_allocator *m = s->allocator;
-  memory_release(m, s->start, ((size_t)s->nodes + 1)*sizeof *s->start);
-  memory_release(m, s->element, (s->count + 1)*sizeof *s->element);
-  memory_release(m, s->types, operand_bytes(s));
-  memory_release(m, s->in, (size_t)s->n_in*sizeof *s->in + 1);
+/* What is needed while elements are recorded, not when the function is made of them. */
+static void forget_elements(scalars *s) {
+  memory_release(s->allocator, s->start, ((size_t)s->nodes + 1)*sizeof *s->start);
+  memory_release(s->allocator, s->element, (s->count + 1)*sizeof *s->element);
+  s->start = NULL;
+  s->element = NULL;
+}
+
+static void close_scalars(scalars *s) {
+  forget_elements(s);
+  memory_release(s->allocator, s->types, operand_bytes(s));
+  memory_release(s->allocator, s->in, (size_t)s->n_in*sizeof *s->in + 1);
 }
 
 /* --- recording ------------------------------------------------------------------------------------------ */
@@ -167,6 +173,7 @@ static void scalars_body(ad_tape *t, const ad_var in[], ad_var out[], void *cont
     for (int64_t e = 0; e < n; e++)
       *out++ = s->failed ? ad_none() : s->element[s->start[s->f->out[j]] + (size_t)e];
   }
+  forget_elements(s);
 }
 
 /* --- the whole ------------------------------------------------------------------------------------------ */
