@@ -2,7 +2,8 @@
  *
  * A concatenation, a stack, and a part added into zeros copy their operands. Where one of these has a buffer
  * of its own, the result is put around it instead: the buffer grows by what comes before and behind, and only
- * that is written. So x times (1, y[0], .., y[n-2]) stores one element for the shift, and not n.
+ * that is written. So x times (1, y[0], .., y[n-2]) stores one element for the shift, and not n. Other parts
+ * that have buffers of their own move in, so that they are made where they go.
  */
 #include "primitives/construct.h"
 #include "primitives/library.h"
@@ -39,6 +40,11 @@ static bool has_buffer(const planner *q, uint32_t x) {
          && graph_type(&q->g, x)->rank > 0 && count_of(q, x) > 0;
 }
 
+bool fills_place(const planner *q, uint32_t node) {
+  const struct lifetime *l = &q->life[q->place_of[node]];
+  return q->views && q->begin[node] == l->low && q->begin[node] + count_of(q, node) == l->high;
+}
+
 /* Do the elements around x, which begins with element `first` of node, lie where the buffer has none? */
 static bool has_room(const planner *q, uint32_t node, uint32_t x, int64_t first) {
   const struct lifetime *l = &q->life[q->place_of[x]];
@@ -61,26 +67,66 @@ static bool may_add_zero(planner *q, uint32_t node, uint32_t x) {
   return true;
 }
 
+/* A buffer begins with the first of its parts. EARLY_LEAST, EARLY_PARTS: elements of one from which on it does
+ * not so for a part that is but a small one of it. */
+enum { EARLY_LEAST = 1 << 15, EARLY_PARTS = 8 };
+
+/* May x, of which there is more than one name perhaps, move to the buffer at, where node lies? */
+static bool may_move(const planner *q, uint32_t node, uint32_t x) {
+  const uint32_t at = q->place_of[node];
+  if (!has_buffer(q, x) || q->place_of[x] == at || !fills_place(q, x)) return false;
+  const int64_t all = count_of(q, node);
+  return q->life[q->place_of[x]].first >= q->life[at].first || all < EARLY_LEAST
+         || count_of(q, x) >= all/EARLY_PARTS;
+}
+
+/* All that has x's place has node's from now on, x from element begin on. */
+static void move(planner *q, uint32_t node, uint32_t x, int64_t begin) {
+  const int64_t shift = begin - q->begin[x];
+  const uint32_t at = q->place_of[node];
+  struct lifetime *from = &q->life[q->place_of[x]], *to = &q->life[at];
+  if (from->first < to->first) to->first = from->first;
+  if (from->last > to->last) to->last = from->last;
+  for (uint32_t i = from->named, next; i != NOWHERE; i = next) {
+    next = q->next_named[i];
+    q->begin[i] += shift;
+    put_at(q, i, at);
+  }
+  from->named = NOWHERE;
+  from->moved = true;
+}
+
+static void move_parts(planner *q, uint32_t node, const parts *p) {
+  int64_t at = q->begin[node];
+  for (int k = 0; k < p->op.n; k++) {
+    if (may_move(q, node, p->x[k])) move(q, node, p->x[k], at);
+    at += count_of(q, p->x[k]);
+  }
+}
+
 bool glue(planner *q, uint32_t node) {
   parts p;
-  if (!q->views || q->is_target[node] || !open_parts(q, node, &p)) return false;
+  if (!q->views || !open_parts(q, node, &p) || (p.adds && q->is_target[node])) return false;
   int best = -1;
   int64_t at = 0, first = 0;
   for (int k = p.adds; k < p.op.n; k++) {
     if (p.adds) at = p.first;
     if (has_buffer(q, p.x[k]) && has_room(q, node, p.x[k], at)
+        && (!q->is_target[node] || fills_place(q, p.x[k]))
         && (best < 0 || count_of(q, p.x[k]) > count_of(q, p.x[best])))
       best = k, first = at;
     at += count_of(q, p.x[k]);
   }
   if (best < 0 || (p.adds && !may_add_zero(q, node, p.x[best]))) return false;
   struct lifetime *l = &q->life[q->place_of[p.x[best]]];
-  q->place_of[node] = q->place_of[p.x[best]];
+  put_at(q, node, q->place_of[p.x[best]]);
   q->begin[node] = q->begin[p.x[best]] - first;
   const int64_t end = q->begin[node] + count_of(q, node);
   if (q->begin[node] < l->low) l->low = q->begin[node];
   if (end > l->high) l->high = end;
   l->pinned = true;
+  if (!p.adds) move_parts(q, node, &p);
+  if (q->is_target[node]) l->node = node;
   return true;
 }
 
@@ -114,37 +160,52 @@ void grow_glued(planner *q) {
   }
 }
 
+/* Does x lie where node, made of it, has it from element first on? */
+static bool is_there(const planner *q, uint32_t node, uint32_t x, int64_t first) {
+  return q->place_of[x] == q->place_of[node] && q->begin[x] == q->begin[node] + first;
+}
+
+/* Which of the parts is the biggest that is there; < 0: none. */
+static int find_biggest(const planner *q, uint32_t node, const parts *p) {
+  int64_t first = p->adds ? p->first : 0;
+  int best = -1;
+  for (int k = p->adds; k < p->op.n; k++) {
+    const int64_t count = count_of(q, p->x[k]);
+    if (is_there(q, node, p->x[k], first) && (best < 0 || count > count_of(q, p->x[best]))) best = k;
+    first += count;
+  }
+  return best;
+}
+
 uint32_t glued_part(const planner *q, uint32_t node) {
   parts p;
-  if (q->place_of[node] == NOWHERE || !open_parts(q, node, &p)) return NOWHERE;
-  int64_t first = p.adds ? p.first : 0;
-  for (int k = p.adds; k < p.op.n; k++) {
-    if (q->place_of[p.x[k]] == q->place_of[node] && q->begin[p.x[k]] == q->begin[node] + first) return p.x[k];
-    first += count_of(q, p.x[k]);
-  }
-  return NOWHERE;
+  if (!q->views || q->place_of[node] == NOWHERE || !open_parts(q, node, &p)) return NOWHERE;
+  const int best = find_biggest(q, node, &p);
+  return best < 0 ? NOWHERE : p.x[best];
 }
 
 static void add_rest(glued_rest *r, int64_t first, int64_t count, uint32_t x) {
   if (count > 0) r->part[r->n++] = (struct glued_part){ first, count, x };
 }
 
-bool find_rest(const planner *q, uint32_t node, glued_rest *r) {
+/* all: with parts that are there, but for the biggest of them. */
+static bool list_rest(const planner *q, uint32_t node, bool all, glued_rest *r) {
   parts p;
   int64_t first = 0;
-  bool found = false;
   r->n = 0;
   if (!q->views || q->place_of[node] == NOWHERE || !open_parts(q, node, &p)) return false;
+  const int biggest = find_biggest(q, node, &p);
   if (p.adds) first = p.first;
   for (int k = p.adds; k < p.op.n; k++) {
     const int64_t count = count_of(q, p.x[k]);
-    if (q->place_of[p.x[k]] != q->place_of[node] || q->begin[p.x[k]] != q->begin[node] + first)
-      add_rest(r, first, count, p.x[k]);
-    else found = true;
+    if (all ? k != biggest : !is_there(q, node, p.x[k], first)) add_rest(r, first, count, p.x[k]);
     first += count;
   }
-  if (!p.adds || !found) return found;
+  if (!p.adds || biggest < 0) return biggest >= 0;
   add_rest(r, 0, p.first, NOWHERE);
   add_rest(r, first, count_of(q, node) - first, NOWHERE);
   return true;
 }
+
+bool find_rest(const planner *q, uint32_t node, glued_rest *r) { return list_rest(q, node, false, r); }
+bool find_around(const planner *q, uint32_t node, glued_rest *r) { return list_rest(q, node, true, r); }

@@ -24,12 +24,15 @@ typedef struct planner {
     uint32_t first, last, node;
     bool pinned, scalar;
     int64_t low, high;              /* elements it has, from where the first array in it begins */
+    uint32_t named;                 /* written code: the last node there, others by next_named */
+    bool moved;                     /* what was there has gone to another place */
   } *life;
   size_t life_capacity;
   /* For written code: slices of rows are other names of parts of operands (node_view), loops overwrite what
    * they read last, results lie around operands (glue). Of each graph node then, else NULL: */
   bool views;
   int64_t *begin;                   /* its first element in its place, counted as low is */
+  uint32_t *next_named;             /* another node in the same place */
   unsigned char *zero_added;        /* x + 0 is stored for x */
   uint32_t attribute_slot;          /* the next attribute's constant slot, in schedule order */
 } planner;
@@ -50,8 +53,14 @@ bool node_view(const planner *q, uint32_t i, int64_t *first);
 bool lower_scalars(planner *q, const schedule_step *s);
 bool lower_region(planner *q, const schedule_step *s);
 
-/* Puts node, which is made of others, around one of these if that can be, growing its place. */
+/* From now on node is at a place. */
+void put_at(planner *q, uint32_t node, uint32_t at);
+
+/* Puts node, which is made of others, around one of these if that can be, growing its place, and other parts
+ * that have memory of their own into that place. */
 bool glue(planner *q, uint32_t node);
+/* Is the place all of it node's, from its first element to its last? */
+bool fills_place(const planner *q, uint32_t node);
 /* Nodes without operands that nobody looks at, as all users were put around other operands: no step makes
  * them. */
 bool is_unread(const planner *q, uint32_t i);
@@ -66,8 +75,10 @@ typedef struct glued_rest {
   struct glued_part { int64_t first, count; uint32_t x; } part[GLUED_PARTS];
 } glued_rest;
 bool find_rest(const planner *q, uint32_t node, glued_rest *r);
-/* The operand that node was put around; NOWHERE: none. */
+/* The operand that node was put around, the biggest of those that are there; NOWHERE: none. */
 uint32_t glued_part(const planner *q, uint32_t node);
+/* As find_rest: all but that operand, be they there or not. */
+bool find_around(const planner *q, uint32_t node, glued_rest *r);
 
 /* Slots for all that scalar programs read and write: constants first, then inputs, then results. */
 bool number_slots(planner *q);

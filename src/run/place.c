@@ -11,6 +11,13 @@
 
 #include <string.h>
 
+void put_at(planner *q, uint32_t node, uint32_t at) {
+  q->place_of[node] = at;
+  if (!q->views) return;
+  q->next_named[node] = q->life[at].named;
+  q->life[at].named = node;
+}
+
 static bool add_place(planner *q, uint32_t node, place_kind kind, uint32_t number, void *fixed) {
   plan *p = q->p;
   const ad_allocator *a = &p->allocator;
@@ -23,8 +30,8 @@ static bool add_place(planner *q, uint32_t node, place_kind kind, uint32_t numbe
   const uint32_t step = q->s.step_of[result ? q->g.operand[q->g.operand_start[node]] : node];
   q->life[p->places] = (struct lifetime){ step == NOWHERE ? 0 : step, step == NOWHERE ? 0 : step, node, false,
                                           graph_type(&q->g, node)->rank == 0, 0,
-                                          ad_type_count(*graph_type(&q->g, node)) };
-  q->place_of[node] = p->places++;
+                                          ad_type_count(*graph_type(&q->g, node)), NOWHERE, false };
+  put_at(q, node, p->places++);
   return true;
 }
 
@@ -73,7 +80,7 @@ static bool may_take_over(const planner *q, uint32_t node, uint32_t x) {
 
 static void take_over(planner *q, uint32_t node, uint32_t x) {
   const uint32_t at = q->place_of[x];
-  q->place_of[node] = at;
+  put_at(q, node, at);
   q->life[at].node = node;
   q->life[at].last = q->s.step_of[node];
 }
@@ -110,7 +117,7 @@ static bool place_result(planner *q, uint32_t node) {
     const bool reachable = at != NOWHERE
                            && (graph_type(g, node)->rank > 0 || q->p->place[at].kind == PLACE_WORK);
     if (reachable && g->kind[x] != KIND_SCALAR) {
-      q->place_of[node] = at;
+      put_at(q, node, at);
       q->life[at].pinned = true;
       if (q->views) q->begin[node] = q->begin[x] + part;
       return true;
@@ -291,7 +298,7 @@ static void enter(const planner *q, timetable *t, uint32_t i) {
 }
 
 static bool needs_memory(const planner *q, uint32_t i) {
-  return q->p->place[i].kind == PLACE_WORK && q->g.kind[q->life[i].node] != KIND_SCALAR;
+  return q->p->place[i].kind == PLACE_WORK && q->g.kind[q->life[i].node] != KIND_SCALAR && !q->life[i].moved;
 }
 
 /* Sizes are multiples of unit; an empty array has an address of its own too. */

@@ -114,7 +114,7 @@ static bool place_output(planner *q, uint32_t node, uint32_t number) {
   if (g->kind[node] == KIND_SCALAR) return true;
   place *at = &q->p->place[q->place_of[node]];
   if (at->kind == PLACE_WORK && (graph_type(g, node)->rank > 0 || q->request->lanes)
-      && !q->life[q->place_of[node]].pinned) {
+      && (!q->life[q->place_of[node]].pinned || fills_place(q, node))) {
     at->kind = PLACE_OUTPUT;
     at->number = number;
     return true;
@@ -226,6 +226,8 @@ static void lay_out(plan *p) {
 
 /* Written code has no scalar programs, whose slots are numbered. */
 static size_t numbers_of_nodes(const planner *q) { return (q->views ? 3 : 4)*(size_t)q->g.n; }
+/* Of each node, for written code: begin, next_named, zero_added. */
+enum { PLANNER_BYTES = sizeof(int64_t) + sizeof(uint32_t) + 1 };
 
 bool planner_open(planner *q) {
   const ad_allocator *a = &q->p->allocator;
@@ -239,9 +241,10 @@ bool planner_open(planner *q) {
   q->input_of = block + 2*n;
   q->slot_of = q->views ? NULL : block + 3*n;
   if (q->views) {
-    q->begin = memory_get_zeroed(a, n + 1, sizeof *q->begin + 1);
+    q->begin = memory_get_zeroed(a, n + 1, PLANNER_BYTES);
     if (!q->begin) return false;
-    q->zero_added = (unsigned char *)(q->begin + n);
+    q->next_named = (uint32_t *)(q->begin + n);
+    q->zero_added = (unsigned char *)(q->next_named + n);
   }
   const plan_request *r = q->request;
   for (int i = 0; i < r->n_in; i++) {
@@ -258,7 +261,7 @@ void planner_close(planner *q) {
   const size_t n = q->g.n;
   memory_release(a, q->place_of, numbers_of_nodes(q)*sizeof *q->place_of + 1);
   memory_release(a, q->is_target, n + 1);
-  memory_release(a, q->begin, (n + 1)*(sizeof *q->begin + 1));
+  memory_release(a, q->begin, (n + 1)*PLANNER_BYTES);
   memory_release(a, q->life, q->life_capacity*sizeof *q->life);
   schedule_free(&q->s, a);
   graph_close(&q->g);

@@ -131,7 +131,7 @@ static bool takes_structured(const shifts *s, uint32_t i) {
   window w;
   if (is_unread(q, i) || find_window(s, i, &w)) return true;
   if (node_tuple(q->g.t, q->g.node[i]) || source(s, i, &shift) == NOWHERE) return false;
-  if (!find_rest(q, i, &rest)) return true;
+  if (!find_around(q, i, &rest)) return true;
   for (int k = 0; k < rest.n; k++)
     if (rest.part[k].x != NOWHERE && (in_group(s, rest.part[k].x) || q->place_of[rest.part[k].x] == NOWHERE))
       return false;
@@ -296,7 +296,7 @@ static bool has_windows_to_itself(const shifts *s) {
 static void put_around(shifts *s, uint32_t node, uint32_t y) {
   unit *u = s->u;
   glued_rest rest;
-  if (!find_rest(&u->q, node, &rest)) return;
+  if (!find_around(&u->q, node, &rest)) return;
   const int64_t from = u->q.begin[node] - u->q.begin[y];
   for (int k = 0; k < rest.n; k++)
     for (int64_t e = 0; e < rest.part[k].count; e++) {
