@@ -142,10 +142,10 @@ static bool passes_over(const planner *q, uint32_t node, uint32_t x) {
 
 bool is_unread(const planner *q, uint32_t i) {
   const run_graph *g = &q->g;
-  const uint32_t first = g->user_start[i], end = g->user_start[i + 1];
   if (!q->views || g->kind[i] != KIND_STRUCTURED || g->operand_start[i] != g->operand_start[i + 1]
       || q->is_target[i])
     return false;
+  const uint32_t first = g->user_start[i], end = g->user_start[i + 1];
   for (uint32_t e = first; e < end; e++)
     if (!passes_over(q, g->user[e], i)) return false;
   return end > first;

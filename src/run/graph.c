@@ -14,6 +14,7 @@ typedef struct search {
   uint32_t *stack;
   size_t words, depth, capacity, found, edges;
   uint32_t low, high;
+  uint32_t *number;                 /* in the graph, of tape index low + i */
 } search;
 
 static bool is_given(const search *s, uint32_t i) {
@@ -87,50 +88,65 @@ static node_kind classify(const run_graph *g, uint32_t i, unsigned options) {
 
 /* --- the graph ------------------------------------------------------------------------------------ */
 
+/* Of the lists of what nodes use, and of those of who uses them: two blocks. */
+static size_t operand_words(const run_graph *g) { return 2*(size_t)g->n + 1 + g->edges; }
+static size_t user_words(const run_graph *g) { return (size_t)g->n + 2 + g->edges; }
+
 static bool allocate(run_graph *g) {
   const ad_allocator *a = &g->t->allocator;
-  size_t n = g->n, edges = g->edges;
-  g->node = memory_get(a, n*sizeof *g->node + 1);
+  const size_t n = g->n;
+  g->node = memory_get(a, operand_words(g)*sizeof *g->node);
+  g->user_start = memory_get(a, user_words(g)*sizeof *g->user_start);
   g->kind = memory_get(a, n + 1);
-  g->operand_start = memory_get(a, (n + 1)*sizeof *g->operand_start);
-  g->user_start = memory_get_zeroed(a, n + 2, sizeof *g->user_start);
-  g->operand = memory_get(a, edges*sizeof *g->operand + 1);
-  g->user = memory_get(a, edges*sizeof *g->user + 1);
-  g->map = memory_get(a, (size_t)g->range*sizeof *g->map + 1);
-  return g->node && g->kind && g->operand_start && g->user_start && g->operand && g->user && g->map;
+  if (!g->node || !g->user_start || !g->kind) return false;
+  g->operand_start = g->node + n;
+  g->operand = g->operand_start + n + 1;
+  g->user = g->user_start + n + 2;
+  memset(g->user_start, 0, (n + 2)*sizeof *g->user_start);
+  return true;
+}
+
+void graph_forget_users(run_graph *g) {
+  memory_release(&g->t->allocator, g->user_start, user_words(g)*sizeof *g->user_start);
+  g->user = g->user_start = NULL;
 }
 
 void graph_close(run_graph *g) {
   const ad_allocator *a = &g->t->allocator;
-  size_t n = g->n, edges = g->edges;
-  memory_release(a, g->node, n*sizeof *g->node + 1);
-  memory_release(a, g->kind, n + 1);
-  memory_release(a, g->operand, edges*sizeof *g->operand + 1);
-  memory_release(a, g->user, edges*sizeof *g->user + 1);
-  memory_release(a, g->operand_start, (n + 1)*sizeof *g->operand_start);
-  memory_release(a, g->user_start, (n + 2)*sizeof *g->user_start);
-  memory_release(a, g->map, (size_t)g->range*sizeof *g->map + 1);
+  graph_forget_users(g);
+  memory_release(a, g->node, operand_words(g)*sizeof *g->node);
+  memory_release(a, g->kind, (size_t)g->n + 1);
 }
 
-static void fill(run_graph *g, const search *s) {
+static void put_nodes(run_graph *g, const search *s) {
   uint32_t count = 0, edges = 0;
   for (uint32_t w = s->low/64; w <= s->high/64; w++)
     for (uint64_t bits = s->seen[w]; bits; bits &= bits - 1) {
       uint32_t i = w*64 + (uint32_t)__builtin_ctzll(bits);
-      g->map[i - g->low] = count;
+      s->number[i - s->low] = count;
       g->node[count] = i;
       g->operand_start[count] = edges;
       g->kind[count] = KIND_GIVEN;
       if (!is_given(s, i)) {
         int n;
         const uint32_t *x = node_operands(g->t, i, &n);
-        for (int k = 0; k < n; k++) g->operand[edges++] = g->map[x[k] - g->low];
+        for (int k = 0; k < n; k++) g->operand[edges++] = s->number[x[k] - s->low];
         g->operand_start[count + 1] = edges;
         g->kind[count] = (unsigned char)classify(g, count, s->options);
       }
       count++;
     }
   g->operand_start[count] = edges;
+}
+
+static bool fill(run_graph *g, search *s) {
+  const size_t bytes = s->found ? ((size_t)s->high - s->low + 1)*sizeof *s->number : 0;
+  g->operand_start[0] = 0;
+  if (bytes == 0) return true;
+  s->number = memory_get(&g->t->allocator, bytes);
+  if (s->number) put_nodes(g, s);
+  memory_release(&g->t->allocator, s->number, bytes);
+  return s->number != NULL;
 }
 
 /* Users by counting sort; user_start is one further along while they are filled in. */
@@ -155,12 +171,8 @@ ad_status graph_open(run_graph *g, ad_tape *t, int n, const uint32_t targets[], 
   const bool too_many = s.edges > UINT32_MAX - 2 || s.found > UINT32_MAX - 2;
   if (good && !too_many) {
     g->n = (uint32_t)s.found;
-    g->low = s.found ? s.low : 0;
-    g->range = s.found ? s.high - s.low + 1 : 0;
     g->edges = s.edges;
-    good = allocate(g);
-    if (good && s.found) fill(g, &s);
-    else if (good) g->operand_start[0] = 0;
+    good = allocate(g) && fill(g, &s);
     if (good) find_users(g);
   }
   memory_release(&t->allocator, s.seen, s.words*sizeof *s.seen);

@@ -21,8 +21,6 @@ typedef struct run_graph {
   unsigned char *kind;
   uint32_t *operand_start, *operand;/* operands of i: operand[operand_start[i] .. operand_start[i + 1]) */
   uint32_t *user_start, *user;      /* who uses i, rising, once for each use */
-  uint32_t *map;                    /* graph number of tape index low + i */
-  uint32_t low, range;
   size_t edges;                     /* operands of all nodes */
 } run_graph;
 
@@ -36,9 +34,10 @@ enum {
  * given. */
 ad_status graph_open(run_graph *g, ad_tape *t, int n, const uint32_t targets[], unsigned options);
 void graph_close(run_graph *g);
-/* The number of a tape index that may or may not be in the graph: UINT32_MAX if it is not. */
+/* Who uses what will not be asked any more: users are not there from now on. */
+void graph_forget_users(run_graph *g);
+/* The number of a tape index: UINT32_MAX if it is not in the graph. */
 uint32_t graph_find(const run_graph *g, uint32_t node);
-static inline uint32_t graph_number(const run_graph *g, uint32_t node) { return g->map[node - g->low]; }
 static inline const ad_type *graph_type(const run_graph *g, uint32_t i) {
   return &node_type(g->t, g->node[i])->type;
 }

@@ -15,8 +15,8 @@ typedef struct planner {
   schedule s;
   /* Of each graph node: */
   uint32_t *place_of;               /* where array steps find it; NOWHERE: none looks */
-  uint32_t *slot_of;                /* where scalar programs find it; NOWHERE: none looks; NULL for written code */
-  uint32_t *region_slot;            /* lower_region's own */
+  uint32_t *slot_of;                /* where scalar programs, or parts of written code, find it; NOWHERE: none looks */
+  uint32_t *region_slot;            /* what regions need while places are chosen, or they are lowered */
   uint32_t *input_of;               /* which input it is; NOWHERE: none */
   unsigned char *is_target;
   /* Of each place: */

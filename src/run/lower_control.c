@@ -98,7 +98,7 @@ static bool lower_function(micro_builder *b, const ad_function *f, const uint32_
     if (node != UINT32_MAX) s.at[node] = in[k];
   }
   good = good && lower_nodes(b, &s);
-  for (int j = 0; j < f->n_out && good; j++) out[j] = s.at[graph_number(&g, f->out[j])];
+  for (int j = 0; j < f->n_out && good; j++) out[j] = s.at[graph_find(&g, f->out[j])];
   memory_release(&b->allocator, s.at, bytes);
   graph_close(&g);
   return good;

@@ -125,7 +125,7 @@ static bool place_output(planner *q, uint32_t node, uint32_t number) {
 bool place_outputs(planner *q) {
   const plan_request *r = q->request;
   for (int j = 0; j < r->n_out && !r->keep; j++)
-    if (r->out[j] != INVALID_INDEX && !place_output(q, graph_number(&q->g, r->out[j]), (uint32_t)j))
+    if (r->out[j] != INVALID_INDEX && !place_output(q, graph_find(&q->g, r->out[j]), (uint32_t)j))
       return false;
   return true;
 }
@@ -134,7 +134,7 @@ static bool store_outputs(planner *q) {
   const plan_request *r = q->request;
   for (int j = 0; j < r->n_out && !r->keep; j++) {
     if (r->out[j] == INVALID_INDEX) continue;
-    const uint32_t node = graph_number(&q->g, r->out[j]);
+    const uint32_t node = graph_find(&q->g, r->out[j]);
     if (q->g.kind[node] == KIND_SCALAR && !add_store(q, node, (uint32_t)j)) return false;
   }
   return true;
@@ -224,7 +224,7 @@ static void lay_out(plan *p) {
 
 /* --- the whole ------------------------------------------------------------------------------------ */
 
-/* Written code has no scalar programs, whose slots are numbered. */
+/* Written code gives out slots when the last region has been looked at: these lists are one there. */
 static size_t numbers_of_nodes(const planner *q) { return (q->views ? 3 : 4)*(size_t)q->g.n; }
 /* Of each node, for written code: begin, next_named, zero_added. */
 enum { PLANNER_BYTES = sizeof(int64_t) + sizeof(uint32_t) + 1 };
@@ -239,7 +239,7 @@ bool planner_open(planner *q) {
   memset(block, 0xFF, numbers*sizeof *block);
   q->region_slot = block + n;
   q->input_of = block + 2*n;
-  q->slot_of = q->views ? NULL : block + 3*n;
+  q->slot_of = q->views ? q->region_slot : block + 3*n;
   if (q->views) {
     q->begin = memory_get_zeroed(a, n + 1, PLANNER_BYTES);
     if (!q->begin) return false;
@@ -252,7 +252,7 @@ bool planner_open(planner *q) {
     if (k != NOWHERE) q->input_of[k] = (uint32_t)i;
   }
   for (int j = 0; j < r->n_out; j++)
-    if (r->out[j] != INVALID_INDEX) q->is_target[graph_number(&q->g, r->out[j])] = 1;
+    if (r->out[j] != INVALID_INDEX) q->is_target[graph_find(&q->g, r->out[j])] = 1;
   return true;
 }
 

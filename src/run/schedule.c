@@ -132,8 +132,7 @@ static bool run_all(scheduler *q) {
 }
 
 void schedule_free(schedule *s, const ad_allocator *a) {
-  memory_release(a, s->order, s->nodes*sizeof *s->order + 1);
-  memory_release(a, s->step_of, s->nodes*sizeof *s->step_of + 1);
+  memory_release(a, s->order, 2*s->nodes*sizeof *s->order + 1);
   memory_release(a, s->step, s->step_capacity*sizeof *s->step);
 }
 
@@ -142,22 +141,19 @@ ad_status schedule_make(schedule *s, const run_graph *g) {
   const size_t n = g->n, types = g->t->types;
   scheduler q = { .g = g, .s = s };
   *s = (schedule){ .nodes = n };
-  s->order = memory_get(a, n*sizeof *s->order + 1);
-  s->step_of = memory_get(a, n*sizeof *s->step_of + 1);
-  q.waits = memory_get(a, n*sizeof *q.waits + 1);
-  q.next = memory_get(a, n*sizeof *q.next + 1);
-  q.queue_of = memory_get(a, n*sizeof *q.queue_of + 1);
+  s->order = memory_get(a, 2*n*sizeof *s->order + 1);
+  q.waits = memory_get(a, 3*n*sizeof *q.waits + 1);
   uint32_t *of_type = memory_get(a, types*sizeof *of_type);
-  bool good = s->order && s->step_of && q.waits && q.next && q.queue_of && of_type && add_queue(&q, NULL)
-              && add_queue(&q, NULL);
+  bool good = s->order && q.waits && of_type && add_queue(&q, NULL) && add_queue(&q, NULL);
   if (good) {
+    s->step_of = s->order + n;
+    q.next = q.waits + n;
+    q.queue_of = q.next + n;
     memset(s->step_of, 0xFF, n*sizeof *s->step_of);
     memset(of_type, 0xFF, types*sizeof *of_type);
     good = find_queues(&q, of_type) && run_all(&q);
   }
-  memory_release(a, q.waits, n*sizeof *q.waits + 1);
-  memory_release(a, q.next, n*sizeof *q.next + 1);
-  memory_release(a, q.queue_of, n*sizeof *q.queue_of + 1);
+  memory_release(a, q.waits, 3*n*sizeof *q.waits + 1);
   memory_release(a, of_type, types*sizeof *of_type);
   memory_release(a, q.queue, q.queue_capacity*sizeof *q.queue);
   memory_release(a, q.shape, q.shape_capacity*sizeof *q.shape);

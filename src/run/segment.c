@@ -209,7 +209,7 @@ static bool take_outputs(cutter *c) {
   const run_graph *g = &c->q->g;
   for (int j = 0; j < r->n_out; j++) {
     if (r->out[j] == INVALID_INDEX) continue;
-    const uint32_t node = graph_number(g, r->out[j]);
+    const uint32_t node = graph_find(g, r->out[j]);
     const uint32_t bytes = (uint32_t)node_type(g->t, r->out[j])->bytes;
     const transport t = { MOVE_OUTPUT, (uint32_t)j, c->scope.at[node], bytes };
     if (!add_transport(c, true, t)) return false;
@@ -253,7 +253,7 @@ static bool bring_outputs(cutter *c) {
   const plan_request *r = c->q->request;
   for (int j = 0; j < r->n_out; j++) {
     if (r->out[j] == INVALID_INDEX) continue;
-    const uint32_t node = graph_number(&c->q->g, r->out[j]);
+    const uint32_t node = graph_find(&c->q->g, r->out[j]);
     if (c->q->g.kind[node] == KIND_GIVEN && !bring_node(c, node)) return false;
   }
   return true;

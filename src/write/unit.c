@@ -401,6 +401,13 @@ static bool assign_slots(unit *u) {
   return true;
 }
 
+static bool has_only_scalars(const unit *u) {
+  for (uint32_t k = 0; k < u->q.s.steps; k++)
+    if (u->q.s.step[k].kind != KIND_SCALAR) return false;
+  return true;
+}
+
+/* With work memory given out, only steps on arrays still ask who uses what. */
 static bool assign_work(unit *u) {
   unit_join_rows(u);
   for (int d = 0; d < AD_DTYPES; d++)
@@ -408,6 +415,7 @@ static bool assign_work(unit *u) {
       return writer_fail(u->w, AD_ERROR_MEMORY, "out of memory");
   if (!assign_slots(u) || !unit_keep_states(u)) return false;
   memcpy(u->info->need, u->own, sizeof u->own);
+  if (has_only_scalars(u)) graph_forget_users(&u->q.g);
   return true;
 }
 
@@ -484,10 +492,7 @@ static void join_usage(const unit *u, usage *all, const usage *here) {
 enum { INLINE_MOST = 256 };
 
 static bool is_short(const unit *u) {
-  if (u->parts > 1 || u->shape->lanes || u->q.s.count > INLINE_MOST) return false;
-  for (uint32_t k = 0; k < u->q.s.steps; k++)
-    if (u->q.s.step[k].kind != KIND_SCALAR) return false;
-  return true;
+  return u->parts == 1 && !u->shape->lanes && u->q.s.count <= INLINE_MOST && has_only_scalars(u);
 }
 
 static void put_function(unit *u, text *to, const char *name, const usage *a, const char *body, bool loop) {
@@ -607,7 +612,7 @@ static void write_copies(unit *u) {
   const run_graph *g = &u->q.g;
   for (int j = 0; j < u->f->n_out; j++) {
     if (u->target[j] == INVALID_INDEX) continue;
-    const uint32_t i = graph_number(g, u->target[j]);
+    const uint32_t i = graph_find(g, u->target[j]);
     if (g->kind[i] == KIND_SCALAR) continue;
     const place *p = u->q.place_of[i] == NOWHERE ? NULL : &u->p.place[u->q.place_of[i]];
     if (p && p->kind == PLACE_OUTPUT && p->number == (uint32_t)j) continue;
@@ -720,12 +725,11 @@ static bool open_graph(unit *u) {
 static bool open_lists(unit *u) {
   const ad_allocator *a = &u->w->allocator;
   const size_t n = u->q.g.n, arrays = (size_t)u->arrays_in + (size_t)u->arrays_out;
-  u->part_of = memory_get_zeroed(a, 3*n + 1, sizeof *u->part_of);
+  u->part_of = memory_get_zeroed(a, 2*n + 1, sizeof *u->part_of);
   u->here.in = memory_get_zeroed(a, 2*arrays + 1, 1);
   if (!u->part_of || !u->here.in) return writer_fail(u->w, AD_ERROR_MEMORY, "out of memory");
-  u->slot_of = u->part_of + n;
-  memset(u->slot_of, 0xFF, n*sizeof *u->slot_of);
-  u->row_step = u->slot_of + n;
+  u->slot_of = u->q.slot_of;
+  u->row_step = u->part_of + n;
   u->here.out = u->here.in + u->arrays_in;
   u->all.in = u->here.out + u->arrays_out;
   u->all.out = u->all.in + u->arrays_in;
@@ -735,7 +739,7 @@ static bool open_lists(unit *u) {
 static void close_unit(unit *u) {
   const ad_allocator *a = &u->w->allocator;
   const size_t n = u->q.g.n, arrays = (size_t)u->arrays_in + (size_t)u->arrays_out;
-  memory_release(a, u->part_of, (3*n + 1)*sizeof *u->part_of);
+  memory_release(a, u->part_of, (2*n + 1)*sizeof *u->part_of);
   memory_release(a, u->here.in, 2*arrays + 1);
   memory_release(a, u->gathers, n + 1);
   memory_release(a, u->target, (size_t)u->f->n_out*sizeof *u->target + 1);
