@@ -477,11 +477,66 @@ static void test_large_constants(void) {
   CHECK_THAT(count_objects(inside("tables")) == 1, "%d objects", count_objects(inside("tables")));
 }
 
+/* Arrays of one shape and several types, each of which is read for the last time where the next one is made:
+ * memory belongs to a type. */
+static void types_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  const ad_var narrow = ad_cast(ad_mul(ad_cumsum(in[0], 0), 0.5), AD_F32);
+  const ad_var wide = ad_cast(ad_mul(ad_cumsum(narrow, 0), 2), AD_F64);
+  const ad_var whole_numbers = ad_cast(ad_add(ad_cumsum(wide, 0), 1), AD_I64);
+  (void)t, (void)context;
+  out[0] = ad_cumsum(ad_cast(ad_cumsum(whole_numbers, 0), AD_F32), 0);
+}
+
+static void test_types(void) {
+  enum { LENGTH = 20 };
+  const ad_type type = AD_F64(LENGTH);
+  double from[LENGTH], sum[5] = { 0 };
+  float z[LENGTH];
+  ad_function *f = ad_function_trace("types", types_body, NULL, 1, &type, 1);
+  CHECK_STATUS(ad_function_compile(f, &(ad_native){ .cache = inside("types") }, NULL), AD_OK);
+  for (int i = 0; i < LENGTH; i++) from[i] = i%5;
+  CHECK_STATUS(ad_function_call(f, (const void *[]){ from }, (void *[]){ z }, NULL), AD_OK);
+  for (int i = 0; i < LENGTH; i++) {
+    sum[0] += from[i], sum[1] += 0.5*sum[0], sum[2] += 2*sum[1], sum[3] += sum[2] + 1, sum[4] += sum[3];
+    CHECK((double)z[i] == sum[4]);
+  }
+  ad_function_free(f);
+}
+
+/* Sums that a loop over a matrix reads after one over a vector, which is recorded behind it, but runs before:
+ * it cannot have their memory. */
+static void readers_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  const ad_var sums = ad_cumsum(in[0], 0), rows = ad_mul(in[1], sums);
+  (void)t, (void)context;
+  out[0] = ad_cumsum(ad_mul(sums, 2), 0);
+  out[1] = ad_cumsum(rows, 0);
+}
+
+static void test_readers(void) {
+  enum { ROWS = 3, LENGTH = 20 };
+  const ad_type types[2] = { AD_F64(LENGTH), AD_F64(ROWS, LENGTH) };
+  double from[LENGTH], factor[ROWS*LENGTH], z[LENGTH], rows[ROWS*LENGTH], sum = 0, twice = 0;
+  ad_function *f = ad_function_trace("readers", readers_body, NULL, 2, types, 2);
+  CHECK_STATUS(ad_function_compile(f, &(ad_native){ .cache = inside("readers") }, NULL), AD_OK);
+  for (int i = 0; i < LENGTH; i++) from[i] = i%5;
+  for (int i = 0; i < ROWS*LENGTH; i++) factor[i] = i%7;
+  CHECK_STATUS(ad_function_call(f, (const void *[]){ from, factor }, (void *[]){ z, rows }, NULL), AD_OK);
+  for (int i = 0; i < LENGTH; i++) {
+    sum += from[i], twice += 2*sum;
+    CHECK(z[i] == twice);
+    for (int k = 0; k < ROWS; k++)
+      CHECK(rows[k*LENGTH + i] == (k ? rows[(k - 1)*LENGTH + i] : 0) + factor[k*LENGTH + i]*sum);
+  }
+  ad_function_free(f);
+}
+
 int main(void) {
   if (!CHECK((folder = folder_make()) != NULL)) return 1;
   test_calls();
   test_prepared();
   test_large_constants();
+  test_types();
+  test_readers();
   test_failing_steps();
   test_messages_of_iterations();
   test_messages();
