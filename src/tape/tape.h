@@ -57,7 +57,7 @@ typedef struct tape_type {
 /* What a placeholder has for its first operand: there is no value, not even to come. */
 enum { LEAF_WITHOUT_VALUE = 1 };
 
-enum { ARENA_CHUNK = 4096 };        /* words of 8 bytes */
+enum { ARENA_CHUNK = 1024 };        /* words of 8 bytes */
 
 typedef struct arena {
   uint64_t **chunk;                 /* chunk[i] holds words [i*ARENA_CHUNK, (i+1)*ARENA_CHUNK) */
