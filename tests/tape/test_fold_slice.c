@@ -103,6 +103,42 @@ static void test_empty(void) {
   ad_function_free(f);
 }
 
+/* Concatenations in one another, as deep as a loop is long, of which the first and a late element are cut out;
+ * slices in one another. */
+enum { DEEP = 20000 };
+
+static void deep_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  ad_var all = in[0], cut;
+  (void)t, (void)context;
+  for (int k = 0; k < DEEP; k++) {
+    const ad_var parts[2] = { all, in[1] };
+    all = ad_concat(2, parts, 0);
+  }
+  out[0] = ad_slice(all, 0, 0, 1, 1);
+  out[1] = ad_slice(all, 0, 3, 1, 1);
+  cut = in[2];
+  for (int k = 0; k < DEEP/2; k++) cut = ad_slice(cut, 1, 1, DEEP/2 - k, 1);
+  const int64_t start[2] = { 0, 1 }, column = 0;
+  const double one = 1;
+  out[2] = ad_sparse_matmul(ad_constant(t, AD_I64(2), start), ad_constant(t, AD_I64(1), &column),
+                            ad_constant(t, AD_F64(1), &one), cut);
+}
+
+static void test_deep(void) {
+  static double x[DEEP/2 + 1];
+  double z[3] = { 0, 0, 0 };
+  const double first = 5, more = 7;
+  for (int i = 0; i <= DEEP/2; i++) x[i] = i;
+  ad_function *f = ad_function_trace("deep", deep_body, NULL, 3,
+                                     (const ad_type[]){ AD_F64(1), AD_F64(1), AD_F64(1, DEEP/2 + 1) }, 3);
+  if (!CHECK(f)) return;
+  CHECK(count_named(f, "concat") == 0 && count_named(f, "slice") == 0);
+  CHECK_STATUS(ad_function_call(f, (const void *[]){ &first, &more, x }, (void *[]){ &z[0], &z[1], &z[2] },
+                                NULL), AD_OK);
+  CHECK(z[0] == 5 && z[1] == 7 && z[2] == DEEP/2);
+  ad_function_free(f);
+}
+
 static bool trace_with(const ad_allocator *a, void *context) {
   ad_function *f = traced(a, context);
   const bool good = f && count_named(f, "concat") == 0;
@@ -113,6 +149,7 @@ static bool trace_with(const ad_allocator *a, void *context) {
 int main(void) {
   test_slices();
   test_empty();
+  test_deep();
   CHECK(failing_calls(trace_with, &(setting){ 1, 1, 3, 2, 1 }, true) > 10);
   return check_summary();
 }
