@@ -42,8 +42,9 @@ static void make_dense(const sparse *s, const double v[], double scale, dense d)
 
 /* LOOKED_AT: the first A x is an output, too. AFTER: the second array depends on the first result. OTHER:
  * every second matrix is another one. COPIES: constants are recorded again. SLICED: B reads all columns but
- * the first and the last. AXES: arrays (BOTTOM, width/2, 2). */
-enum { LOOKED_AT = 1, AFTER = 2, OTHER = 4, COPIES = 8, SLICED = 16, AXES = 32 };
+ * the first and the last. AXES: arrays (BOTTOM, width/2, 2). BACK: B reads columns, or where the array is the
+ * first one rows, from the last to the first; which it does twice. */
+enum { LOOKED_AT = 1, AFTER = 2, OTHER = 4, COPIES = 8, SLICED = 16, AXES = 32, BACK = 64 };
 typedef struct setting { ad_dtype dtype; int n; int64_t width[ARRAYS_MOST]; unsigned how; } setting;
 
 static ad_var numbers(ad_tape *t, ad_dtype dtype, const sparse *s, double scale) {
@@ -62,6 +63,12 @@ static double scale_of(const setting *s, int k) { return s->how & OTHER && k%2 ?
 
 static int64_t seen_of(const setting *s, int k) { return s->width[k] - (s->how & SLICED ? 2 : 0); }
 
+/* From the last to the first along an axis. */
+static ad_var turned(ad_var y, int axis) {
+  const int64_t n = ad_type_of(y).dim[axis];
+  return ad_slice(y, axis, n - 1, n, -1);
+}
+
 /* (numbers of B, x..) -> B A (k + 1) x[k] .., and A x[0] */
 static void body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
   const setting *s = context;
@@ -72,6 +79,7 @@ static void body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
     ad_var y = times(t, &a, numbers(t, s->dtype, &a, scale_of(s, k)), x);
     if (s->how & LOOKED_AT && k == 0) out[s->n] = y;
     if (s->how & AXES) y = ad_reshape(y, 2, (const int64_t[]){ MIDDLE, s->width[k] });
+    if (s->how & BACK) y = turned(turned(y, k > 0), k > 0);
     out[k] = times(t, &b, in[0], s->how & SLICED ? ad_slice(y, 1, 1, s->width[k] - 2, 1) : y);
   }
 }
@@ -230,6 +238,32 @@ static void check_cotangents(ad_function *f, const setting *s, const values *p) 
   ad_function_free(v);
 }
 
+/* The Jacobian by the last array: tangents in all directions at once. */
+static void check_jacobian(ad_function *f, const setting *s, const values *p) {
+  static char z[TOP*WIDTH_MOST*BOTTOM*WIDTH_MOST*8];
+  const void *in[ARRAYS_MOST + 1] = { p->v };
+  void *out[ARRAYS_MOST] = { NULL };
+  const int last = s->n - 1;
+  const int64_t width = s->width[last], seen = seen_of(s, last), skip = s->how & SLICED ? 1 : 0;
+  dense bottom, top;
+  bool good = true;
+  for (int k = 0; k < s->n; k++) in[1 + k] = p->x[k];
+  ad_function *d = ad_function_jacobian(f, 1, (const int[]){ s->n });
+  if (!CHECK(d)) return;
+  out[last] = z;
+  CHECK_STATUS(ad_function_call(d, in, out, NULL), AD_OK);
+  make_dense(&a, a.v, scale_of(s, last), bottom), make_dense(&b, b.v, 1, top);
+  for (int64_t i = 0; i < TOP*seen*BOTTOM*width; i++) {
+    const int64_t row = i/(BOTTOM*width), column = i%(BOTTOM*width);
+    double want = 0;
+    for (int q = 0; q < MIDDLE && row%seen + skip == column%width; q++)
+      want += top[row/seen][q]*bottom[q][column/width]*s->n;
+    good &= check_element(s->dtype, z, i) == want;
+  }
+  CHECK_THAT(good, "Jacobian by array %d, how %u", last, s->how);
+  ad_function_free(d);
+}
+
 /* --- maps ----------------------------------------------------------------------------------------------- */
 
 enum { INSTANCES = 3 };
@@ -291,6 +325,7 @@ static void check(setting s, int products) {
   if (!(s.how & (LOOKED_AT | AFTER))) {
     check_tangents(f, &s, &p);
     check_cotangents(f, &s, &p);
+    if (s.n < ARRAYS_MOST) check_jacobian(f, &s, &p);
     for (int k = 0; k < 2; k++) check_map(f, &s, &p, k);
   }
   CHECK_STATUS(ad_function_compile(f, &(ad_native){ .cache = folder }, NULL), AD_OK);
@@ -307,6 +342,7 @@ static void test_groups(void) {
     check((setting){ dtype, 2, { 15, 8 }, COPIES | SLICED }, 3);
     check((setting){ dtype, 3, { 6, 4, 24 }, AXES }, 4);
     check((setting){ dtype, 3, { 6, 4, 24 }, AXES | SLICED }, 4);
+    check((setting){ dtype, 2, { 5, 3 }, BACK }, 4);
   }
 }
 
@@ -324,7 +360,7 @@ static void test_apart(void) {
 /* --- rows of whole lines -------------------------------------------------------------------------------- */
 
 /* Many entries for few rows of the array: rows of its result are lengthened for the product behind it. */
-enum { LONG_ROWS = 40, LONG_ENTRIES = 120, LONG_WIDTH = 23 };
+enum { LONG_ROWS = 40, LONG_ENTRIES = 120, LONG_WIDTH = 23, FROM = 3, COUNT = 17 };
 
 static void long_body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
   int64_t start[LONG_ROWS + 1], column[LONG_ENTRIES], second[2] = { 0, LONG_ROWS }, all[LONG_ROWS];
@@ -338,21 +374,33 @@ static void long_body(ad_tape *t, const ad_var in[], ad_var out[], void *context
   out[0] = ad_sparse_matmul(ad_constant(t, AD_I64(2), second), ad_constant(t, AD_I64(LONG_ROWS), all),
                             ad_constant(t, AD_F64(LONG_ROWS), ones), y);
   if (context) out[1] = y;
+  /* Columns that are copied to whole lines. */
+  out[context ? 2 : 1] = ad_sparse_matmul(ad_constant(t, AD_I64(LONG_ROWS + 1), start),
+                                          ad_constant(t, AD_I64(LONG_ENTRIES), column), in[1],
+                                          ad_slice(in[0], 1, FROM, COUNT, 1));
 }
 
 static void test_lines(void) {
-  double x[2*LONG_WIDTH], z[LONG_WIDTH], y[LONG_ROWS*LONG_WIDTH], sum[2] = { 0, 0 };
+  static double x[2*LONG_WIDTH], z[LONG_WIDTH], y[LONG_ROWS*LONG_WIDTH], part[LONG_ROWS*COUNT];
+  double v[LONG_ENTRIES], sum[2] = { 0, 0 };
   for (int i = 0; i < 2*LONG_WIDTH; i++) x[i] = i%7 - 3;
-  for (int e = 0; e < LONG_ENTRIES; e++) sum[e%2] += e%5;
+  for (int e = 0; e < LONG_ENTRIES; e++) sum[e%2] += e%5, v[e] = e%4;
   for (int seen = 0; seen < 2; seen++) {
-    ad_function *f = ad_function_trace("long", long_body, seen ? x : NULL, 1,
-                                       (const ad_type[]){ AD_F64(2, LONG_WIDTH) }, 1 + seen);
+    ad_function *f = ad_function_trace("long", long_body, seen ? x : NULL, 2,
+                                       (const ad_type[]){ AD_F64(2, LONG_WIDTH), AD_F64(LONG_ENTRIES) },
+                                       2 + seen);
     if (!CHECK(f)) return;
-    CHECK(count_named(f, "concat") == !seen && count_named(f, "sparse_matmul") == 2);
+    CHECK(count_named(f, "concat") == !seen && count_named(f, "sparse_matmul") == 3);
     for (int native = 0; native < 2; native++) {
       if (native) CHECK_STATUS(ad_function_compile(f, &(ad_native){ .cache = folder }, NULL), AD_OK);
-      CHECK_STATUS(ad_function_call(f, (const void *[]){ x }, (void *[]){ z, y }, NULL), AD_OK);
+      CHECK_STATUS(ad_function_call(f, (const void *[]){ x, v }, (void *[]){ z, seen ? y : part, part }, NULL),
+                   AD_OK);
       for (int j = 0; j < LONG_WIDTH; j++) CHECK_NUMBER(z[j], sum[0]*x[j] + sum[1]*x[LONG_WIDTH + j], 0);
+      for (int i = 0; i < LONG_ROWS*COUNT; i++) {
+        double want = 0;
+        for (int e = i/COUNT*3; e < i/COUNT*3 + 3; e++) want += v[e]*x[e%2*LONG_WIDTH + FROM + i%COUNT];
+        CHECK_NUMBER(part[i], want, 0);
+      }
     }
     ad_function_free(f);
   }
@@ -412,6 +460,52 @@ static void test_outer(void) {
   ad_function_free(f);
 }
 
+/* --- what is no window, and what is not connected -------------------------------------------------------- */
+
+/* Columns in other rows are no columns: (BOTTOM, 9) cut to (BOTTOM, 6) and put into (6, BOTTOM). */
+static void other_rows(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  const int64_t start[2] = { 0, 1 }, column = 4;
+  const double two = 2;
+  (void)context;
+  out[0] = ad_sparse_matmul(ad_constant(t, AD_I64(2), start), ad_constant(t, AD_I64(1), &column),
+                            ad_constant(t, AD_F64(1), &two),
+                            ad_reshape(ad_slice(in[0], 1, 2, 6, 1), 2, (const int64_t[]){ 6, BOTTOM }));
+}
+
+/* The root of what no entry reaches has no slope, and no nan: by a window, of which the first column is
+ * connected. */
+static void root_of_columns(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  const int64_t start[3] = { 0, 1, 1 }, column = 1;
+  const double two = 2;
+  (void)context;
+  out[0] = ad_sum(ad_sqrt(ad_sparse_matmul(ad_constant(t, AD_I64(3), start), ad_constant(t, AD_I64(1), &column),
+                                           ad_constant(t, AD_F64(1), &two), ad_slice(in[0], 1, 1, 2, 1))),
+                  AD_ALL_AXES, false);
+}
+
+static void test_others(void) {
+  double x[BOTTOM*9], z[BOTTOM];
+  for (int i = 0; i < BOTTOM*9; i++) x[i] = i;
+  ad_function *f = ad_function_trace("rows", other_rows, NULL, 1, (const ad_type[]){ AD_F64(BOTTOM, 9) }, 1);
+  if (!CHECK(f)) return;
+  CHECK_STATUS(ad_function_call(f, (const void *[]){ x }, (void *[]){ z }, NULL), AD_OK);
+  for (int j = 0; j < BOTTOM; j++) CHECK_NUMBER(z[j], 2*x[(4*BOTTOM + j)/6*9 + 2 + (4*BOTTOM + j)%6], 0);
+  ad_function_free(f);
+}
+
+static void test_connections(void) {
+  const double x[2*3] = { 1, 2, 3, 4, 8, 18 }, want[2*3] = { 0, 0, 0, 0, 0.25, 1.0/6 };
+  double y, slope[2*3];
+  ad_function *f = ad_function_trace("roots", root_of_columns, NULL, 1, (const ad_type[]){ AD_F64(2, 3) }, 1);
+  ad_function *again = ad_function_gradient(f, 1, (const int[]){ 0 });
+  if (!CHECK(again)) return;
+  CHECK_STATUS(ad_function_call(again, (const void *[]){ x }, (void *[]){ &y, slope }, NULL), AD_OK);
+  CHECK_NUMBER(y, 10, 0);
+  for (int i = 0; i < 6; i++) CHECK_NUMBER(slope[i], want[i], 1e-15);
+  ad_function_free(again);
+  ad_function_free(f);
+}
+
 static bool trace_with(const ad_allocator *m, void *context) {
   ad_function *f = traced(m, context);
   const bool good = f && count_named(f, "sparse_matmul") == 4;
@@ -427,6 +521,8 @@ int main(void) {
   test_apart();
   test_lines();
   test_outer();
+  test_others();
+  test_connections();
   for (int keep = 0; keep < 2; keep++)
     CHECK(failing_calls(trace_with, &(setting){ AD_F64, 3, { 6, 4, 24 }, COPIES }, keep) > 100);
   folder_remove(folder);
