@@ -111,7 +111,7 @@ static ad_var adjoint_of(ad_var z, ad_var x) {
     ad_sparse_matmul(CSR_ROWS, b, a, c))                                                                     \
   C(sparse_matmul_f32, PLAIN, 0, 4, 3, SOME(T1(F32, 6), T1(I64, 6), T1(F32, 4)),                             \
     ad_sparse_matmul(CSR_ROWS, b, a, c))                                                                     \
-  C(sparse_columns, PLAIN, 0, 4, 3, SOME(T1(F64, 6), T1(I64, 6), T2(F64, 4, 9)),                             \
+  C(sparse_window, PLAIN, 0, 4, 3, SOME(T1(F64, 6), T1(I64, 6), T2(F64, 4, 9)),                              \
     ad_sparse_matmul(CSR_ROWS, b, a, ad_slice(c, 1, 2, 5, 1)))                                               \
   C(sparse_transposed, PLAIN, 0, 4, 3, SOME(T1(F64, 6), T1(I64, 6), T3(F64, 3, 5, 2)),                       \
     ad_sparse_matmul_transposed(CSR_ROWS, b, a, c, 4))                                                       \
