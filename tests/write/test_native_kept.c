@@ -225,6 +225,52 @@ static void test_links(int64_t n, const char *cache) {
   ad_function_free(f);
 }
 
+/* The number of steps, which may be none, comes with the call. Other sums lie in front of the rows. */
+static void tanh_step(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  (void)t, (void)context;
+  out[0] = ad_tanh(ad_add(in[0], in[1]));
+}
+
+static void counted(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  const ad_type types[2] = { ad_type_of(in[0]), ad_type_of(in[0]) };
+  const ad_var sums = ad_cumsum(in[3], 0);
+  ad_loop loop = *(const ad_loop *)context;
+  ad_function *f = ad_function_trace("step", tanh_step, NULL, 2, types, 1);
+  ad_var end, slope;
+  (void)t;
+  loop.count = in[2], loop.counted = true;
+  ad_scan(f, 1, &loop, in, &end);
+  ad_function_free(f);
+  ad_grad(ad_sum(end, AD_ALL_AXES, false), 1, in, &slope);
+  out[0] = ad_cumsum(ad_add(slope, sums), 0);
+}
+
+static void test_counted(ad_loop loop, const char *cache) {
+  enum { LIMIT = 3 };
+  const ad_type types[4] = { AD_F64(MOST), AD_F64(LIMIT, MOST), AD_I64(), AD_F64(MOST) };
+  double h[MOST], x[LIMIT][MOST], more[MOST], z[MOST];
+  ad_function *f = ad_function_trace("counted", counted, &loop, 4, types, 1);
+  CHECK_STATUS(ad_function_compile(f, &(ad_native){ .cache = cache }, NULL), AD_OK);
+  for (int i = 0; i < MOST; i++) {
+    h[i] = i/9.0 - 0.5, more[i] = i%5;
+    for (int k = 0; k < LIMIT; k++) x[k][i] = (i + k)%4/7.0;
+  }
+  for (int64_t steps = 0; steps <= LIMIT; steps++) {
+    number sum = 0, all = 0;
+    CHECK_STATUS(ad_function_call(f, (const void *[]){ h, x, &steps, more }, (void *[]){ z }, NULL), AD_OK);
+    for (int i = 0; i < MOST; i++) {
+      number state = h[i], slope = 1;
+      for (int64_t k = 0; k < steps; k++) {
+        state = tanhl(state + x[loop.backwards ? steps - 1 - k : k][i]);
+        slope *= 1 - state*state;
+      }
+      sum += more[i], all += slope + sum;
+      CHECK_NUMBER(z[i], (double)all, 1e-14);
+    }
+  }
+  ad_function_free(f);
+}
+
 /* The gradient of the sum of squares of a gradient: what the steps of the first adjoint took from the scan,
  * those of another scan and of its adjoint take, too. */
 static void second(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
@@ -291,6 +337,8 @@ int main(void) {
     test_setting((setting){ .n = 7, .steps = STEPS, .dtype = AD_F32, .loop = loop }, cache);
     test_setting((setting){ .n = 7, .steps = 1, .dtype = AD_F64, .loop = loop }, cache);
     test_setting((setting){ .n = 7, .steps = 0, .dtype = AD_F64, .loop = backwards }, cache);
+    test_counted(loop, cache);
+    test_counted(backwards, cache);
     test_second((setting){ .n = 2, .steps = 6, .dtype = AD_F64, .loop = loop }, cache);
     test_second((setting){ .n = 9, .steps = 6, .dtype = AD_F64, .loop = backwards }, cache);
   }
