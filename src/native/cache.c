@@ -98,15 +98,44 @@ ad_status native_find(native_request *r, const ad_native *options) {
   return check_folder(r);
 }
 
+/* --- options of the compiler ---------------------------------------------------------------------------- */
+
+/* Vectors are as wide as the processor has them, which compilers older than a processor do not choose by
+ * themselves. Contraction is off, as in the interpreter; no errno and no traps, so that loops around
+ * functions of <math.h> become vector code. */
+static const char *const fixed[] = { "-std=gnu11", "-march=native", "-fPIC", "-shared", "-w",
+                                     "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off",
+                                     "-fopenmp-simd",
+#ifdef __x86_64__
+                                     "-mprefer-vector-width=512",
+#endif
+                                     NULL };
+
+/* gcc would make one call of sin and cos of the same argument, which has no vector form. */
+static const char *const loops[] = { "-fno-builtin-sin", "-fno-builtin-cos", "-fno-builtin-sinf",
+                                     "-fno-builtin-cosf", NULL };
+
+/* Loads and stores under a mask look like branches before they are such: passes that copy the code between
+ * two of them, for each way through, would double calls. And where vectors of statements read an array
+ * backwards behind such a loop, in a function put in line, gcc 12 takes what was there before the loop: there
+ * are none. */
+static const char *const masks[] = { "-fno-thread-jumps", "-fno-tree-pre", "-fno-tree-slp-vectorize", NULL };
+
 /* --- keys ----------------------------------------------------------------------------------------------- */
 
 static uint64_t hash_text(uint64_t h, const char *s) { return text_hash(h, s, strlen(s) + 1); }
+
+static uint64_t hash_options(uint64_t h, const char *const option[]) {
+  for (int k = 0; option[k]; k++) h = hash_text(h, option[k]);
+  return h;
+}
 
 /* Compiler, options and processor: /proc/cpuinfo's flags say what -march=native means. */
 static uint64_t hash_surroundings(const native_request *r, int how) {
   struct stat s = { 0 };
   char line[4096];
   uint64_t h = hash_text(hash_text(TEXT_HASH, r->compiler), r->options);
+  h = hash_options(hash_options(hash_options(h, fixed), loops), masks);
   if (stat(r->compiler, &s) == 0) {
     h = text_hash(h, &s.st_size, sizeof s.st_size);
     h = text_hash(h, &s.st_mtime, sizeof s.st_mtime);
@@ -212,23 +241,9 @@ static bool has_threads(const native_request *r) {
 #endif
 }
 
-/* how: see native.h. gcc would make one call of sin and cos of the same argument, which has no vector form.
- * Vectors are as wide as the processor has them, which compilers older than a processor do not choose by
- * themselves. Contraction is off, as in the interpreter; no errno and no traps, so that loops around
- * functions of <math.h> become vector code. Loads and stores under a mask look like branches before that:
- * passes that copy the code between two of them, for each way through, would double calls. */
+/* how: see native.h. */
 static ad_status compile(const native_request *r, const char *source, const char *object, const char *log,
                          int how) {
-  static const char *const fixed[] = { "-std=gnu11", "-march=native", "-fPIC", "-shared", "-w",
-                                       "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off",
-                                       "-fopenmp-simd",
-#ifdef __x86_64__
-                                       "-mprefer-vector-width=512",
-#endif
-                                       NULL };
-  static const char *const loops[] = { "-fno-builtin-sin", "-fno-builtin-cos", "-fno-builtin-sinf",
-                                       "-fno-builtin-cosf", NULL };
-  static const char *const masks[] = { "-fno-thread-jumps", "-fno-tree-pre", NULL };
   static char level[2][4] = { "-O1", "-O3" }, threads[] = "-fopenmp";
   char *argument[MOST_ARGUMENTS], *copy = memory_get(&r->allocator, strlen(r->options) + 1);
   int n = 0;

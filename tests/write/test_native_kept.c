@@ -271,6 +271,49 @@ static void test_counted(ad_loop loop, const char *cache) {
   ad_function_free(f);
 }
 
+/* Rows that are turned round behind loops that end within a vector, in steps that compilers put in line: gcc
+ * 12 took what was there before such a loop. */
+static void turned_step(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  const ad_var h = in[1], x = in[3], zeros = ad_zeros(t, ad_type_of(h));
+  const ad_var none = ad_add(zeros, ad_sum(in[2], AD_ALL_AXES, false));
+  const ad_var some = ad_slice_add(ad_add(zeros, ad_sum(x, AD_ALL_AXES, false)), x, 0, 0, 1);
+  const ad_var once = ad_flip(ad_mul(h, ad_cos(h)), AD_AXES(0));
+  const ad_var twice = ad_flip(ad_mul(once, ad_cos(none)), AD_AXES(0));
+  (void)context;
+  out[0] = in[0], out[2] = in[2];
+  out[1] = ad_add(ad_sigmoid(ad_add(ad_sigmoid(twice), ad_mul(0.1, h))), ad_mul(0.1, some));
+}
+
+static void turned(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
+  const ad_type types[4] = { ad_type_of(in[0]), ad_type_of(in[1]), AD_F64(0), AD_F64(1) };
+  ad_function *f = ad_function_trace("turned", turned_step, NULL, 4, types, 3);
+  ad_var end[3], loss = ad_scalar(t, 0);
+  (void)context;
+  ad_scan(f, 3, &(ad_loop){ .count = in[4], .counted = true }, in, end);
+  ad_function_free(f);
+  for (int k = 0; k < 2; k++) loss = ad_add(loss, ad_sum(ad_mul(end[k], ad_sin(end[k])), AD_ALL_AXES, false));
+  ad_grad(loss, 4, in, out);
+  out[4] = loss;
+}
+
+static void test_turned(int64_t n, int64_t limit, const char *cache) {
+  enum { OUTPUTS = 5 };
+  const ad_type types[5] = { AD_F64(9), AD_F64(n), AD_F64(0), AD_F64(limit, 1), AD_I64() };
+  double stays[9], h[MOST], x[2] = { 0.3, -0.2 }, z[2][OUTPUTS][MOST] = { { { 0 } } };
+  const void *const in[5] = { stays, h, x, x, &limit };
+  ad_function *f = ad_function_trace("turned", turned, NULL, 5, types, OUTPUTS);
+  for (int i = 0; i < 9; i++) stays[i] = 0.1*i;
+  for (int i = 0; i < n; i++) h[i] = 0.9 - 0.37*i;
+  for (int k = 0; k < 2; k++) {
+    void *const out[OUTPUTS] = { z[k][0], z[k][1], z[k][2], z[k][3], z[k][4] };
+    if (k) CHECK_STATUS(ad_function_compile(f, &(ad_native){ .cache = cache }, NULL), AD_OK);
+    CHECK_STATUS(ad_function_call(f, in, out, NULL), AD_OK);
+  }
+  for (int j = 0; j < OUTPUTS; j++)
+    for (int i = 0; i < MOST; i++) CHECK_NUMBER(z[1][j][i], z[0][j][i], 1e-14);
+  ad_function_free(f);
+}
+
 /* The gradient of the sum of squares of a gradient: what the steps of the first adjoint took from the scan,
  * those of another scan and of its adjoint take, too. */
 static void second(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
@@ -343,6 +386,8 @@ int main(void) {
     test_second((setting){ .n = 9, .steps = 6, .dtype = AD_F64, .loop = backwards }, cache);
   }
   test_failure(cache);
+  for (int64_t n = 3; n <= 7; n++)
+    for (int64_t limit = 1; limit <= 2; limit++) test_turned(n, limit, cache);
   test_links(3, cache);
   test_links(MOST, cache);
   folder_remove(cache);
