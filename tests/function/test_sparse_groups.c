@@ -43,8 +43,8 @@ static void make_dense(const sparse *s, const double v[], double scale, dense d)
 /* LOOKED_AT: the first A x is an output, too. AFTER: the second array depends on the first result. OTHER:
  * every second matrix is another one. COPIES: constants are recorded again. SLICED: B reads all columns but
  * the first and the last. AXES: arrays (BOTTOM, width/2, 2). BACK: B reads columns, or where the array is the
- * first one rows, from the last to the first; which it does twice. */
-enum { LOOKED_AT = 1, AFTER = 2, OTHER = 4, COPIES = 8, SLICED = 16, AXES = 32, BACK = 64 };
+ * first one rows, from the last to the first; which it does twice. EVEN: B reads columns 0, 2, .. */
+enum { LOOKED_AT = 1, AFTER = 2, OTHER = 4, COPIES = 8, SLICED = 16, AXES = 32, BACK = 64, EVEN = 128 };
 typedef struct setting { ad_dtype dtype; int n; int64_t width[ARRAYS_MOST]; unsigned how; } setting;
 
 static ad_var numbers(ad_tape *t, ad_dtype dtype, const sparse *s, double scale) {
@@ -61,7 +61,13 @@ static ad_var times(ad_tape *t, const sparse *s, ad_var v, ad_var x) {
 
 static double scale_of(const setting *s, int k) { return s->how & OTHER && k%2 ? 2 : 1; }
 
-static int64_t seen_of(const setting *s, int k) { return s->width[k] - (s->how & SLICED ? 2 : 0); }
+/* How many columns B reads, and which. */
+static int64_t seen_of(const setting *s, int k) {
+  return s->how & EVEN ? (s->width[k] + 1)/2 : s->width[k] - (s->how & SLICED ? 2 : 0);
+}
+static int64_t column_of(const setting *s, int64_t j) {
+  return s->how & EVEN ? 2*j : j + (s->how & SLICED ? 1 : 0);
+}
 
 /* From the last to the first along an axis. */
 static ad_var turned(ad_var y, int axis) {
@@ -80,7 +86,8 @@ static void body(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
     if (s->how & LOOKED_AT && k == 0) out[s->n] = y;
     if (s->how & AXES) y = ad_reshape(y, 2, (const int64_t[]){ MIDDLE, s->width[k] });
     if (s->how & BACK) y = turned(turned(y, k > 0), k > 0);
-    out[k] = times(t, &b, in[0], s->how & SLICED ? ad_slice(y, 1, 1, s->width[k] - 2, 1) : y);
+    const int64_t step = column_of(s, 1) - column_of(s, 0);
+    out[k] = times(t, &b, in[0], ad_slice(y, 1, column_of(s, 0), seen_of(s, k), step));
   }
 }
 
@@ -104,7 +111,7 @@ static void product_of(const setting *s, int k, dense top, double (*at)(int, int
                        double z[TOP][WIDTH_MOST]) {
   static dense bottom;
   static double y[MIDDLE][WIDTH_MOST], first[TOP][WIDTH_MOST];
-  const int64_t n = s->width[k], skip = s->how & SLICED ? 1 : 0;
+  const int64_t n = s->width[k];
   if (s->how & AFTER && k == 1) product_of(s, 0, top, at, first);
   make_dense(&a, a.v, scale_of(s, k), bottom);
   for (int64_t i = 0; i < MIDDLE; i++)
@@ -116,7 +123,7 @@ static void product_of(const setting *s, int k, dense top, double (*at)(int, int
   for (int64_t i = 0; i < TOP; i++)
     for (int64_t j = 0; j < seen_of(s, k); j++) {
       z[i][j] = 0;
-      for (int64_t p = 0; p < MIDDLE; p++) z[i][j] += top[i][p]*y[p][j + skip];
+      for (int64_t p = 0; p < MIDDLE; p++) z[i][j] += top[i][p]*y[p][column_of(s, j)];
     }
 }
 
@@ -191,7 +198,6 @@ static void check_tangents(ad_function *f, const setting *s, const values *p) {
 static void pull_back(const setting *s, double (*at)(int, int64_t, int64_t), double vbar[ENTRIES],
                       double xbar[BOTTOM][WIDTH_MOST]) {
   static dense bottom, top;
-  const int64_t skip = s->how & SLICED ? 1 : 0;
   const int last = s->n - 1;
   memset(vbar, 0, ENTRIES*sizeof *vbar);
   memset(xbar, 0, BOTTOM*sizeof *xbar);
@@ -202,10 +208,10 @@ static void pull_back(const setting *s, double (*at)(int, int64_t, int64_t), dou
       for (int64_t p = 0; p < BOTTOM; p++) {
         for (int64_t i = 0; i < TOP; i++)
           for (int64_t e = b.start[i]; e < b.start[i + 1]; e++)
-            vbar[e] += ybar_at(k, i, j)*bottom[b.column[e]][p]*(k + 1)*at(k, p, j + skip);
+            vbar[e] += ybar_at(k, i, j)*bottom[b.column[e]][p]*(k + 1)*at(k, p, column_of(s, j));
         for (int64_t i = 0; i < TOP && k == last; i++)
           for (int64_t q = 0; q < MIDDLE; q++)
-            xbar[p][j + skip] += ybar_at(k, i, j)*top[i][q]*bottom[q][p]*(k + 1);
+            xbar[p][column_of(s, j)] += ybar_at(k, i, j)*top[i][q]*bottom[q][p]*(k + 1);
       }
   }
 }
@@ -244,7 +250,7 @@ static void check_jacobian(ad_function *f, const setting *s, const values *p) {
   const void *in[ARRAYS_MOST + 1] = { p->v };
   void *out[ARRAYS_MOST] = { NULL };
   const int last = s->n - 1;
-  const int64_t width = s->width[last], seen = seen_of(s, last), skip = s->how & SLICED ? 1 : 0;
+  const int64_t width = s->width[last], seen = seen_of(s, last);
   dense bottom, top;
   bool good = true;
   for (int k = 0; k < s->n; k++) in[1 + k] = p->x[k];
@@ -256,7 +262,7 @@ static void check_jacobian(ad_function *f, const setting *s, const values *p) {
   for (int64_t i = 0; i < TOP*seen*BOTTOM*width; i++) {
     const int64_t row = i/(BOTTOM*width), column = i%(BOTTOM*width);
     double want = 0;
-    for (int q = 0; q < MIDDLE && row%seen + skip == column%width; q++)
+    for (int q = 0; q < MIDDLE && column_of(s, row%seen) == column%width; q++)
       want += top[row/seen][q]*bottom[q][column/width]*s->n;
     good &= check_element(s->dtype, z, i) == want;
   }
@@ -343,6 +349,7 @@ static void test_groups(void) {
     check((setting){ dtype, 3, { 6, 4, 24 }, AXES }, 4);
     check((setting){ dtype, 3, { 6, 4, 24 }, AXES | SLICED }, 4);
     check((setting){ dtype, 2, { 5, 3 }, BACK }, 4);
+    check((setting){ dtype, 2, { 5, 8 }, EVEN }, 4);
   }
 }
 
