@@ -64,13 +64,15 @@ static void store_outputs(unit *u, uint32_t i) {
     if (u->target[j] == node) unit_output(u, j, unit_scalar(u, i));
 }
 
+/* Text that only a compiler reads does without const: it is a fifth of a long one. */
 bool unit_statement(unit *u, uint32_t i) {
   operand_texts o = { 0 };
   text t = text_on(&u->w->allocator);
   read_operands(u, i, &o);
   const bool good = unit_value(u, &t, i, o.x);
   if (u->slot_of[i] != NOWHERE) unit_line(u, "%s = %s;", unit_scalar(u, i), text_of(&t));
-  else unit_line(u, "const %s v%u = %s;", write_type(graph_type(&u->q.g, i)->dtype), i, text_of(&t));
+  else unit_line(u, "%s%s v%u = %s;", u->w->native ? "" : "const ", write_type(graph_type(&u->q.g, i)->dtype),
+                 i, text_of(&t));
   if (u->q.is_target[i]) store_outputs(u, i);
   u->failed |= t.failed;
   written_free(&t);

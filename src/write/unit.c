@@ -552,7 +552,7 @@ static void mention_unused(unit *u) {
 /* One of several parts becomes a function of its own. Whether a unit fails is not known before its end: parts
  * say so themselves. */
 static void end_part(unit *u, uint32_t part) {
-  mention_unused(u);
+  if (!u->w->native) mention_unused(u);             /* natively nobody warns of them */
   find_usage(u, text_of(&u->body), &u->here);
   if (u->parts > 1) {
     char name[40];
