@@ -17,7 +17,7 @@ typedef struct planner {
   uint32_t *place_of;               /* where array steps find it; NOWHERE: none looks */
   uint32_t *slot_of;                /* where scalar programs, or parts of written code, find it; NOWHERE: none looks */
   uint32_t *region_slot;            /* what regions need while places are chosen, or they are lowered */
-  uint32_t *input_of;               /* which input it is; NOWHERE: none */
+  uint32_t *input_of;               /* one more than the input it is (planner_input), 0: none */
   unsigned char *is_target;
   /* Of each place: */
   struct lifetime {
@@ -36,6 +36,9 @@ typedef struct planner {
   unsigned char *zero_added;        /* x + 0 is stored for x */
   uint32_t attribute_slot;          /* the next attribute's constant slot, in schedule order */
 } planner;
+
+/* Which input node i is; NOWHERE: none. */
+static inline uint32_t planner_input(const planner *q, uint32_t i) { return q->input_of[i] - 1u; }
 
 /* Begins with a graph and a schedule, q->g and q->s, and ends with them. False when memory fails. */
 bool planner_open(planner *q);

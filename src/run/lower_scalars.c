@@ -21,7 +21,7 @@ static bool add_load(planner *q, uint32_t node, bool is_bool) {
   plan *p = q->p;
   if (!memory_reserve(&p->allocator, &p->load, &p->load_capacity, p->loads + 1, sizeof *p->load))
     return false;
-  p->load[p->loads++] = (transfer){ q->input_of[node], q->slot_of[node], is_bool };
+  p->load[p->loads++] = (transfer){ planner_input(q, node), q->slot_of[node], is_bool };
   return true;
 }
 
@@ -39,7 +39,7 @@ static bool number_constant_operands(planner *q, uint32_t node) {
   const run_graph *g = &q->g;
   for (uint32_t e = g->operand_start[node]; e < g->operand_start[node + 1]; e++) {
     const uint32_t x = g->operand[e];
-    if (g->kind[x] != KIND_GIVEN || q->input_of[x] != NOWHERE || q->slot_of[x] != NOWHERE) continue;
+    if (g->kind[x] != KIND_GIVEN || planner_input(q, x) != NOWHERE || q->slot_of[x] != NOWHERE) continue;
     q->slot_of[x] = q->p->constants;
     if (!add_constant(q, given_value(q, x))) return false;
   }

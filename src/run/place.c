@@ -37,7 +37,7 @@ static bool add_place(planner *q, uint32_t node, place_kind kind, uint32_t numbe
 
 static bool place_given(planner *q, uint32_t node) {
   if (q->place_of[node] != NOWHERE) return true;
-  if (q->input_of[node] != NOWHERE) return add_place(q, node, PLACE_INPUT, q->input_of[node], NULL);
+  if (planner_input(q, node) != NOWHERE) return add_place(q, node, PLACE_INPUT, planner_input(q, node), NULL);
   return add_place(q, node, PLACE_FIXED, 0, (void *)(uintptr_t)node_data(q->g.t, q->g.node[node]));
 }
 

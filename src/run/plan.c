@@ -39,7 +39,7 @@ static bool lower_results(planner *q, uint32_t node) {
 }
 
 const void *planner_constant(const planner *q, uint32_t x) {
-  const bool constant = q->g.kind[x] == KIND_GIVEN && q->input_of[x] == NOWHERE;
+  const bool constant = q->g.kind[x] == KIND_GIVEN && planner_input(q, x) == NOWHERE;
   return constant && node_is_constant(q->g.t, q->g.node[x]) ? node_data(q->g.t, q->g.node[x]) : NULL;
 }
 
@@ -225,7 +225,9 @@ static void lay_out(plan *p) {
 /* --- the whole ------------------------------------------------------------------------------------ */
 
 /* Written code gives out slots when the last region has been looked at: these lists are one there. */
-static size_t numbers_of_nodes(const planner *q) { return (q->views ? 3 : 4)*(size_t)q->g.n; }
+static size_t numbers_of_nodes(const planner *q) { return (q->views ? 2 : 3)*(size_t)q->g.n; }
+/* Of each node, nothing for most of them: input_of, is_target. */
+enum { GIVEN_BYTES = sizeof(uint32_t) + 1 };
 /* Of each node, for written code: begin, next_named, zero_added. */
 enum { PLANNER_BYTES = sizeof(int64_t) + sizeof(uint32_t) + 1 };
 
@@ -233,13 +235,13 @@ bool planner_open(planner *q) {
   const ad_allocator *a = &q->p->allocator;
   const size_t n = q->g.n, numbers = numbers_of_nodes(q);
   uint32_t *block = memory_get(a, numbers*sizeof *block + 1);
-  q->is_target = memory_get_zeroed(a, n + 1, 1);
+  q->input_of = memory_get_zeroed(a, n + 1, GIVEN_BYTES);
   q->place_of = block;
-  if (!block || !q->is_target) return false;
+  if (!block || !q->input_of) return false;
+  q->is_target = (unsigned char *)(q->input_of + n);
   memset(block, 0xFF, numbers*sizeof *block);
   q->region_slot = block + n;
-  q->input_of = block + 2*n;
-  q->slot_of = q->views ? q->region_slot : block + 3*n;
+  q->slot_of = q->views ? q->region_slot : block + 2*n;
   if (q->views) {
     q->begin = memory_get_zeroed(a, n + 1, PLANNER_BYTES);
     if (!q->begin) return false;
@@ -249,7 +251,7 @@ bool planner_open(planner *q) {
   const plan_request *r = q->request;
   for (int i = 0; i < r->n_in; i++) {
     const uint32_t k = graph_find(&q->g, r->in[i]);
-    if (k != NOWHERE) q->input_of[k] = (uint32_t)i;
+    if (k != NOWHERE) q->input_of[k] = (uint32_t)i + 1;
   }
   for (int j = 0; j < r->n_out; j++)
     if (r->out[j] != INVALID_INDEX) q->is_target[graph_find(&q->g, r->out[j])] = 1;
@@ -260,7 +262,7 @@ void planner_close(planner *q) {
   const ad_allocator *a = &q->p->allocator;
   const size_t n = q->g.n;
   memory_release(a, q->place_of, numbers_of_nodes(q)*sizeof *q->place_of + 1);
-  memory_release(a, q->is_target, n + 1);
+  memory_release(a, q->input_of, (n + 1)*GIVEN_BYTES);
   memory_release(a, q->begin, (n + 1)*PLANNER_BYTES);
   memory_release(a, q->life, q->life_capacity*sizeof *q->life);
   schedule_free(&q->s, a);

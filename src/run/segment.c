@@ -122,7 +122,7 @@ static transport way_in(const cutter *c, uint32_t node) {
   const planner *q = c->q;
   transport t = { .at = c->scope.at[node], .bytes = (uint32_t)node_type(q->g.t, q->g.node[node])->bytes };
   const bool input = q->g.kind[node] == KIND_GIVEN, slot = q->slot_of[node] != NOWHERE;
-  if (input && c->whole) t.kind = MOVE_INPUT, t.number = q->input_of[node];
+  if (input && c->whole) t.kind = MOVE_INPUT, t.number = planner_input(q, node);
   else if (slot) t.kind = is_bool(q, node) ? MOVE_BOOL_SLOT : MOVE_SLOT, t.number = q->slot_of[node];
   else t.kind = MOVE_PLACE, t.number = q->place_of[node];
   return t;
@@ -132,7 +132,7 @@ static bool bring_node(cutter *c, uint32_t node) {
   const planner *q = c->q;
   const tape_type *type = node_type(q->g.t, q->g.node[node]);
   if (c->scope.at[node] != MICRO_NOWHERE) return true;
-  const bool constant = q->g.kind[node] == KIND_GIVEN && q->input_of[node] == NOWHERE;
+  const bool constant = q->g.kind[node] == KIND_GIVEN && planner_input(q, node) == NOWHERE;
   c->scope.at[node] = constant ? micro_constant(&c->b, node_data(q->g.t, q->g.node[node]), type->bytes)
                                : micro_reserve(&c->b, type->bytes);
   if (c->scope.at[node] == MICRO_NOWHERE) return false;

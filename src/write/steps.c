@@ -17,7 +17,7 @@ enum { OPERAND_TEXT = 160 };
 typedef struct operand_texts { char of[3][OPERAND_TEXT]; const char *x[3]; } operand_texts;
 
 static bool is_literal_node(const unit *u, uint32_t i) {
-  return u->q.g.kind[i] == KIND_GIVEN && u->q.input_of[i] == NOWHERE && graph_type(&u->q.g, i)->rank == 0;
+  return u->q.g.kind[i] == KIND_GIVEN && planner_input(&u->q, i) == NOWHERE && graph_type(&u->q.g, i)->rank == 0;
 }
 
 bool unit_value(unit *u, text *to, uint32_t i, const char *const x[]) {

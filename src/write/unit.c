@@ -67,9 +67,9 @@ void put_scalar(unit *u, text *to, uint32_t i, bool plain) {
   const planner *q = &u->q;
   const ad_dtype dtype = node_shape(u, i)->dtype;
   const uint32_t at = q->place_of[i];
-  if (q->g.kind[i] == KIND_GIVEN && q->input_of[i] == NOWHERE)
+  if (q->g.kind[i] == KIND_GIVEN && planner_input(q, i) == NOWHERE)
     put_literal(to, dtype, node_data(q->g.t, tape_node_of(u, i)), plain);
-  else if (q->g.kind[i] == KIND_GIVEN) put_parameter(u, to, false, q->input_of[i]);
+  else if (q->g.kind[i] == KIND_GIVEN) put_parameter(u, to, false, planner_input(q, i));
   else if (u->slot_of[i] != NOWHERE) put_slot(u, to, dtype, u->slot_of[i]);
   else if (q->g.kind[i] == KIND_SCALAR) text_put(to, "v%u", i);
   else {
