@@ -81,4 +81,15 @@ static inline const char *folder_path(const char *folder, const char *name) {
   return folder_file(folder, name, path[next++%8]);
 }
 
+/* The number that a command prints in a folder; -1 where it prints none. */
+static inline int folder_number(const char *folder, const char *command) {
+  char all[FOLDER_PATH + 200];
+  int n = -1;
+  snprintf(all, sizeof all, "cd '%s' && %s", folder, command);
+  FILE *p = popen(all, "r");
+  if (p && fscanf(p, "%d", &n) != 1) n = -1;
+  if (p) pclose(p);
+  return n;
+}
+
 #endif

@@ -368,8 +368,8 @@ static void sparse_work(const ad_operation *op, ad_work *w) {
   "  }\n"
 
 static const char product_text[] =
-  "/* Rows of z (rows, WIDTH) as sums of v[e] x[column[e]], for e from start[i] to start[i + 1]; rows of x begin\n"
-  " * every PITCH elements. */\n"
+  "/* Rows of z (rows, WIDTH) as sums of v[e] x[column[e]], for e from start[i] to start[i + 1]; rows of x\n"
+  " * begin every PITCH elements. */\n"
   "static int HELPER(sparse_product_SIZE)(int64_t rows, int64_t columns, int64_t entries,\n"
   "                                       const int64_t *start, const int64_t *column, const REAL *values,\n"
   "                                       const REAL *x, REAL *restrict z) {\n"
@@ -446,8 +446,9 @@ static ad_status write_sparse(ad_writer *w, const ad_operation *op, const char *
   enum { MORE = 40*20 };            /* digits */
   char routine[sizeof product_text + MORE], size[64], called[96], second[96];
   if (ad_type_count(op->z) == 0) return AD_OK;
-  snprintf(size, sizeof size, "%lld", (long long)width_of(op));
-  if (window_of(op)) snprintf(size, sizeof size, "%lld_of_%lld", (long long)width_of(op), (long long)row_of(op));
+  const long long width = width_of(op), pitch = row_of(op);
+  if (window_of(op)) snprintf(size, sizeof size, "%lld_of_%lld", width, pitch);
+  else snprintf(size, sizeof size, "%lld", width);
   snprintf(called, sizeof called, "%s_%s", name, size);
   put_sizes(text, op, size, routine, sizeof routine);
   snprintf(second, sizeof second, first_of(op) ? "%s + %lld" : "%s", x[SECOND], (long long)first_of(op));

@@ -42,8 +42,8 @@ static uint32_t part_with(const ad_tape *t, uint32_t i, int axis, int64_t low, i
   return INVALID_INDEX;
 }
 
-/* op: on node i. Concatenations within concatenations are gone through one after the other: they may be as deep
- * as a user's loop is long. */
+/* op: on node i. Concatenations within concatenations are gone through one after the other: they may be as
+ * deep as a user's loop is long. */
 uint32_t tape_fold_slice(ad_tape *t, const ad_operation *op, uint32_t i) {
   int axis;
   int64_t first, step, begin;
@@ -61,8 +61,8 @@ uint32_t tape_fold_slice(ad_tape *t, const ad_operation *op, uint32_t i) {
   return ad_is_valid(z) ? z.at.node.index : INVALID_INDEX;
 }
 
-/* Node i as columns of an array of which it is a slice, from *from on, which is added to; slices of slices, too.
- * INVALID_INDEX: it is none. */
+/* Node i as columns of an array of which it is a slice, from *from on, which is added to; slices of slices,
+ * too. INVALID_INDEX: it is none. */
 static uint32_t array_of(const ad_tape *t, uint32_t i, int64_t *from) {
   uint32_t origin, found = INVALID_INDEX;
   int axis;

@@ -80,10 +80,11 @@ static bool fill_node(ad_tape *t, tape_node *e, int n, const uint32_t x[], const
   return true;
 }
 
-/* There is room. A function's operations never have a value: their places in the list are left untouched, as the
- * pages are that nothing else lies in. */
+/* There is room. A function's operations never have a value: their places in the list are left untouched, as
+ * the pages are that nothing else lies in. */
 static void put_node(ad_tape *t, tape_node e, scalar value) {
-  const bool leaf = node_primitive_number(&e) == PRIMITIVE_INPUT || node_primitive_number(&e) == PRIMITIVE_CONSTANT;
+  const uint32_t p = node_primitive_number(&e);
+  const bool leaf = p == PRIMITIVE_INPUT || p == PRIMITIVE_CONSTANT;
   t->node[t->count] = e;
   if (leaf || !t->tracing) t->value[t->count] = value;
   t->count++;

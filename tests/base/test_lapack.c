@@ -1,10 +1,18 @@
-/* test_lapack.c -- LAPACK is found once, by whoever is first, and its routines are those they are taken for. */
+/* test_lapack.c -- LAPACK is found once, by whoever is first, and its routines are those they are taken for;
+ * where it, or one of its routines, is not there, there is none. */
 #include "check.h"
 
 #include "base/lapack.h"
 
 #include <float.h>
 #include <pthread.h>
+
+/* The search once more, on a machine that has a C library alone. */
+#undef ADIT_LAPACK
+#define ADIT_LAPACK "libadit-knows-no-such-library.so.0", "libc.so.6"
+#define lapack_find lapack_elsewhere
+#include "base/lapack.c"
+#undef lapack_find
 
 enum { THREADS = 8, N = 3 };
 
@@ -15,18 +23,18 @@ static void *find(void *at) {
 
 static void test_threads_find_the_same(void) {
   pthread_t thread[THREADS];
-  const lapack *found[THREADS];
+  const lapack *seen[THREADS];
   int started = 0;
-  while (started < THREADS && !pthread_create(&thread[started], NULL, find, &found[started])) started++;
+  while (started < THREADS && !pthread_create(&thread[started], NULL, find, &seen[started])) started++;
   CHECK(started > 0 && lapack_find() != NULL);
   for (int k = 0; k < started; k++) {
     pthread_join(thread[k], NULL);
-    CHECK(found[k] == lapack_find());
+    CHECK(seen[k] == lapack_find());
   }
 }
 
-/* A, column by column, is positive definite; A (1, 2, 3) = (8, 17, 23). Through LU, which needs no exchange of
- * rows here, then through A = L L^T. */
+/* A, column by column, is positive definite; A (1, 2, 3) = (8, 17, 23). Through LU, which needs no exchange
+ * of rows here, then through A = L L^T. */
 #define TEST(T, prefix)                                                                                      \
   static void test_##prefix(void) {                                                                          \
     const lapack *l = lapack_find();                                                                         \
@@ -52,7 +60,12 @@ static void test_threads_find_the_same(void) {
 TEST(double, d)
 TEST(float, s)
 
+static void test_missing(void) {
+  for (int k = 0; k < 2; k++) CHECK(lapack_elsewhere() == NULL);
+}
+
 int main(void) {
+  test_missing();
   test_threads_find_the_same();
   test_d();
   test_s();

@@ -16,7 +16,10 @@
 /* x (BOTTOM, width) -> A x (MIDDLE, width) -> B A x (TOP, width). */
 enum { BOTTOM = 7, MIDDLE = 9, TOP = 5, ENTRIES = 24, WIDTH_MOST = 24, ARRAYS_MOST = 20 };
 
-typedef struct sparse { int64_t rows, columns, entries, start[10], column[ENTRIES]; double v[ENTRIES]; } sparse;
+typedef struct sparse {
+  int64_t rows, columns, entries, start[10], column[ENTRIES];
+  double v[ENTRIES];
+} sparse;
 typedef double dense[9][9];
 
 static sparse a, b;
@@ -400,8 +403,8 @@ static void test_lines(void) {
     CHECK(count_named(f, "concat") == !seen && count_named(f, "sparse_matmul") == 3);
     for (int native = 0; native < 2; native++) {
       if (native) CHECK_STATUS(ad_function_compile(f, &(ad_native){ .cache = folder }, NULL), AD_OK);
-      CHECK_STATUS(ad_function_call(f, (const void *[]){ x, v }, (void *[]){ z, seen ? y : part, part }, NULL),
-                   AD_OK);
+      void *const out[3] = { z, seen ? y : part, part };
+      CHECK_STATUS(ad_function_call(f, (const void *[]){ x, v }, out, NULL), AD_OK);
       for (int j = 0; j < LONG_WIDTH; j++) CHECK_NUMBER(z[j], sum[0]*x[j] + sum[1]*x[LONG_WIDTH + j], 0);
       for (int i = 0; i < LONG_ROWS*COUNT; i++) {
         double want = 0;
@@ -467,7 +470,7 @@ static void test_outer(void) {
   ad_function_free(f);
 }
 
-/* --- what is no window, and what is not connected -------------------------------------------------------- */
+/* --- what is no window, and what is not connected ------------------------------------------------------- */
 
 /* Columns in other rows are no columns: (BOTTOM, 9) cut to (BOTTOM, 6) and put into (6, BOTTOM). */
 static void other_rows(ad_tape *t, const ad_var in[], ad_var out[], void *context) {
@@ -485,9 +488,9 @@ static void root_of_columns(ad_tape *t, const ad_var in[], ad_var out[], void *c
   const int64_t start[3] = { 0, 1, 1 }, column = 1;
   const double two = 2;
   (void)context;
-  out[0] = ad_sum(ad_sqrt(ad_sparse_matmul(ad_constant(t, AD_I64(3), start), ad_constant(t, AD_I64(1), &column),
-                                           ad_constant(t, AD_F64(1), &two), ad_slice(in[0], 1, 1, 2, 1))),
-                  AD_ALL_AXES, false);
+  const ad_var z = ad_sparse_matmul(ad_constant(t, AD_I64(3), start), ad_constant(t, AD_I64(1), &column),
+                                    ad_constant(t, AD_F64(1), &two), ad_slice(in[0], 1, 1, 2, 1));
+  out[0] = ad_sum(ad_sqrt(z), AD_ALL_AXES, false);
 }
 
 static void test_others(void) {

@@ -46,15 +46,7 @@ static void check_values(ad_function *f, double factor) {
   CHECK(fabs(a - sin(x*factor)*y) <= 1e-15*fabs(a) && fabs(b - sum) <= 1e-14*sum);
 }
 
-static int count_objects(const char *cache) {
-  char command[FOLDER_PATH + 100];
-  int n = -1;
-  snprintf(command, sizeof command, "ls '%s' | grep -c '\\.so$'", cache);
-  FILE *p = popen(command, "r");
-  if (p && fscanf(p, "%d", &n) != 1) n = -1;
-  if (p) pclose(p);
-  return n;
-}
+static int count_objects(const char *cache) { return folder_number(cache, "ls | grep -c '\\.so$'"); }
 
 static void test_calls(void) {
   ad_report report;
